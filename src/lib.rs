@@ -1,0 +1,1 @@
+//! Copies mailboxes from one IMAP server to another: nothing lost, nothing doubled, nothing altered.

@@ -1,0 +1,2 @@
+//! The `mailhaul` command.
+fn main() {}
