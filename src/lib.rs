@@ -1,1 +1,12 @@
 //! Copies mailboxes from one IMAP server to another: nothing lost, nothing doubled, nothing altered.
+
+pub mod accounts;
+pub mod config;
+pub mod endpoint;
+pub mod event;
+pub mod fate;
+pub mod fault;
+pub mod history;
+pub mod identity;
+pub mod ledger;
+pub mod mail;

@@ -1,0 +1,93 @@
+//! Settings already checked: every limit with its unit, every default in this one place.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Everything a run can be told, beside its accounts. [`Config::default`] holds every default.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Accounts at work at once.
+    pub accounts_max: usize,
+    /// Connections of one account to one side.
+    pub connections_max: usize,
+    /// Connections to one host from all accounts. Courier allows 20 an address by default.
+    pub host_connections_max: usize,
+    /// How fast mail may flow.
+    pub rates: Rates,
+    /// Bytes of message bodies held in memory, over all accounts.
+    pub memory_bytes_max: usize,
+    /// Messages in one window.
+    pub window_messages_max: usize,
+    /// Bytes in one window; a larger message is streamed, a window of its own.
+    pub window_bytes_max: u64,
+    /// Windows in doubt at once in one target mailbox.
+    pub windows_in_flight_max: usize,
+    /// Messages of one step of a scan: what is listed, planned, copied and read back together.
+    pub scan_messages_max: u32,
+    /// How long an APPEND of a lost connection may still take effect before the target is searched
+    /// for it; longer where the slowest APPEND seen says so, at most [`Config::settle_max`].
+    pub settle: Duration,
+    /// The longest wait for APPENDs of a lost connection.
+    pub settle_max: Duration,
+    /// Connecting, TLS and greeting together may take this long.
+    pub connect_timeout: Duration,
+    /// A connection on which we wait is given up when nothing moved for this long.
+    pub idle_timeout: Duration,
+    /// The shortest pause before an account is tried again.
+    pub retry_pause_min: Duration,
+    /// The longest pause before an account is tried again.
+    pub retry_pause_max: Duration,
+    /// An account without progress for this long has failed.
+    pub give_up_after: Duration,
+    /// A message in doubt this many times is not sent again in the same pass.
+    pub doubts_max: u8,
+    /// What is in flight may take this long to finish after a stop was asked for.
+    pub drain_max: Duration,
+    /// Connect, list and plan, but write nothing at the target.
+    pub dry_run: bool,
+    /// Keep the subjects of messages that are not exact, for the report.
+    pub report_headers: bool,
+    /// Trusted roots beside the platform's, PEM.
+    pub extra_roots_pem: Option<Vec<u8>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            accounts_max: 8,
+            connections_max: 2,
+            host_connections_max: 16,
+            rates: Rates::default(),
+            memory_bytes_max: 16 * 1024 * 1024,
+            window_messages_max: 50,
+            window_bytes_max: 1024 * 1024,
+            windows_in_flight_max: 4,
+            scan_messages_max: 2_000,
+            settle: Duration::from_secs(5),
+            settle_max: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            retry_pause_min: Duration::from_secs(1),
+            retry_pause_max: Duration::from_secs(300),
+            give_up_after: Duration::from_secs(2 * 60 * 60),
+            doubts_max: 3,
+            drain_max: Duration::from_secs(60),
+            dry_run: false,
+            report_headers: false,
+            extra_roots_pem: None,
+        }
+    }
+}
+
+/// How fast mail may flow; none means as fast as both ends allow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    /// Messages a second of one account.
+    pub account_messages: Option<NonZeroU32>,
+    /// Bytes a second of one account.
+    pub account_bytes: Option<NonZeroU32>,
+    /// Messages a second from or to one host, over all accounts.
+    pub host_messages: Option<NonZeroU32>,
+    /// Bytes a second from or to one host, over all accounts.
+    pub host_bytes: Option<NonZeroU32>,
+}

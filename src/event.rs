@@ -1,0 +1,191 @@
+//! What happened, as plain data, and who is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::fate::Fate;
+use crate::fault::Side;
+
+/// Something that happened in a run. Names are only ever added.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run begins.
+    RunStarted {
+        /// Accounts in the batch.
+        accounts: usize,
+    },
+    /// A pass over an account begins.
+    AccountStarted {
+        /// The account.
+        account: Arc<str>,
+    },
+    /// Both ends of an account were listed.
+    AccountListed {
+        /// The account.
+        account: Arc<str>,
+        /// Mailboxes to copy.
+        mailboxes: usize,
+        /// Messages in them, where the source told.
+        messages: Option<u64>,
+        /// Their bytes, where the source told.
+        bytes: Option<u64>,
+    },
+    /// A source mailbox goes to a target mailbox (told in dry runs, and when first decided).
+    MailboxPlanned {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        source: String,
+        /// The target mailbox; none if it is left out.
+        target: Option<String>,
+        /// Why so.
+        reason: String,
+    },
+    /// A mailbox was begun.
+    MailboxStarted {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages in it.
+        messages: u64,
+    },
+    /// Part of a mailbox was compared with the ledger.
+    Scanned {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages looked at.
+        messages: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Messages of these that are to be copied.
+        owed_messages: u64,
+        /// Their bytes.
+        owed_bytes: u64,
+    },
+    /// The target acknowledged messages.
+    Copied {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages.
+        messages: u64,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A message will not be copied in this pass.
+    NotCopied {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Its UID at the source.
+        uid: u32,
+        /// What became of it.
+        fate: Fate,
+        /// Why; a server's own words where it said any.
+        reason: String,
+    },
+    /// Messages whose outcome was unknown were looked for on the target.
+    Settled {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Found there.
+        found: u64,
+        /// Not there: they will be sent again.
+        missing: u64,
+    },
+    /// A mailbox is through.
+    MailboxDone {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+    },
+    /// A mailbox cannot be finished in this pass.
+    MailboxFailed {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Which end it failed at, if at one.
+        side: Option<Side>,
+        /// Why.
+        reason: String,
+    },
+    /// An account waits, while others go on.
+    AccountParked {
+        /// The account.
+        account: Arc<str>,
+        /// Which end is to blame, if one is.
+        side: Option<Side>,
+        /// Why.
+        reason: String,
+        /// How long it waits, in seconds.
+        #[serde(rename = "wait_seconds", serialize_with = "seconds")]
+        wait: Duration,
+    },
+    /// A pass over an account went through.
+    AccountDone {
+        /// The account.
+        account: Arc<str>,
+        /// Messages copied in this run.
+        messages: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Messages of this account that are not on the target, over all passes.
+        not_copied: u64,
+    },
+    /// An account failed.
+    AccountFailed {
+        /// The account.
+        account: Arc<str>,
+        /// Which end it failed at, if at one.
+        side: Option<Side>,
+        /// Why.
+        reason: String,
+        /// What to do next.
+        hint: String,
+    },
+    /// Something the user should know that stops nothing.
+    Warning {
+        /// The account, if one is concerned.
+        account: Option<Arc<str>>,
+        /// What.
+        text: String,
+    },
+    /// A stop was asked for: what is in flight is finished.
+    Stopping,
+    /// The run ended.
+    RunFinished {
+        /// Accounts that are through.
+        done: usize,
+        /// Accounts that failed.
+        failed: usize,
+        /// Accounts that were stopped or never begun.
+        stopped: usize,
+    },
+}
+
+fn seconds<S: serde::Serializer>(wait: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(wait.as_secs_f64())
+}
+
+/// Is told what happens. Called from the tasks that move mail, so it must return at once.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+/// Tells nobody.
+impl Observer for () {
+    fn event(&self, _: &Event) {}
+}

@@ -1,0 +1,54 @@
+//! What earlier passes did to one mailbox: a fold of its ledger entries.
+
+use std::collections::BTreeMap;
+
+use crate::fate::Fate;
+use crate::identity::Digest;
+use crate::mail::{Flags, InternalDate, Uid};
+
+/// What the ledger knows of the messages of one mailbox, or of a range of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    entries: BTreeMap<Uid, Entry>,
+}
+
+/// What the ledger knows of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What became of it. [`Fate::Pending`] with a `target_uid` was acknowledged and is to be read
+    /// back; without one it was in doubt, and is to be sent again.
+    pub fate: Fate,
+    /// The copy's UID at the target, where the target told or showed it.
+    pub target_uid: Option<Uid>,
+    /// Octets of `BODY[]`; RFC822.SIZE where the body was never read.
+    pub size: u64,
+    /// Its internal date at the source.
+    pub date: Option<InternalDate>,
+    /// Its flags when it was copied.
+    pub flags: Flags,
+    /// Its exact digest and header key, where its body was read.
+    pub digest: Option<(Digest, u64)>,
+    /// How often it was in doubt and had to be sent again.
+    pub doubts: u8,
+}
+
+impl History {
+    /// The history that these entries make.
+    #[must_use]
+    pub fn new(entries: impl IntoIterator<Item = (Uid, Entry)>) -> Self {
+        Self {
+            entries: entries.into_iter().collect(),
+        }
+    }
+
+    /// What is known of one message; none if it was never touched.
+    #[must_use]
+    pub fn get(&self, uid: Uid) -> Option<&Entry> {
+        self.entries.get(&uid)
+    }
+
+    /// All entries by ascending UID.
+    pub fn iter(&self) -> impl Iterator<Item = (Uid, &Entry)> {
+        self.entries.iter().map(|(uid, entry)| (*uid, entry))
+    }
+}

@@ -1,0 +1,259 @@
+//! What makes two copies one message: digests over the raw bytes, never Message-ID alone.
+//!
+//! Servers rewrite some bytes on their way in (a bare LF becomes CRLF, an 8-bit header byte
+//! becomes `X`), so a message has several digests, from exact to coarse, and a copy is recognised
+//! by the finest that fits.
+
+use std::collections::BTreeMap;
+
+/// The first 128 bits of a BLAKE3 hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 16]);
+
+/// The digests of one message, from exact to coarse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Over the exact octets.
+    pub exact: Digest,
+    /// Over the octets as no known server rewrites them further: line ends made CRLF, bare CR and
+    /// the end's empty lines dropped, every control or 8-bit octet one `?` (and `X` in the header,
+    /// which Cyrus puts there instead of 8-bit octets).
+    pub folded: Digest,
+    /// 64 bits over the raw Message-ID, Date, From and Subject lines: the coarsest class in use,
+    /// equal for all messages that have none of them.
+    pub headers: u64,
+}
+
+impl Identity {
+    /// The digests of a whole message.
+    #[must_use]
+    pub fn of(message: &[u8]) -> Self {
+        let mut hasher = IdentityHasher::default();
+        hasher.update(message);
+        hasher.finish()
+    }
+}
+
+/// Computes an [`Identity`] of a message that arrives in pieces of any size.
+#[derive(Default)]
+pub struct IdentityHasher {
+    exact: blake3::Hasher,
+    folded: Folder,
+    headers: HeaderKey,
+}
+
+impl IdentityHasher {
+    /// Takes the next octets of the message.
+    pub fn update(&mut self, octets: &[u8]) {
+        self.exact.update(octets);
+        self.headers.update(octets);
+        self.folded.update(octets);
+    }
+
+    /// The digests of all octets taken.
+    #[must_use]
+    pub fn finish(self) -> Identity {
+        Identity {
+            exact: truncated(&self.exact),
+            folded: self.folded.finish(),
+            headers: self.headers.finish(),
+        }
+    }
+}
+
+fn truncated(hasher: &blake3::Hasher) -> Digest {
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Digest(digest)
+}
+
+/// Feeds a hash with octets as no known server rewrites them further.
+#[derive(Default)]
+struct Folder {
+    hasher: blake3::Hasher,
+    /// Line ends seen and not yet hashed: those at the very end do not count.
+    line_ends: usize,
+    after_cr: bool,
+    in_body: bool,
+    out: Vec<u8>,
+}
+
+impl Folder {
+    const OUT_BYTES_MAX: usize = 8 * 1024;
+
+    fn update(&mut self, octets: &[u8]) {
+        for &octet in octets {
+            match octet {
+                // A bare CR is dropped by Courier, and a CR before LF is part of the line's end.
+                b'\r' => self.after_cr = true,
+                b'\n' => {
+                    self.line_ends += 1;
+                    self.in_body |= self.line_ends == 2;
+                    self.after_cr = false;
+                }
+                _ => self.push(octet),
+            }
+        }
+    }
+
+    fn push(&mut self, octet: u8) {
+        self.after_cr = false;
+        while self.line_ends > 0 {
+            self.out.extend_from_slice(b"\r\n");
+            self.line_ends -= 1;
+        }
+        let folded = match octet {
+            b'\t' => octet,
+            0..=31 | 127..=255 => b'?',
+            b'X' if !self.in_body => b'?',
+            _ => octet,
+        };
+        self.out.push(folded);
+        if self.out.len() >= Self::OUT_BYTES_MAX {
+            self.hasher.update(&self.out);
+            self.out.clear();
+        }
+    }
+
+    fn finish(mut self) -> Digest {
+        self.hasher.update(&self.out);
+        truncated(&self.hasher)
+    }
+}
+
+/// Hashes the raw lines of four header fields, sorted by field, continuation lines included.
+#[derive(Default)]
+struct HeaderKey {
+    line: Vec<u8>,
+    fields: BTreeMap<&'static str, Vec<u8>>,
+    current: Option<&'static str>,
+    done: bool,
+}
+
+impl HeaderKey {
+    const FIELDS: [&'static str; 4] = ["date", "from", "message-id", "subject"];
+    /// No server keeps a longer header line whole; what lies beyond does not count.
+    const LINE_BYTES_MAX: usize = 64 * 1024;
+
+    fn update(&mut self, octets: &[u8]) {
+        let mut rest = octets;
+        while !self.done && !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest);
+            let (piece, next) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+            if self.line.len() < Self::LINE_BYTES_MAX {
+                self.line.extend_from_slice(piece);
+            }
+            if end.is_some() {
+                self.end_line();
+            }
+            rest = next;
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = self.line.trim_ascii_end();
+        if line.is_empty() {
+            self.done = true;
+        } else if matches!(line.first(), Some(b' ' | b'\t')) {
+            if let Some(value) = self.current.and_then(|field| self.fields.get_mut(field)) {
+                value.extend(fold_value(line));
+            }
+        } else {
+            let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+            let name = line[..colon].trim_ascii_end();
+            let field = Self::FIELDS
+                .into_iter()
+                .find(|f| name.eq_ignore_ascii_case(f.as_bytes()));
+            // A field given twice counts once: the first stands.
+            self.current = field.filter(|field| !self.fields.contains_key(field));
+            if let Some(field) = self.current {
+                let value = line.get(colon + 1..).unwrap_or_default();
+                self.fields.insert(field, fold_value(value).collect());
+            }
+        }
+        self.line.clear();
+    }
+
+    fn finish(mut self) -> u64 {
+        if !self.done && !self.line.is_empty() {
+            self.end_line();
+        }
+        let mut hasher = blake3::Hasher::new();
+        for (field, value) in &self.fields {
+            hasher.update(field.as_bytes());
+            hasher.update(b":");
+            hasher.update(value);
+            hasher.update(b"\n");
+        }
+        let mut key = [0; 8];
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        u64::from_be_bytes(key)
+    }
+}
+
+/// A field's value without white space (servers refold) and with `?` for what servers rewrite.
+fn fold_value(value: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    value
+        .iter()
+        .filter(|octet| !octet.is_ascii_whitespace())
+        .map(|octet| match octet {
+            0..=31 | 127..=255 | b'X' => b'?',
+            other => *other,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"Message-ID: <1@x>\r\nSubject: a\r\n b\r\n\r\nbody X\r\n";
+
+    #[test]
+    fn any_changed_octet_changes_the_exact_digest() {
+        let exact = Identity::of(MESSAGE).exact;
+        for at in 0..MESSAGE.len() {
+            let mut other = MESSAGE.to_vec();
+            other[at] ^= 1;
+            assert_ne!(Identity::of(&other).exact, exact, "octet {at}");
+        }
+    }
+
+    #[test]
+    fn pieces_make_the_same_identity_as_the_whole() {
+        for at in 0..=MESSAGE.len() {
+            let mut hasher = IdentityHasher::default();
+            hasher.update(&MESSAGE[..at]);
+            hasher.update(&MESSAGE[at..]);
+            assert_eq!(hasher.finish(), Identity::of(MESSAGE), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_servers_rewrite_folds_to_one_digest() {
+        let sent = b"Subject: gr\xfc\xdfe\n\nline\r\nN\0L\rend";
+        let dovecot = b"Subject: gr\xfc\xdfe\r\n\r\nline\r\nN\x80L\rend";
+        let cyrus = b"Subject: grXXe\r\n\r\nline\r\nN\0L\rend\r\n";
+        let courier = b"Subject: gr\xfc\xdfe\r\n\r\nline\r\nN\0Lend\r\n";
+        let identity = Identity::of(sent);
+        for stored in [&dovecot[..], cyrus, courier] {
+            assert_eq!(Identity::of(stored).folded, identity.folded);
+            assert_eq!(Identity::of(stored).headers, identity.headers);
+        }
+        assert_ne!(
+            Identity::of(b"Subject: other\r\n\r\nline\r\n").folded,
+            identity.folded
+        );
+    }
+
+    #[test]
+    fn the_header_key_sees_four_fields_and_no_body() {
+        let key = |text: &str| Identity::of(text.as_bytes()).headers;
+        assert_eq!(
+            key("Subject: a\r\nX: 1\r\n\r\nbody"),
+            key("X: 2\r\nsubject:  a\r\n\r\nDate: x")
+        );
+        assert_ne!(key("Subject: a\r\n\r\n"), key("Subject: b\r\n\r\n"));
+        assert_eq!(key("Subject: a\r\n b\r\n\r\n"), key("Subject: ab\r\n\r\n"));
+        assert_eq!(key(""), key("no header\r\n"));
+    }
+}

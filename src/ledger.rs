@@ -1,0 +1,343 @@
+//! The durable memory of a migration, over all passes.
+//!
+//! The order of writes is the order of calls. [`Ledger::open`] returns after its record is on the
+//! disk; [`Ledger::record`] and [`Ledger::close`] only queue, and a crash may lose the last of them:
+//! then their windows are still open, and the next run settles them by looking at the target.
+
+pub mod sqlite;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use serde::Serialize;
+
+use crate::fate::{Fate, Remark, RemarkKind};
+use crate::fault::Fault;
+use crate::history::History;
+use crate::identity::Identity;
+use crate::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
+
+/// An account in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub i64);
+
+/// A source mailbox under one UIDVALIDITY, in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailboxId(pub i64);
+
+/// An open window in the ledger; ids are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowId(pub i64);
+
+/// The durable memory of a migration.
+///
+/// Every call is one transaction. A failed call has scope `Batch`: without its ledger a run stops.
+pub trait Ledger: Clone + Send + Sync + 'static {
+    /// Registers the account if it is new, and takes it for this process: its epoch grows by one.
+    fn claim(&self, account: &AccountName) -> impl Future<Output = Result<Claim, Fault>> + Send;
+
+    /// All mailboxes of an account that were ever bound.
+    fn mailboxes(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<BoundMailbox>, Fault>> + Send;
+
+    /// Remembers which target mailbox a source mailbox goes to. Durable on return. Binding the same
+    /// source mailbox and UIDVALIDITY again changes the target only while no message of it was sent.
+    fn bind(
+        &self,
+        account: AccountId,
+        binding: &Binding,
+    ) -> impl Future<Output = Result<MailboxId, Fault>> + Send;
+
+    /// What is known of the messages in a range of source UIDs.
+    fn history(
+        &self,
+        mailbox: MailboxId,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<History, Fault>> + Send;
+
+    /// The target UIDs at or above `lo` that messages of any source mailbox bound to the same
+    /// target mailbox have claimed.
+    fn claimed(
+        &self,
+        mailbox: MailboxId,
+        lo: Uid,
+    ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
+
+    /// The windows of an account that were opened and never closed.
+    fn open_windows(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<OpenWindow>, Fault>> + Send;
+
+    /// Opens a window. Durable on return, together with everything queued before.
+    fn open(&self, window: &NewWindow) -> impl Future<Output = Result<WindowId, Fault>> + Send;
+
+    /// Queues what became of messages. Returns when queued; waits while the queue is full.
+    fn record(
+        &self,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Queues the end of a window with what became of its messages, in one transaction.
+    fn close(
+        &self,
+        window: WindowId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes how far a scan got and what it counted.
+    fn scanned(
+        &self,
+        mailbox: MailboxId,
+        scan: ScanTotals,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes why a mailbox could not be finished, or (with none) that nothing hinders it any more.
+    fn set_mailbox_fault(
+        &self,
+        mailbox: MailboxId,
+        fault: Option<String>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes how an account stands. Durable on return, with everything queued before.
+    fn set_account_state(
+        &self,
+        account: AccountId,
+        state: AccountState,
+        reason: Option<String>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Waits until everything queued is on the disk.
+    fn flush(&self) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// How everything stands: counts by fate, for `status` and the report.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, Fault>> + Send;
+
+    /// Up to `limit` remarks after `after`, in the order of account, mailbox, UID and kind.
+    fn remarks(
+        &self,
+        after: Option<RemarkCursor>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<RemarkRow>, Fault>> + Send;
+}
+
+/// How the ledger knows an account: over edited and reordered CSVs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName {
+    /// The row's `id`, or both hosts and users in lower case.
+    pub key: String,
+    /// The source as people write it: `anna@old.example`.
+    pub source: String,
+    /// The target as people write it.
+    pub target: String,
+}
+
+/// An account taken by this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The account.
+    pub account: AccountId,
+    /// Grows by one with every claim.
+    pub epoch: i64,
+}
+
+/// Which target mailbox a source mailbox goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The source mailbox as the source spells it.
+    pub source_name: WireName,
+    /// The source mailbox, decoded.
+    pub source_path: MailboxPath,
+    /// The UIDVALIDITY under which its UIDs are known.
+    pub source_validity: UidValidity,
+    /// The target mailbox as the target spells it.
+    pub target_name: WireName,
+    /// The target mailbox, decoded.
+    pub target_path: MailboxPath,
+    /// The UIDVALIDITY of the target mailbox; none before it was selected once.
+    pub target_validity: Option<UidValidity>,
+}
+
+/// A mailbox that the ledger knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundMailbox {
+    /// Its id.
+    pub id: MailboxId,
+    /// Its names and validities.
+    pub binding: Binding,
+    /// Whether a window was ever opened for it: then its target cannot change any more.
+    pub fixed: bool,
+    /// What the last scan counted.
+    pub scan: ScanTotals,
+}
+
+/// What scans of a mailbox counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanTotals {
+    /// Messages ever seen at the source, whatever became of them. What the ledger has no entry for
+    /// is pending.
+    pub messages: u64,
+    /// Their bytes by RFC822.SIZE.
+    pub bytes: u64,
+    /// Messages that were deleted at the source before they were ever fetched: they have no entry,
+    /// and are counted in `messages` and as gone.
+    pub vanished: u64,
+    /// The source's UIDNEXT at the last whole scan; 0 before one.
+    pub uid_next: u32,
+}
+
+/// A window to be opened: what is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWindow {
+    /// The source mailbox.
+    pub mailbox: MailboxId,
+    /// The claim under which it is opened.
+    pub epoch: i64,
+    /// A UIDNEXT of the target mailbox, read before the first byte is sent: no copy has a lower UID.
+    pub lo: Uid,
+    /// What it will send.
+    pub messages: Vec<WindowMessage>,
+}
+
+/// A message of a window, with what it takes to recognise it on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowMessage {
+    /// Its UID at the source.
+    pub uid: Uid,
+    /// Octets of its body.
+    pub size: u64,
+    /// The date it is sent with.
+    pub date: Option<InternalDate>,
+    /// The flags it is sent with.
+    pub flags: Flags,
+    /// Its digests; none where the body is streamed and was never read.
+    pub identity: Option<Identity>,
+    /// How often it was in doubt before.
+    pub doubts: u8,
+}
+
+/// A window that was opened and never closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// Its id.
+    pub id: WindowId,
+    /// What it sent.
+    pub window: NewWindow,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its UID at the source.
+    pub uid: Uid,
+    /// Its new entry; see [`crate::history::Entry`].
+    pub entry: crate::history::Entry,
+    /// What is to be said of it. Replaces what was said before.
+    pub remarks: Vec<Remark>,
+    /// Its subject, where the user asked for subjects in the report.
+    pub subject: Option<String>,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountState {
+    /// Never started.
+    Waiting,
+    /// A run is at work on it, or was when it died.
+    Running,
+    /// A pass went through; what is not exact is listed.
+    Done,
+    /// A run was told to stop before it was through.
+    Stopped,
+    /// It could not be finished, for the reason noted.
+    Failed,
+}
+
+/// How everything stands, over all passes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The accounts, by key.
+    pub accounts: Vec<AccountSnapshot>,
+}
+
+/// How one account stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSnapshot {
+    /// How the ledger knows it.
+    pub name: AccountName,
+    /// How it stands.
+    pub state: AccountState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Passes that went through.
+    pub passes: u32,
+    /// When its state last changed, in seconds since 1970.
+    pub changed: i64,
+    /// Its mailboxes, by source path.
+    pub mailboxes: Vec<MailboxSnapshot>,
+}
+
+/// How one mailbox stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxSnapshot {
+    /// The source mailbox.
+    pub source: MailboxPath,
+    /// The target mailbox.
+    pub target: MailboxPath,
+    /// Why it could not be finished.
+    pub fault: Option<String>,
+    /// Messages by fate. Their sum is every message ever seen: what has no entry is pending.
+    pub fates: BTreeMap<Fate, Count>,
+    /// Messages by remark, reasons left out.
+    pub remarks: BTreeMap<RemarkKind, u64>,
+    /// Messages in windows that are still open: sent, outcome unknown. They count as pending.
+    pub in_doubt: u64,
+}
+
+/// A number of messages and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Where a listing of remarks stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemarkCursor {
+    /// The mailbox of the last row.
+    pub mailbox: MailboxId,
+    /// The UID of the last row.
+    pub uid: Uid,
+    /// The kind of the last row.
+    pub kind: RemarkKind,
+}
+
+/// A remark with the message it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemarkRow {
+    /// The account's key.
+    pub account: String,
+    /// The source mailbox.
+    pub mailbox: MailboxPath,
+    /// The message's UID at the source.
+    pub uid: Uid,
+    /// What became of it.
+    pub fate: Fate,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its internal date.
+    pub date: Option<InternalDate>,
+    /// Its subject, where it was kept.
+    pub subject: Option<String>,
+    /// The remark.
+    pub remark: Remark,
+    /// Where this row stands in the listing.
+    pub cursor: RemarkCursor,
+}
