@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod config;
 pub mod endpoint;
+pub mod engine;
 pub mod event;
 pub mod fate;
 pub mod fault;
@@ -10,3 +11,4 @@ pub mod history;
 pub mod identity;
 pub mod ledger;
 pub mod mail;
+pub mod stop;
