@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod config;
 pub mod endpoint;
 pub mod engine;
+pub mod escape;
 pub mod event;
 pub mod fate;
 pub mod fault;
