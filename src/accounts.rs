@@ -807,6 +807,10 @@ fn check_password_file(path: &Path) -> Result<(), String> {
     /// A password or token; more is another kind of file.
     const LINE_BYTES_MAX: u64 = 64 * 1024;
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    // A pipe would give its password to this check, and none to the login.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut line = Vec::new();
     BufReader::new(file.take(LINE_BYTES_MAX))

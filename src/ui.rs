@@ -402,6 +402,30 @@ mod tests {
     }
 
     #[test]
+    fn without_a_terminal_a_summary_is_due_now_and_then() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let show = Show {
+            mode: Mode::Plain,
+            verbosity: Verbosity::Normal,
+            file: "accounts.csv".into(),
+        };
+        let log = directory.path().join("log.ndjson");
+        let ui = Ui::start(show, &Batch::default(), &Config::default(), &log).expect("started");
+        let mut out = ui.shared.out();
+        let state = ui.shared.state();
+        let now = Instant::now();
+        assert_eq!(ui.shared.screen(&state, &mut out, now), None);
+        let later = now + SUMMARY;
+        let screen = ui.shared.screen(&state, &mut out, later).expect("due");
+        assert_eq!(
+            screen.summary(),
+            "0 B/s, 0 messages/s; accounts 0 done, 0 active, 0 to go; messages 0 copied"
+        );
+        assert_eq!(ui.shared.screen(&state, &mut out, later), None);
+        drop((state, out));
+    }
+
+    #[test]
     fn the_log_grows_over_runs_and_holds_every_event() {
         let directory = tempfile::tempdir().expect("a directory");
         let log = directory.path().join("log.ndjson");

@@ -390,6 +390,7 @@ fn password_files_are_read_at_once_from_beside_the_csv() {
     let text = |name: &str| check(name).expect_err("bad")[0].to_string();
     assert!(text("none").contains("cannot be read"), "{}", text("none"));
     assert!(text("bad").contains("is empty"), "{}", text("bad"));
+    assert!(text(".").contains("not a regular file"), "{}", text("."));
 }
 
 #[test]

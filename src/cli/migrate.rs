@@ -20,14 +20,14 @@ use super::{Exit, Failure, Place};
 pub(crate) struct Arguments {
     #[command(flatten)]
     place: Place,
+    /// Only accounts with this source or target user, in any case; may be repeated
+    #[arg(long, value_name = "USER")]
+    only: Vec<String>,
+
     #[command(flatten)]
     config: ConfigFlags,
     #[command(flatten)]
     accounts: AccountFlags,
-
-    /// Only accounts with this source or target user, in any case; may be repeated
-    #[arg(long, value_name = "USER")]
-    only: Vec<String>,
 
     /// How progress is shown; auto: bars on a terminal, else plain lines
     #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]

@@ -11,7 +11,7 @@ use super::{Exit, Failure};
 /// Takes the state directory for this process.
 pub(super) fn hold(path: &Path) -> Result<StateDir, Failure> {
     StateDir::open(path).map_err(|fault| {
-        let hint = "wait for the other run or stop it, or name another directory with --state";
+        let hint = "only one run at a time may use a directory; --state names another one";
         Failure::ledger(&fault, hint)
     })
 }
