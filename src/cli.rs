@@ -187,6 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn scripts_find_the_codes_they_were_told() {
+        let codes = [
+            (Exit::Complete, 0),
+            (Exit::Internal, 1),
+            (Exit::Usage, 2),
+            (Exit::Incomplete, 3),
+            (Exit::Doubtful, 4),
+            (Exit::Ledger, 5),
+            (Exit::Stopped, 75),
+            (Exit::Aborted, 130),
+        ];
+        for (exit, code) in codes {
+            assert_eq!(exit.code(), code, "{exit:?}");
+        }
+    }
+
+    #[test]
     fn state_lives_beside_the_csv() {
         let state = |accounts: &str| {
             let state = None;

@@ -132,10 +132,15 @@ impl Ui {
         self.shared.write();
     }
 
+    /// What happened so far.
+    pub(crate) fn tally(&self) -> Tally {
+        self.shared.state().progress.tally()
+    }
+
     /// Writes what is left, takes the bars away, and tells what happened.
     pub(crate) fn finish(mut self) -> Tally {
         self.end();
-        self.shared.state().progress.tally()
+        self.tally()
     }
 
     fn end(&mut self) {
@@ -160,7 +165,7 @@ impl Drop for Ui {
 
 fn names(batch: &Batch, file: &str) -> Names {
     let accounts = batch.accounts.iter().map(|account| {
-        let label = escape::display(&account.label());
+        let label = escape::display(&account.label()).into_owned();
         let place = match account.line {
             0 => label.clone(),
             line => format!("{file}:{line}: {label}"),
@@ -353,7 +358,8 @@ pub(crate) fn say_failure(failure: &Failure) {
     if let Failure::Accounts(problems) = failure {
         problems.iter().for_each(say_problem);
     }
-    let text = escape::display(&failure.to_string());
+    let text = failure.to_string();
+    let text = escape::escaped(&text);
     say(&format!(
         "{} {text}",
         style("error:").for_stderr().red().bold()

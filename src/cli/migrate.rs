@@ -13,7 +13,7 @@ use crate::ui::{self, Ui, Verbosity};
 
 use super::flags::{AccountFlags, ConfigFlags};
 use super::signals::{Signals, supervise};
-use super::state::{self, Verdict};
+use super::state::{self, End};
 use super::{Exit, Failure, Place};
 
 #[derive(Debug, Args)]
@@ -80,9 +80,18 @@ impl Arguments {
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
             let ran = engine::run(config, batch, ledger.clone(), observer, stop.clone()).await;
-            let concluded = state::conclude(ledger, &state, is_dry_run).await;
+            let tally = ui.tally();
+            let is_stopped = stop.is_requested() && !tally.is_over();
+            // A dry run changes nothing that a report could tell of.
+            let end = match (is_dry_run, is_stopped) {
+                (true, false) => Ok(End {
+                    text: tally.dry_run_text(),
+                    exit: Exit::Complete,
+                }),
+                _ => state::conclude(ledger, &state, is_stopped).await,
+            };
             match ran {
-                Ok(()) => concluded,
+                Ok(()) => end,
                 Err(fault) => Err(Failure::ledger(&fault, state::UNUSABLE)),
             }
         });
@@ -94,27 +103,24 @@ impl Arguments {
         };
         let ended = supervise(run, async || signals.next().await, &stop, stopping).await;
         let tally = ui.finish();
-        let Some(verdict) = ended else {
+        let Some(end) = ended else {
             ui::say("stopped at once");
             ui::hint(&again(
                 "what was in flight is looked for on the target first",
             ));
             return Ok(Exit::Aborted);
         };
-        let (text, exit) = match verdict? {
-            Some(Verdict { text, exit }) => (text, exit),
-            None => (tally.dry_run_text(), Exit::Complete),
-        };
+        let End { text, exit } = end?;
         if !self.quiet {
             self.show_summary(&text);
         }
-        if stop.is_requested() && !tally.is_over() {
-            ui::say("stopped early");
-            ui::hint(&again("it goes on where it stopped"));
-            return Ok(Exit::Stopped);
-        }
-        // Accounts that never got as far as the ledger are known here only.
         match exit {
+            Exit::Stopped => {
+                ui::say("stopped early");
+                ui::hint(&again("it goes on where it stopped"));
+                Ok(exit)
+            }
+            // Accounts that never got as far as the ledger are known here only.
             Exit::Complete if !tally.is_complete() => Ok(Exit::Incomplete),
             exit => Ok(exit),
         }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use mailhaul::ledger::{Ledger, Snapshot};
 
-use super::pending::{SqliteLedger, StateDir, ledger_path, report};
+use super::pending::hold::{StateDir, ledger_path};
+use super::pending::report::{self, Verdict};
+use super::pending::sqlite::SqliteLedger;
 use super::{Exit, Failure};
 
 /// Takes the state directory for this process.
@@ -41,36 +43,38 @@ pub(super) async fn look(path: &Path, accounts: &Path) -> Result<SqliteLedger, F
 }
 
 /// How a run stands at its end: the text for a person and the code for scripts.
-pub(super) struct Verdict {
+pub(super) struct End {
     pub(super) text: String,
     pub(super) exit: Exit,
 }
 
-/// Writes the reports of all passes and tells the verdict; a dry run has none.
+/// Writes the reports of all passes and tells how it ended.
 pub(super) async fn conclude(
     ledger: SqliteLedger,
     state: &StateDir,
-    is_dry_run: bool,
-) -> Result<Option<Verdict>, Failure> {
+    is_stopped: bool,
+) -> Result<End, Failure> {
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
-    if is_dry_run {
-        ledger.finish().await.map_err(failed)?;
-        return Ok(None);
-    }
     let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let csv = report::write_csv(&ledger, &state.report_csv()).await;
-    csv.map_err(failed)?;
-    let json = report::write_json(&snapshot, &state.report_json());
-    json.map_err(failed)?;
+    let verdict = match is_stopped {
+        true => Verdict::Stopped,
+        false => Verdict::of(&snapshot),
+    };
+    let csv = state.report_csv();
+    let written = report::write_csv(&ledger, &snapshot, &csv).await;
+    written.map_err(failed)?;
+    let written = report::write_json(&snapshot, verdict, &state.report_json());
+    written.map_err(failed)?;
     ledger.finish().await.map_err(failed)?;
-    Ok(Some(Verdict {
-        text: report::summary_text(&snapshot),
-        exit: match report::exit_code(&snapshot) {
-            0 => Exit::Complete,
-            4 => Exit::Doubtful,
-            _ => Exit::Incomplete,
+    Ok(End {
+        text: report::summary_text(&snapshot, verdict, Some(&csv)),
+        exit: match verdict {
+            Verdict::Done => Exit::Complete,
+            Verdict::Incomplete => Exit::Incomplete,
+            Verdict::InDoubt => Exit::Doubtful,
+            Verdict::Stopped => Exit::Stopped,
         },
-    }))
+    })
 }
 
 /// How everything stands.

@@ -120,7 +120,7 @@ fn row(progress: &Progress, active: &Active, names: &Names, now: Instant) -> Row
             name,
             part: None,
             text: match active.mailbox {
-                Some(_) => mailbox,
+                Some(_) => mailbox.into_owned(),
                 None => "connects".to_owned(),
             },
         },

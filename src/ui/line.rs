@@ -49,14 +49,14 @@ impl Names {
     pub(super) fn label(&self, account: &str) -> String {
         match self.0.get(account) {
             Some((label, _)) => label.clone(),
-            None => display(account),
+            None => display(account).into_owned(),
         }
     }
 
     fn place(&self, account: &str) -> String {
         match self.0.get(account) {
             Some((_, place)) => place.clone(),
-            None => display(account),
+            None => display(account).into_owned(),
         }
     }
 }
