@@ -65,7 +65,7 @@ pub(crate) enum Verbosity {
     Verbose,
 }
 
-/// The display of one run, from [`Ui::start`] to [`Ui::finish`].
+/// The display of one run, from [`Ui::start`] until it is dropped.
 pub(crate) struct Ui {
     shared: Arc<Shared>,
     /// Dropped to end the thread.
@@ -136,30 +136,21 @@ impl Ui {
     pub(crate) fn tally(&self) -> Tally {
         self.shared.state().progress.tally()
     }
+}
 
-    /// Writes what is left, takes the bars away, and tells what happened.
-    pub(crate) fn finish(mut self) -> Tally {
-        self.end();
-        self.tally()
-    }
-
-    fn end(&mut self) {
+/// Writes what is left and takes the bars away; also where a run fails, its last events are in the
+/// log.
+impl Drop for Ui {
+    fn drop(&mut self) {
         drop(self.ticks.take());
         if let Some(thread) = self.thread.take() {
             // A panic there has told its own story; the run's result stands.
             let _ = thread.join();
-            self.shared.write();
-            if let Some(bars) = self.shared.out().bars.take() {
-                bars.clear();
-            }
         }
-    }
-}
-
-/// Also where a run fails, its last events are in the log.
-impl Drop for Ui {
-    fn drop(&mut self) {
-        self.end();
+        self.shared.write();
+        if let Some(bars) = self.shared.out().bars.take() {
+            bars.clear();
+        }
     }
 }
 
@@ -452,7 +443,7 @@ mod tests {
                     reason: "too large".to_owned(),
                 });
             }
-            ui.finish();
+            drop(ui);
         }
         let text = std::fs::read_to_string(&log).expect("a log");
         let uids: Vec<u64> = text

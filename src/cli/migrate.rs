@@ -9,7 +9,7 @@ use mailhaul::config::Config;
 use mailhaul::engine;
 use mailhaul::stop::Stop;
 
-use crate::ui::{self, Ui, Verbosity};
+use crate::ui::{self, Tally, Ui, Verbosity};
 
 use super::flags::{AccountFlags, ConfigFlags};
 use super::signals::{Signals, supervise};
@@ -76,19 +76,22 @@ impl Arguments {
 
         let stop = Stop::new();
         let (drain_max, is_dry_run) = (config.drain_max, config.dry_run);
+        let with_subjects = config.report_headers;
         let observer = ui.observer();
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
             let ran = engine::run(config, batch, ledger.clone(), observer, stop.clone()).await;
             let tally = ui.tally();
             let is_stopped = stop.is_requested() && !tally.is_over();
-            // A dry run changes nothing that a report could tell of.
-            let end = match (is_dry_run, is_stopped) {
-                (true, false) => Ok(End {
-                    text: tally.dry_run_text(),
-                    exit: Exit::Complete,
-                }),
-                _ => state::conclude(ledger, &state, is_stopped).await,
+            let end = if is_dry_run && !is_stopped {
+                Ok(dry_run_end(tally)) // It changes nothing that a report could tell of.
+            } else {
+                let ran = state::Ran {
+                    is_stopped,
+                    is_complete: tally.is_complete(),
+                    with_subjects,
+                };
+                state::conclude(ledger, &state, ran).await
             };
             match ran {
                 Ok(()) => end,
@@ -102,28 +105,19 @@ impl Arguments {
             ));
         };
         let ended = supervise(run, async || signals.next().await, &stop, stopping).await;
-        let tally = ui.finish();
+        drop(ui); // What follows stands below the bars.
         let Some(end) = ended else {
-            ui::say("stopped at once");
-            ui::hint(&again(
-                "what was in flight is looked for on the target first",
-            ));
+            ui::say(&again("stopped at once", "looks for what was in flight"));
             return Ok(Exit::Aborted);
         };
         let End { text, exit } = end?;
         if !self.quiet {
             self.show_summary(&text);
         }
-        match exit {
-            Exit::Stopped => {
-                ui::say("stopped early");
-                ui::hint(&again("it goes on where it stopped"));
-                Ok(exit)
-            }
-            // Accounts that never got as far as the ledger are known here only.
-            Exit::Complete if !tally.is_complete() => Ok(Exit::Incomplete),
-            exit => Ok(exit),
+        if exit == Exit::Stopped {
+            ui::say(&again("stopped early", "goes on where it stopped"));
         }
+        Ok(exit)
     }
 
     /// Reads the CSV and keeps the accounts asked for.
@@ -198,8 +192,19 @@ impl Arguments {
     }
 }
 
-fn again(why: &str) -> String {
-    format!("run the same command again: {why}")
+fn again(what: &str, how: &str) -> String {
+    format!("{what}; run the same command again: it {how}")
+}
+
+fn dry_run_end(tally: Tally) -> End {
+    End {
+        text: tally.dry_run_text(),
+        exit: if tally.is_complete() {
+            Exit::Complete
+        } else {
+            Exit::Incomplete
+        },
+    }
 }
 
 fn file_name(path: &Path) -> Arc<str> {

@@ -204,6 +204,7 @@ pub(super) mod report {
         _: &impl Ledger,
         _: &Snapshot,
         path: &Path,
+        _: bool,
     ) -> Result<(), Fault> {
         write(path, "account,mailbox,uid,fate\n")
     }

@@ -48,20 +48,32 @@ pub(super) struct End {
     pub(super) exit: Exit,
 }
 
+/// What the run itself knows of its end.
+pub(super) struct Ran {
+    /// Stopped before it was through.
+    pub(super) is_stopped: bool,
+    /// A pass went through every account.
+    pub(super) is_complete: bool,
+    /// Subjects go into the reports.
+    pub(super) with_subjects: bool,
+}
+
 /// Writes the reports of all passes and tells how it ended.
 pub(super) async fn conclude(
     ledger: SqliteLedger,
     state: &StateDir,
-    is_stopped: bool,
+    ran: Ran,
 ) -> Result<End, Failure> {
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
     let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let verdict = match is_stopped {
-        true => Verdict::Stopped,
-        false => Verdict::of(&snapshot),
+    let verdict = match Verdict::of(&snapshot) {
+        _ if ran.is_stopped => Verdict::Stopped,
+        // Accounts that never got as far as the ledger are known to this run only.
+        Verdict::Done if !ran.is_complete => Verdict::Incomplete,
+        verdict => verdict,
     };
     let csv = state.report_csv();
-    let written = report::write_csv(&ledger, &snapshot, &csv).await;
+    let written = report::write_csv(&ledger, &snapshot, &csv, ran.with_subjects).await;
     written.map_err(failed)?;
     let written = report::write_json(&snapshot, verdict, &state.report_json());
     written.map_err(failed)?;

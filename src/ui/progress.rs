@@ -128,7 +128,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// Whether a pass went through every account.
     pub(crate) fn is_complete(self) -> bool {
-        self.done == self.accounts
+        self.failed == 0 && self.done >= self.accounts
     }
 
     /// Whether every account came to an end, good or bad.
