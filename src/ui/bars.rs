@@ -14,8 +14,6 @@ const SLOTS_MAX: usize = 8;
 /// Lines of the terminal left to others: the two of the whole run, and what is above.
 const OTHER_LINES: usize = 6;
 const NAME_COLUMNS: usize = 30;
-/// Of the last line: its bar, a space, and room for two characters and the cursor.
-const OVERALL_OTHER_COLUMNS: usize = 34;
 /// Of one bar.
 const STEPS: u64 = 1000;
 
@@ -234,8 +232,7 @@ impl Bars {
         };
         let slots: Vec<ProgressBar> = (0..slots).map(|_| add(&without_bar)).collect();
         let counts = add(&style("{wide_msg}"));
-        // The last line must not reach the edge: a `^C` that the terminal adds would wrap it.
-        let overall = add(&style("{bar:30.green} {msg}"));
+        let overall = add(&style("{bar:30.green} {wide_msg}"));
         Self {
             all,
             slots,
@@ -270,10 +267,7 @@ impl Bars {
         }
         self.counts.set_message(screen.counts.clone());
         self.overall.set_position(position(&screen.overall));
-        let (_, columns) = console::Term::stderr().size();
-        let room = usize::from(columns).saturating_sub(OVERALL_OTHER_COLUMNS);
-        let text = console::truncate_str(&screen.overall.text, room, "…");
-        self.overall.set_message(text.into_owned());
+        self.overall.set_message(screen.overall.text.clone());
     }
 
     /// Lets `write` write lines above the bars.
