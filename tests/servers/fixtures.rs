@@ -1,5 +1,13 @@
 //! What the other tests stand on: each server starts, and gives back what was stored there.
 
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
 use crate::client::Client;
 use crate::dump::Dump;
 use crate::harness::dovecot::Options;
@@ -22,6 +30,25 @@ fn assert_keeps(server: &Server, contents: &Contents) {
     );
 }
 
+#[track_caller]
+fn assert_serves_tls(server: &Server) {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(server.ca_file()).unwrap())
+        .unwrap();
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = Ipv4Addr::LOCALHOST.to_string().try_into().unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.tls_port)).unwrap();
+    let mut greeting = String::new();
+    BufReader::new(StreamOwned::new(session, stream))
+        .read_line(&mut greeting)
+        .unwrap();
+    assert!(greeting.starts_with("* OK"), "{greeting}");
+}
+
 #[test]
 fn dovecot_keeps_what_it_is_given() {
     if !available() {
@@ -29,6 +56,7 @@ fn dovecot_keeps_what_it_is_given() {
     }
     let server = dovecot::start(&Options::default());
     assert_keeps(&server, &Contents::new(1, 400, Manner::Awkward));
+    assert_serves_tls(&server);
 }
 
 #[test]
@@ -66,7 +94,9 @@ fn cyrus_keeps_what_it_is_given() {
     if !available() {
         return;
     }
-    assert_keeps(&cyrus::start(1), &Contents::new(3, 300, Manner::Tame));
+    let server = cyrus::start(1);
+    assert_keeps(&server, &Contents::new(3, 300, Manner::Tame));
+    assert_serves_tls(&server);
 }
 
 #[test]
@@ -74,7 +104,9 @@ fn courier_keeps_what_it_is_given() {
     if !available() {
         return;
     }
-    assert_keeps(&courier::start(1), &Contents::new(4, 300, Manner::Tame));
+    let server = courier::start(1);
+    assert_keeps(&server, &Contents::new(4, 300, Manner::Tame));
+    assert_serves_tls(&server);
 }
 
 #[test]

@@ -52,6 +52,18 @@ impl Server {
         self.folder.path().join("ca.pem")
     }
 
+    /// The SHA-256 of the server's certificate, as `openssl x509 -fingerprint` shows it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let certificate = self.folder.path().join("server.der");
+        let out = Command::new("sha256sum").arg(certificate).output().unwrap();
+        let hex = String::from_utf8(out.stdout).unwrap()[..64].to_uppercase();
+        let pairs: Vec<&str> = (0..64)
+            .step_by(2)
+            .map(|start| &hex[start..start + 2])
+            .collect();
+        pairs.join(":")
+    }
+
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.folder.path().join("server.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -241,7 +253,9 @@ fn write_certificates(folder: &Path, self_signed: bool) {
         true => server.self_signed(&key),
         false => server.signed_by(&key, &issuer),
     };
-    let (server_pem, key_pem) = (server.unwrap().pem(), key.serialize_pem());
+    let server = server.unwrap();
+    let (server_pem, key_pem) = (server.pem(), key.serialize_pem());
+    fs::write(folder.join("server.der"), server.der()).unwrap();
     write(&folder.join("ca.pem"), &authority_pem);
     write(&folder.join("server.pem"), &server_pem);
     write(&folder.join("server.key"), &key_pem);

@@ -6,5 +6,7 @@ mod dump;
 mod fixtures;
 mod harness;
 mod messages;
+mod migrate;
 mod names;
+mod product;
 mod random;

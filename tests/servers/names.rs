@@ -59,7 +59,7 @@ pub(crate) fn decode(name: &str) -> String {
 #[test]
 fn names_survive_the_encoding() {
     assert_eq!(encode("Entwürfe & mehr"), "Entw&APw-rfe &- mehr");
-    assert_eq!(encode("会議"), "&TxqMcA-");
+    assert_eq!(encode("会議"), "&TxqLcA-");
     for name in ["INBOX", "R&D", "会議/資料", "🎉 party", "ü&ü"] {
         assert_eq!(decode(&encode(name)), name);
     }
