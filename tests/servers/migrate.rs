@@ -133,8 +133,11 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
     let accounts =
         USERS.map(|user| Account::new(user, (&source, Link::Plain), (&target, Link::Plain)));
     let migration = Migration::new(&accounts);
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
+    let seed = std::env::var("MAILHAUL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("MAILHAUL_SEED={seed}");
     let mut random = Random::new(seed);
     let mut kills = 0;
     for _ in 0..6 {

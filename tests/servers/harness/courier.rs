@@ -101,6 +101,7 @@ fi
 set -a
 . /etc/courier/authdaemonrc
 if [ $kind = authentication ]; then exec /usr/lib/courier/courier-authlib/authdaemond; fi
+until [ -S /run/courier/authdaemon/socket ]; do sleep 0.01; done
 . /etc/courier/imapd
 . /etc/courier/imapd-ssl
 umask 022
