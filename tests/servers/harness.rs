@@ -254,9 +254,11 @@ fn temporary_folder() -> tempfile::TempDir {
 fn write_certificates(folder: &Path, self_signed: bool) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::default();
+    // Not all clients try a second authority of the same name.
+    let name = format!("mailhaul tests {}", folder.display());
     authority
         .distinguished_name
-        .push(rcgen::DnType::CommonName, "mailhaul tests");
+        .push(rcgen::DnType::CommonName, name);
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     authority.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
