@@ -90,6 +90,20 @@ fn dovecot_lets_the_administrator_in() {
 }
 
 #[test]
+fn dovecot_counts_the_connections_of_a_user() {
+    if !available() {
+        return;
+    }
+    let server = dovecot::start(&Options {
+        connections_max: 1,
+        ..Options::default()
+    });
+    let _held = server.client("u0001");
+    let (_, answer) = Client::connect(&server).command("LOGIN u0001 pw");
+    assert!(answer.starts_with("NO [UNAVAILABLE]"), "{answer}");
+}
+
+#[test]
 fn cyrus_keeps_what_it_is_given() {
     if !available() {
         return;

@@ -1,6 +1,7 @@
 //! What `mailhaul migrate` promises, seen from the servers.
 
 use std::collections::BTreeSet;
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
@@ -8,7 +9,7 @@ use crate::dump::Dump;
 use crate::harness::dovecot::Options;
 use crate::harness::{ADMIN, ADMIN_PASSWORD, Server, available, courier, cyrus, dovecot};
 use crate::messages::{Contents, Mail, Manner, large};
-use crate::product::{Account, Link, Migration, exit};
+use crate::product::{Account, Link, Migration, Running, exit};
 use crate::random::Random;
 
 const USERS: [&str; 3] = ["u0001", "u0002", "u0003"];
@@ -29,6 +30,16 @@ fn small(mailbox: &str, number: usize) -> Mail {
         mailbox,
         format!("Subject: {number}\r\nMessage-ID: <{number}@example.org>\r\n\r\none\r\n").into(),
     )
+}
+
+/// Waits until another message lies in INBOX, or the run is over.
+fn wait_for_arrival(target: &Server, running: &mut Running) {
+    let mut watch = target.client("u0001");
+    let before = watch.uid_nexts()["INBOX"];
+    let deadline = Deadline::after(Duration::from_secs(30));
+    while watch.uid_nexts()["INBOX"] == before && running.is_running() && !deadline.is_over() {
+        sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -159,6 +170,62 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_came_since_the_last_run_is_all_that_the_next_one_copies() {
+    if !available() {
+        return;
+    }
+    let (source, target) = (
+        dovecot::start(&Options::default()),
+        dovecot::start(&Options::default()),
+    );
+    let contents = Contents::new(41, 100, Manner::Awkward);
+    fill(&source, "u0001", &contents);
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    migration.run_expecting(exit::ALL_THERE);
+    let before = target.client("u0001").uid_nexts();
+
+    let mut client = source.client("u0001");
+    let added: Vec<Mail> = (0..5).map(|number| small("R&D", number)).collect();
+    client.append(&added);
+    client.ok("SELECT INBOX");
+    client.ok("STORE 1:3 +FLAGS.SILENT (\\Flagged seen-since)");
+    migration.run_expecting(exit::ALL_THERE);
+    dump(&source, "u0001").assert_copied_to(&dump(&target, "u0001"));
+    let mut expected = before;
+    *expected.get_mut("R&D").unwrap() += 5;
+    assert_eq!(expected, target.client("u0001").uid_nexts());
+}
+
+#[test]
+fn servers_that_die_in_mid_run_cost_time_only() {
+    if !available() {
+        return;
+    }
+    let mut servers = [
+        dovecot::start(&Options::default()),
+        dovecot::start(&Options::default()),
+    ];
+    let mails: Vec<Mail> = (0..4_000).map(|number| small("INBOX", number)).collect();
+    servers[0].client("u0001").append(&mails);
+    let stored = dump(&servers[0], "u0001");
+    let [source, target] = &servers;
+    let account = Account::new("u0001", (source, Link::Plain), (target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    let mut running = migration.start();
+    for side in [1, 0] {
+        wait_for_arrival(&servers[1], &mut running);
+        servers[side].restart();
+    }
+    // A Dovecot 2.3.19 that was killed can refuse a message with NO [SERVERBUG] (once in 30 runs,
+    // November 2026): then it is the next run that brings it.
+    if !running.wait().succeeded() {
+        migration.run_expecting(exit::ALL_THERE);
+    }
+    stored.assert_copied_to(&dump(&servers[1], "u0001"));
+}
+
+#[test]
 fn refused_messages_are_listed_and_all_others_arrive() {
     if !available() {
         return;
@@ -195,7 +262,7 @@ fn refused_messages_are_listed_and_all_others_arrive() {
 }
 
 #[test]
-fn a_full_mailbox_is_told_and_filled_up_once_there_is_room() {
+fn a_full_mailbox_is_told_and_what_fits_is_copied() {
     if !available() {
         return;
     }
@@ -209,20 +276,30 @@ fn a_full_mailbox_is_told_and_filled_up_once_there_is_room() {
     );
     let mails: Vec<Mail> = (0..8).map(|_| Mail::new("INBOX", large(50_000))).collect();
     source.client("u0001").append(&mails);
-    let stored = dump(&source, "u0001");
+    fill(&source, "u0002", &Contents::new(61, 10, Manner::Awkward));
+    let users = ["u0001", "u0002"];
+    let account = |user| Account::new(user, (&source, Link::Plain), (&target, Link::Plain));
+    let run = Migration::new(&users.map(account)).run_expecting(exit::NOT_ALL);
+    let copied = dump(&target, "u0001").len();
+    assert!((1..8).contains(&copied), "{copied} of 8 copied\n{run}");
+    dump(&source, "u0002").assert_copied_to(&dump(&target, "u0002"));
+}
 
+#[test]
+fn one_connection_at_a_time_is_enough() {
+    if !available() {
+        return;
+    }
+    let narrow = Options {
+        connections_max: 1,
+        ..Options::default()
+    };
+    let (source, target) = (dovecot::start(&narrow), dovecot::start(&narrow));
+    let stored = fill(&source, "u0001", &Contents::new(62, 120, Manner::Awkward));
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
     let migration = Migration::new(&[account]);
-    migration.run_expecting(exit::NOT_ALL);
-    let copied = dump(&target, "u0001").len();
-    assert!((1..8).contains(&copied), "{copied} of 8 copied");
-
-    let roomy = dovecot::start(&Options::default());
-    let account = Account::new("u0002", (&source, Link::Plain), (&roomy, Link::Plain))
-        .with("source_user", "u0001");
-    let migration = Migration::new(&[account]);
     migration.run_expecting(exit::ALL_THERE);
-    stored.assert_copied_to(&dump(&roomy, "u0002"));
+    stored.assert_copied_to(&dump(&target, "u0001"));
 }
 
 #[test]
@@ -275,12 +352,8 @@ fn asked_to_stop_it_stops_early_and_the_next_run_ends_the_work() {
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
     let migration = Migration::new(&[account]);
 
-    let mut watch = target.client("u0001");
     let mut running = migration.start();
-    let deadline = Deadline::after(Duration::from_secs(30));
-    while watch.uid_nexts()["INBOX"] == 1 && running.is_running() && !deadline.is_over() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_arrival(&target, &mut running);
     running.terminate();
     running.wait().assert_code(exit::STOPPED);
     let copied = dump(&target, "u0001").len();
