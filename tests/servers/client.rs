@@ -1,4 +1,5 @@
-//! A small blocking IMAP client, written apart from the library's own so that both cannot err alike.
+//! A small blocking IMAP client, written apart from the library's own so that both cannot err
+//! alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +15,8 @@ use crate::names;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
-/// Appends sent before their answers are read: few enough that the answers fit into the socket's buffer.
+/// Appends sent before their answers are read: few enough that the answers fit into the socket's
+/// buffer.
 const PIPELINE: usize = 64;
 
 pub(crate) struct Client {
@@ -59,7 +61,7 @@ impl Client {
                 client.literal_plus = lines.any(|line| line.contains(" LITERAL+"));
                 return client;
             }
-            let busy = answer.starts_with("NO [UNAVAILABLE]") && !deadline.is_over();
+            let busy = answer.starts_with("NO [LIMIT]") && !deadline.is_over();
             assert!(busy, "LOGIN {user}: {answer}");
             sleep(Duration::from_millis(20));
         }

@@ -120,8 +120,9 @@ impl Dump {
         }
     }
 
-    /// Asserts that the other account has these messages, each as often, and at least these mailboxes. Servers make
-    /// mailboxes of their own at the first login, so more empty ones are no fault.
+    /// Asserts that the other account has these messages, each as often, and at least these
+    /// mailboxes. Servers make mailboxes of their own at the first login, so more empty ones are no
+    /// fault.
     #[track_caller]
     pub(crate) fn assert_copied_to(&self, copy: &Self) {
         let difference = self.difference(copy);

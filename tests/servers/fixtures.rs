@@ -100,7 +100,7 @@ fn dovecot_counts_the_connections_of_a_user() {
     });
     let _held = server.client("u0001");
     let (_, answer) = Client::connect(&server).command("LOGIN u0001 pw");
-    assert!(answer.starts_with("NO [UNAVAILABLE]"), "{answer}");
+    assert!(answer.starts_with("NO [LIMIT]"), "{answer}");
 }
 
 #[test]

@@ -333,8 +333,8 @@ fn cache_folder() -> PathBuf {
     )
 }
 
-/// Says whether the servers can be started. Where `tests/run` or CI promised them, their absence fails the test; a bare
-/// `cargo test` goes on without, and says so past the capture of output.
+/// Says whether the servers can be started. Where `tests/run` or CI promised them, their absence
+/// fails the test; a bare `cargo test` goes on without, and says so past the capture of output.
 pub(crate) fn available() -> bool {
     let missing: Vec<&str> = ["dovecot", "cyrus", "courier"]
         .into_iter()

@@ -1,4 +1,5 @@
-//! The promises of the command line against real Dovecot, Cyrus and Courier on loopback. `tests/run` gets the servers.
+//! The promises of the command line against real Dovecot, Cyrus and Courier on loopback.
+//! `tests/run` gets the servers.
 
 #![expect(
     clippy::unwrap_used,

@@ -28,7 +28,8 @@ pub(crate) struct Contents {
 pub(crate) enum Manner {
     /// All that Dovecot takes.
     Awkward,
-    /// What every server takes and gives back unaltered: ASCII headers, CRLF, a final newline, plain names.
+    /// What every server takes and gives back unaltered: ASCII headers, CRLF, a final newline,
+    /// plain names.
     Tame,
 }
 

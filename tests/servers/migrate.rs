@@ -403,7 +403,8 @@ fn an_unknown_certificate_is_refused_until_it_is_pinned() {
     stored.assert_copied_to(&dump(&target, "u0001"));
 }
 
-/// What Dovecot announces without LITERAL+ and MULTIAPPEND: each literal waits for the server's word.
+/// What Dovecot announces without LITERAL+ and MULTIAPPEND: each literal waits for the server's
+/// word.
 const SYNCHRONISING: &str = "IMAP4rev1 SASL-IR ID ENABLE IDLE UIDPLUS NAMESPACE SPECIAL-USE CHILDREN \
      LIST-EXTENDED LIST-STATUS ESEARCH CONDSTORE QRESYNC MOVE BINARY";
 

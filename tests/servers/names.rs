@@ -1,4 +1,5 @@
-//! Modified UTF-7 (RFC 3501 section 5.1.3), written apart from the library's own so that both cannot err alike.
+//! Modified UTF-7 (RFC 3501 section 5.1.3), written apart from the library's own so that both
+//! cannot err alike.
 
 use base64::Engine;
 use base64::alphabet::IMAP_MUTF7;
