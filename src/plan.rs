@@ -4,4 +4,5 @@ pub mod delta;
 pub mod mailboxes;
 pub mod retry;
 pub mod settle;
+pub mod verdict;
 pub mod windows;

@@ -54,12 +54,12 @@ pub trait Source: Send {
 }
 
 /// What opening a mailbox told.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     /// Its UIDVALIDITY; none where the server gives none that lasts.
     pub uid_validity: Option<UidValidity>,
-    /// Its UIDNEXT; found by other means where the server does not tell.
-    pub uid_next: Option<Uid>,
+    /// No message has this UID or a higher one.
+    pub uid_next: Uid,
     /// Messages in it.
     pub messages: u64,
 }

@@ -41,7 +41,7 @@ impl Source for ImapSource {
         let selected = self.connection.select("EXAMINE", name).await?;
         Ok(Opened {
             uid_validity: selected.uid_validity,
-            uid_next: selected.uid_next,
+            uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
             messages: u64::from(selected.exists),
         })
     }
@@ -95,10 +95,16 @@ impl Source for ImapSource {
         fetched: mpsc::Sender<Fetched>,
     ) -> Result<(), Fault> {
         let side = self.connection.side();
+        let taken = fetched.clone();
         let (reader, writer) = self.connection.lend();
-        fetch::fetch(reader, writer, windows, fetched, self.body_bytes_max)
-            .await
-            .map_err(|fault| fault.at(side))
+        tokio::select! {
+            biased;
+            // Nobody takes what would come: whoever stopped taking it knows why.
+            () = taken.closed() => Ok(()),
+            outcome = fetch::fetch(reader, writer, windows, fetched, self.body_bytes_max) => {
+                outcome.map_err(|fault| fault.at(side))
+            }
+        }
     }
 
     async fn log_out(self) {

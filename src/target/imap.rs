@@ -11,8 +11,8 @@ use self::storable::Storable;
 use super::{Answered, Destination, Found, Naming, Outgoing, Target};
 use crate::fault::{Fault, Scope};
 use crate::identity::Identity;
-use crate::imap::exec::{Connection, Selected};
-use crate::imap::reply::{self, StatusKind, Value, uid_set};
+use crate::imap::exec::Connection;
+use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
 
@@ -42,31 +42,6 @@ impl ImapTarget {
         }
     }
 
-    /// UIDNEXT where SELECT does not tell it: by STATUS, else from the last message there is.
-    async fn find_uid_next(&mut self, name: &WireName, selected: &Selected) -> Result<Uid, Fault> {
-        if let Some(uid_next) = selected.uid_next {
-            return Ok(uid_next);
-        }
-        let action = "ask for the target's UIDNEXT";
-        let quoted = self.connection.quoted(name)?;
-        let done = self
-            .connection
-            .run(&format!("STATUS {quoted} (UIDNEXT)"), action)
-            .await?;
-        if let Some(uid_next) = done.untagged.iter().find_map(status_uid_next) {
-            return Ok(uid_next);
-        }
-        if selected.exists == 0 {
-            return Ok(Uid::FIRST);
-        }
-        let found = listing::messages(&mut self.connection, "UID FETCH * (UID)", action).await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|f| f.uid)
-            .max()
-            .map_or(Uid::FIRST, Uid::next))
-    }
-
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
         let action = "look at what is on the target";
         // Some servers (Courier) show what was appended only after a NOOP.
@@ -90,28 +65,6 @@ impl ImapTarget {
         found.dedup_by_key(|found| found.uid);
         Ok(found)
     }
-}
-
-fn status_uid_next(response: &bytes::Bytes) -> Option<Uid> {
-    let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
-    let [word, _, Value::List(items), ..] = values.as_slice() else {
-        return None;
-    };
-    if !word.text()?.eq_ignore_ascii_case("STATUS") {
-        return None;
-    }
-    let pair = items.chunks(2).find(|pair| {
-        pair.len() == 2
-            && pair[0]
-                .text()
-                .is_some_and(|name| name.eq_ignore_ascii_case("UIDNEXT"))
-    })?;
-    pair[1]
-        .text()?
-        .parse()
-        .ok()
-        .filter(|number| *number > 0)
-        .map(Uid)
 }
 
 impl Target for ImapTarget {
@@ -176,7 +129,7 @@ impl Target for ImapTarget {
 
     async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
         let selected = self.connection.select("SELECT", name).await?;
-        let uid_next = self.find_uid_next(name, &selected).await?;
+        let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
         let storable = Storable::new(selected.permanent_flags);
         self.open = Some(OpenMailbox {
             name: name.clone(),
@@ -238,20 +191,5 @@ impl Target for ImapTarget {
 
     async fn log_out(self) {
         self.connection.log_out().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uidnext_is_read_from_status() {
-        let response = bytes::Bytes::from_static(b"* STATUS \"a b\" (MESSAGES 2 UIDNEXT 44)\r\n");
-        assert_eq!(status_uid_next(&response), Some(Uid(44)));
-        assert_eq!(
-            status_uid_next(&bytes::Bytes::from_static(b"* STATUS a (UIDNEXT 0)")),
-            None
-        );
     }
 }

@@ -72,9 +72,6 @@ pub(super) async fn fetch(
             }
             None => fetching.read().await?,
         }
-        if fetching.fetched.is_closed() {
-            return Ok(());
-        }
     }
 }
 
