@@ -332,7 +332,7 @@ async fn a_cut_write_ahead_log_loses_only_a_suffix() {
         }
         assert_eq!(
             uids,
-            (1..=uids.len() as u32).collect::<Vec<_>>(),
+            (1..).take(uids.len()).collect::<Vec<u32>>(),
             "cut at {length}"
         );
         assert!(uids.len() >= longest, "cut at {length}");

@@ -53,3 +53,37 @@ pub(super) fn fault(
     let action = format!("{verb} the ledger {}", path.display());
     Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_and_what_sqlite_said() {
+        for (code, said) in [
+            (ffi::SQLITE_FULL, "free some space"),
+            (ffi::SQLITE_READONLY, "allow writing"),
+            (ffi::SQLITE_CANTOPEN, "is it there"),
+            (ffi::SQLITE_BUSY, "let it end first"),
+            (ffi::SQLITE_CORRUPT, "put back a copy"),
+            (ffi::SQLITE_NOTADB, "no ledger"),
+            (ffi::SQLITE_IOERR, "the disk failed"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let text = StoreError::from(error).to_string();
+            assert!(text.contains(said) && text.ends_with(')'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ledgers_fault_stops_the_run_and_names_the_file() {
+        let fault = fault("write", Path::new("/x/ledger.db"), "the disk is full");
+        assert_eq!(
+            fault.chain(),
+            "cannot write the ledger /x/ledger.db: the disk is full"
+        );
+        assert_eq!((fault.scope, fault.remedy), (Scope::Batch, Remedy::Nothing));
+    }
+}
