@@ -174,7 +174,8 @@ pub struct BoundMailbox {
     pub id: MailboxId,
     /// Its names and validities.
     pub binding: Binding,
-    /// Whether a window was ever opened for it: then its target cannot change any more.
+    /// Whether a window was ever opened or an outcome recorded for it: then its target cannot
+    /// change any more.
     pub fixed: bool,
     /// What the last scan counted.
     pub scan: ScanTotals,

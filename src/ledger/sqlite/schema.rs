@@ -180,3 +180,44 @@ fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         Err(StoreError::Damaged(verdict))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_synced_and_the_file_says_what_it_is() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("ledger.db");
+        for connection in [open(&path), open(&path)] {
+            let connection = connection.expect("free");
+            for (pragma, value) in [
+                ("synchronous", 2),
+                ("page_size", 8_192),
+                ("application_id", i64::from(APPLICATION_ID)),
+                ("user_version", i64::from(VERSION)),
+            ] {
+                let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
+                assert_eq!(read, Ok(value), "{pragma}");
+            }
+            let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+            assert_eq!(mode, Ok("wal".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_ledger_keeps_its_generation() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("ledger.db");
+        let generation = |path| -> String {
+            let connection = open(path).expect("free");
+            let sql = "SELECT value FROM meta WHERE key = 'generation'";
+            connection
+                .query_row(sql, [], |row| row.get(0))
+                .expect("there")
+        };
+        let first = generation(&path);
+        assert_eq!((first.len(), generation(&path)), (32, first.clone()));
+        assert_ne!(generation(&directory.path().join("other.db")), first);
+    }
+}

@@ -180,7 +180,7 @@ async fn write(mut requests: mpsc::Receiver<Request>, shared: Arc<Shared>) {
 async fn gather(requests: &mut mpsc::Receiver<Request>) -> Option<Vec<Request>> {
     let first = requests.recv().await?;
     let deadline = Instant::now() + COMPANY;
-    let (mut records, mut barrier) = (first.records, first.barrier);
+    let (mut records, mut barrier) = (first.records.max(1), first.barrier);
     let mut batch = vec![first];
     while records < RECORDS_MAX {
         let next = match requests.try_recv() {
@@ -191,7 +191,7 @@ async fn gather(requests: &mut mpsc::Receiver<Request>) -> Option<Vec<Request>> 
                 Ok(None) | Err(_) => break,
             },
         };
-        records += next.records;
+        records += next.records.max(1);
         barrier |= next.barrier;
         batch.push(next);
     }
