@@ -1,0 +1,473 @@
+//! The mail of one account, for sessions and, synchronously, for tests and the demo.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::mailbox::{Change, Mailbox};
+use super::names::{Path, path};
+use super::{InternalDate, Message, StoredMessage};
+
+/// Why the store did not do something: the text after `NO`, response code included.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub(super) String);
+
+impl Refusal {
+    pub(super) fn new(text: impl fmt::Display) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// Numbers all accounts of a server share, so that runs repeat exactly.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) uid_validity: AtomicU32,
+    pub(super) mailbox: AtomicU64,
+    /// What the server takes for now, in seconds of Unix time.
+    pub(super) now: AtomicI64,
+}
+
+impl Numbers {
+    /// A mailbox as just created.
+    fn mailbox(&self, selectable: bool) -> Mailbox {
+        let id = self.mailbox.fetch_add(1, Ordering::Relaxed);
+        Mailbox::new(
+            id,
+            self.uid_validity.fetch_add(1, Ordering::Relaxed),
+            selectable,
+        )
+    }
+}
+
+/// The mail of one account. Clones are the same mail; sessions see changes as another session's.
+#[derive(Clone, Debug)]
+pub struct Store {
+    tree: Arc<Mutex<Tree>>,
+    numbers: Arc<Numbers>,
+    changes: watch::Sender<u64>,
+}
+
+/// A mailbox as the store shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MailboxInfo {
+    /// Its names, decoded.
+    pub path: Vec<String>,
+    /// Its UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The UID the next message gets.
+    pub uid_next: u32,
+    /// False where it only holds other mailboxes (`\Noselect`).
+    pub selectable: bool,
+    /// What it is for, such as `\Sent`.
+    pub special_use: Option<String>,
+    /// How many messages it holds.
+    pub messages: usize,
+}
+
+/// A message as far as two servers can agree on it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Held {
+    /// Its flags, sorted.
+    pub flags: Vec<String>,
+    /// Its instant, in seconds of Unix time.
+    pub unix_seconds: i64,
+    /// Every byte of it.
+    pub body: Bytes,
+}
+
+/// All mail of an account as a multiset: equal where flags, instants and bodies are, whatever the
+/// UIDs and the order. Only mailboxes that can hold messages count.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Snapshot {
+    /// The messages of each mailbox, sorted.
+    pub mailboxes: BTreeMap<Vec<String>, Vec<Held>>,
+}
+
+impl Snapshot {
+    /// How many messages there are.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.mailboxes.values().map(Vec::len).sum()
+    }
+}
+
+impl Store {
+    pub(super) fn new(numbers: Arc<Numbers>, quota_bytes: Option<u64>) -> Self {
+        let tree = Tree {
+            quota_bytes,
+            ..Tree::default()
+        };
+        let store = Self {
+            tree: Arc::new(Mutex::new(tree)),
+            numbers,
+            changes: watch::Sender::new(0),
+        };
+        store.with(|tree| tree.make(&["INBOX".to_owned()], true, &store.numbers));
+        store
+    }
+
+    /// Creates a mailbox, with what it is for (`\Sent`), and its parents as `\Noselect`.
+    ///
+    /// # Errors
+    ///
+    /// The mailbox exists.
+    pub fn create_mailbox<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        special_use: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let path = path(names);
+        self.create(&path)?;
+        self.with(|tree| {
+            if let Some(mailbox) = tree.mailboxes.get_mut(&path) {
+                mailbox.special_use = special_use.map(str::to_owned);
+            }
+        });
+        Ok(())
+    }
+
+    /// Puts a message into a mailbox, which is created if need be, and returns its UID.
+    ///
+    /// # Panics
+    ///
+    /// When the mailbox has used up all 2^32 UIDs.
+    pub fn deliver<N: AsRef<str>>(&self, names: &[N], message: Message) -> u32 {
+        let path = path(names);
+        self.change(|tree| {
+            tree.make(&path, true, &self.numbers);
+            tree.used_bytes += message.body.len() as u64;
+            let mailbox = tree.mailboxes.get_mut(&path);
+            mailbox
+                .and_then(|mailbox| mailbox.add(&message))
+                .expect("a UID is left")
+        })
+    }
+
+    /// All mailboxes, in the order of their paths.
+    #[must_use]
+    pub fn mailboxes(&self) -> Vec<MailboxInfo> {
+        let info = |(path, mailbox): (&Path, &Mailbox)| MailboxInfo {
+            path: path.clone(),
+            uid_validity: mailbox.uid_validity,
+            uid_next: mailbox.uid_next,
+            selectable: mailbox.selectable,
+            special_use: mailbox.special_use.clone(),
+            messages: mailbox.messages.len(),
+        };
+        self.with(|tree| tree.mailboxes.iter().map(info).collect())
+    }
+
+    /// The messages of a mailbox by UID; none where there is no such mailbox.
+    #[must_use]
+    pub fn messages<N: AsRef<str>>(&self, names: &[N]) -> Vec<StoredMessage> {
+        let path = path(names);
+        self.with(|tree| {
+            let mailbox = tree.mailboxes.get(&path);
+            mailbox
+                .map(|mailbox| mailbox.messages.values().cloned().collect())
+                .unwrap_or_default()
+        })
+    }
+
+    /// Removes a message; says whether it was there.
+    pub fn expunge<N: AsRef<str>>(&self, names: &[N], uid: u32) -> bool {
+        let path = path(names);
+        self.change(|tree| tree.remove(&path, uid))
+    }
+
+    /// Replaces the flags of a message; says whether it is there.
+    pub fn set_flags<N: AsRef<str>>(&self, names: &[N], uid: u32, flags: &[&str]) -> bool {
+        let path = path(names);
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.change(|tree| {
+            let mailbox = tree.mailboxes.get_mut(&path);
+            mailbox.is_some_and(|mailbox| mailbox.reflag(uid, Change::Replace, &flags))
+        })
+    }
+
+    /// Subscribes to a mailbox, which need not exist.
+    pub fn subscribe<N: AsRef<str>>(&self, names: &[N]) {
+        self.change(|tree| tree.subscriptions.insert(path(names)));
+    }
+
+    /// Ends a subscription; says whether there was one.
+    pub fn unsubscribe<N: AsRef<str>>(&self, names: &[N]) -> bool {
+        self.change(|tree| tree.subscriptions.remove(&path(names)))
+    }
+
+    /// The subscribed paths, sorted.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<Vec<String>> {
+        self.with(|tree| tree.subscriptions.iter().cloned().collect())
+    }
+
+    /// Gives a mailbox a new UIDVALIDITY, which is returned, and its messages new UIDs from 1;
+    /// sessions that have it selected find it gone. `None` where there is no such mailbox.
+    pub fn bump_uid_validity<N: AsRef<str>>(&self, names: &[N]) -> Option<u32> {
+        let path = path(names);
+        self.change(|tree| {
+            let old = tree.mailboxes.get_mut(&path)?;
+            let mut mailbox = self.numbers.mailbox(old.selectable);
+            mailbox.special_use = old.special_use.take();
+            for message in old.messages.values() {
+                mailbox.add(&Message {
+                    flags: message.flags.clone(),
+                    internal_date: message.internal_date,
+                    body: message.body.clone(),
+                });
+            }
+            *old = mailbox;
+            Some(old.uid_validity)
+        })
+    }
+
+    /// Sets the UID the next message of a mailbox gets, if that is larger than all before.
+    pub fn set_uid_next<N: AsRef<str>>(&self, names: &[N], uid_next: u32) {
+        self.change(|tree| {
+            if let Some(mailbox) = tree.mailboxes.get_mut(&path(names)) {
+                mailbox.uid_next = mailbox.uid_next.max(uid_next);
+            }
+        });
+    }
+
+    /// Deletes a mailbox with its messages; one with children stays as `\Noselect`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mailbox, or it is the inbox.
+    pub fn delete_mailbox<N: AsRef<str>>(&self, names: &[N]) -> Result<(), Refusal> {
+        let path = path(names);
+        self.change(|tree| tree.delete(&path, &self.numbers))
+    }
+
+    /// Changes what the account may hold, in bytes; what it holds already stays.
+    pub fn set_quota(&self, bytes: Option<u64>) {
+        self.with(|tree| tree.quota_bytes = bytes);
+    }
+
+    /// All mail, to be compared.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let held = |message: &StoredMessage| Held {
+            flags: message.flags.clone(),
+            unix_seconds: message.internal_date.unix_seconds,
+            body: message.body.clone(),
+        };
+        self.with(|tree| {
+            let mut snapshot = Snapshot::default();
+            for (path, mailbox) in tree
+                .mailboxes
+                .iter()
+                .filter(|(_, mailbox)| mailbox.selectable)
+            {
+                let mut messages: Vec<Held> = mailbox.messages.values().map(held).collect();
+                messages.sort();
+                snapshot.mailboxes.insert(path.clone(), messages);
+            }
+            snapshot
+        })
+    }
+
+    /// Creates a mailbox and its missing parents.
+    pub(super) fn create(&self, path: &[String]) -> Result<(), Refusal> {
+        if self.change(|tree| tree.make(path, true, &self.numbers)) {
+            Ok(())
+        } else {
+            Err(Refusal::new("[ALREADYEXISTS] mailbox exists"))
+        }
+    }
+
+    /// Moves a mailbox and all below it; of the inbox only the messages (RFC 9051 section 6.3.6).
+    pub(super) fn rename(&self, old: &[String], new: &[String]) -> Result<(), Refusal> {
+        self.change(|tree| tree.rename(old, new, &self.numbers))
+    }
+
+    /// The time the server takes for now.
+    pub(super) fn now(&self) -> InternalDate {
+        let unix_seconds = self.numbers.now.load(Ordering::Relaxed);
+        InternalDate {
+            unix_seconds,
+            offset_seconds: 0,
+        }
+    }
+
+    /// Reads or changes the mail under its lock.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Tree) -> R) -> R {
+        work(&mut self.tree.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the mail and wakes the sessions that idle.
+    pub(super) fn change<R>(&self, work: impl FnOnce(&mut Tree) -> R) -> R {
+        let result = self.with(work);
+        self.changes.send_modify(|changes| *changes += 1);
+        result
+    }
+
+    /// Tells of every change from now on.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// The mailboxes of an account.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    pub(super) mailboxes: BTreeMap<Path, Mailbox>,
+    pub(super) subscriptions: BTreeSet<Path>,
+    pub(super) quota_bytes: Option<u64>,
+    pub(super) used_bytes: u64,
+}
+
+impl Tree {
+    /// Makes what is missing of a path; says whether its end is new as far as that was asked for.
+    fn make(&mut self, path: &[String], selectable: bool, numbers: &Numbers) -> bool {
+        let mut made = false;
+        for length in 1..=path.len() {
+            let selectable = selectable && length == path.len();
+            made = if let Some(mailbox) = self.mailboxes.get_mut(&path[..length]) {
+                let turned = selectable && !mailbox.selectable;
+                mailbox.selectable |= selectable;
+                turned
+            } else {
+                self.mailboxes
+                    .insert(path[..length].to_vec(), numbers.mailbox(selectable));
+                true
+            };
+        }
+        made
+    }
+
+    fn rename(&mut self, old: &[String], new: &[String], numbers: &Numbers) -> Result<(), Refusal> {
+        if !self.mailboxes.contains_key(old) {
+            return Err(Refusal::new("[NONEXISTENT] no such mailbox"));
+        }
+        if self.mailboxes.contains_key(new) {
+            return Err(Refusal::new("[ALREADYEXISTS] mailbox exists"));
+        }
+        let inbox = old == ["INBOX"];
+        if !inbox && new.starts_with(old) {
+            return Err(Refusal::new("[CANNOT] a mailbox cannot go below itself"));
+        }
+        self.make(&new[..new.len() - 1], false, numbers);
+        let moves = |path: &&Path| {
+            if inbox {
+                *path == old
+            } else {
+                path.starts_with(old)
+            }
+        };
+        let paths: Vec<Path> = self.mailboxes.keys().filter(moves).cloned().collect();
+        for path in paths {
+            if let Some(mailbox) = self.mailboxes.remove(&path) {
+                self.mailboxes
+                    .insert([new, &path[old.len()..]].concat(), mailbox);
+            }
+        }
+        if inbox {
+            self.mailboxes.insert(old.to_vec(), numbers.mailbox(true));
+        }
+        Ok(())
+    }
+
+    /// The mailbox a message may be put into.
+    pub(super) fn target(&mut self, path: &[String]) -> Result<&mut Mailbox, Refusal> {
+        match self.mailboxes.get_mut(path) {
+            Some(mailbox) if mailbox.selectable => Ok(mailbox),
+            Some(_) => Err(Refusal::new("[CANNOT] mailbox cannot hold messages")),
+            None => Err(Refusal::new("[TRYCREATE] no such mailbox")),
+        }
+    }
+
+    /// The mailbox a session selected, wherever it was renamed to.
+    pub(super) fn selected(&mut self, path: &mut Path, id: u64) -> Option<&mut Mailbox> {
+        let stayed = self
+            .mailboxes
+            .get(path)
+            .is_some_and(|mailbox| mailbox.id == id);
+        if !stayed {
+            let (moved, _) = self
+                .mailboxes
+                .iter()
+                .find(|(_, mailbox)| mailbox.id == id)?;
+            path.clone_from(moved);
+        }
+        self.mailboxes
+            .get_mut(path)
+            .filter(|mailbox| mailbox.selectable)
+    }
+
+    /// Refuses what would exceed the quota.
+    pub(super) fn admit(&self, bytes: u64) -> Result<(), Refusal> {
+        match self.quota_bytes {
+            Some(quota) if self.used_bytes.saturating_add(bytes) > quota => {
+                Err(Refusal::new("[OVERQUOTA] quota exceeded"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores messages, all or none, and tells UIDVALIDITY and UIDs.
+    pub(super) fn append(
+        &mut self,
+        path: &[String],
+        messages: &[Message],
+    ) -> Result<(u32, Vec<u32>), Refusal> {
+        let bytes = messages
+            .iter()
+            .map(|message| message.body.len() as u64)
+            .sum();
+        let admitted = self.admit(bytes);
+        let mailbox = self.target(path)?;
+        admitted?;
+        let free = u64::from(u32::MAX - mailbox.uid_next);
+        if (messages.len() as u64) > free {
+            return Err(Refusal::new("[LIMIT] no UID is left"));
+        }
+        let uids = messages
+            .iter()
+            .filter_map(|message| mailbox.add(message))
+            .collect();
+        let uid_validity = mailbox.uid_validity;
+        self.used_bytes += bytes;
+        Ok((uid_validity, uids))
+    }
+
+    /// Removes a message; says whether it was there.
+    pub(super) fn remove(&mut self, path: &[String], uid: u32) -> bool {
+        let removed = self
+            .mailboxes
+            .get_mut(path)
+            .and_then(|mailbox| mailbox.remove(uid));
+        let bytes = removed
+            .as_ref()
+            .map_or(0, |message| message.body.len() as u64);
+        self.used_bytes = self.used_bytes.saturating_sub(bytes);
+        removed.is_some()
+    }
+
+    fn delete(&mut self, path: &[String], numbers: &Numbers) -> Result<(), Refusal> {
+        if path == ["INBOX"] {
+            return Err(Refusal::new("[CANNOT] the inbox cannot be deleted"));
+        }
+        let below = |other: &Path| other.len() > path.len() && other.starts_with(path);
+        let parent = self.mailboxes.keys().any(below);
+        let Some(mailbox) = self.mailboxes.get(path) else {
+            return Err(Refusal::new("[NONEXISTENT] no such mailbox"));
+        };
+        if parent && !mailbox.selectable {
+            return Err(Refusal::new("[HASCHILDREN] mailbox holds other mailboxes"));
+        }
+        self.used_bytes = self.used_bytes.saturating_sub(mailbox.bytes());
+        if parent {
+            self.mailboxes.insert(path.to_vec(), numbers.mailbox(false));
+        } else {
+            self.mailboxes.remove(path);
+        }
+        Ok(())
+    }
+}
