@@ -44,7 +44,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use certificate::Certificate;
 pub use date::InternalDate;
-pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching};
+pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching, Predicate};
 pub use mailbox::{Message, StoredMessage};
 pub use profile::{Literal, Profile};
 use session::Session;
@@ -301,5 +301,48 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_serves_tls_until_it_is_stopped() {
+        let certificate = Certificate::generate();
+        let server = Server::new(Profile::dovecot());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening = server
+            .listen(listener, Some(certificate.acceptor()))
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = TcpStream::connect(listening.local_addr()).await.unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let greeting = lines.next_line().await.unwrap().unwrap();
+        assert!(
+            greeting.starts_with("* OK [CAPABILITY IMAP4rev1"),
+            "{greeting}"
+        );
+        listening.stop().await;
+        assert!(!matches!(lines.next_line().await, Ok(Some(_))));
+        assert_eq!(server.counters().connections_now, 0);
     }
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use memchr::memmem;
 
+/// A question about a message body.
+pub type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// Which message bodies a fault is about.
 #[derive(Clone, Default)]
 pub enum Matching {
@@ -17,7 +20,7 @@ pub enum Matching {
     /// Those of more bytes than this.
     LargerThan(u64),
     /// Those the function says yes to.
-    Where(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>),
+    Where(Predicate),
 }
 
 impl Matching {

@@ -405,16 +405,16 @@ mod tests {
                     "UID FETCH 1:* (INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (subject X)])"
                 )
                 .await,
-            "* 1 FETCH (UID 1 INTERNALDATE \"31-Dec-1969 23:00:00 -0100\" RFC822.SIZE 44 \
+            "* 1 FETCH (UID 1 INTERNALDATE \"31-Dec-1969 23:00:00 -0100\" RFC822.SIZE 43 \
              BODY[HEADER.FIELDS (subject X)] {18}\nSubject: a\n b\n\n)\nOK fetched\n"
         );
         let partial = client.all("FETCH 1 BODY.PEEK[]<9.5>").await;
-        assert_eq!(partial, "* 1 FETCH (BODY[]<9> {5}\na\n b\n)\nOK fetched\n");
+        assert_eq!(partial, "* 1 FETCH (BODY[]<9> {5}\na\n b)\nOK fetched\n");
         let text = client
             .all("FETCH 1 (BODY.PEEK[TEXT] BODY.PEEK[HEADER])")
             .await;
         assert!(
-            text.starts_with("* 1 FETCH (BODY[TEXT] {6}\ntext\n BODY[HEADER] {38}\n"),
+            text.starts_with("* 1 FETCH (BODY[TEXT] {6}\ntext\n BODY[HEADER] {37}\n"),
             "{text}"
         );
         assert_eq!(server.counters().fetched_bodies, 2);

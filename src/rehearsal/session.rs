@@ -296,11 +296,12 @@ impl Session {
             return Ok(());
         }
         self.wire.put_line(format_args!("{tag} {text}"));
-        if name == "STARTTLS" && text.starts_with("OK") {
-            if let Some(acceptor) = self.shared.starttls() {
-                self.wire.secure(&acceptor).await?;
-                self.secured = true;
-            }
+        if name == "STARTTLS"
+            && text.starts_with("OK")
+            && let Some(acceptor) = self.shared.starttls()
+        {
+            self.wire.secure(&acceptor).await?;
+            self.secured = true;
         }
         if text.starts_with("BAD") {
             self.count_bad()
@@ -521,3 +522,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

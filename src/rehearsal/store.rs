@@ -471,3 +471,77 @@ impl Tree {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rehearsal::{InternalDate, Message, Profile, Server};
+
+    #[test]
+    fn accounts_with_the_same_mail_have_the_same_snapshot() {
+        let server = Server::new(Profile::plain());
+        let (one, other) = (server.account("a", "x"), server.account("b", "x"));
+        let message = |body: &str, unix_seconds, offset_seconds| Message {
+            internal_date: InternalDate {
+                unix_seconds,
+                offset_seconds,
+            },
+            ..Message::new(body.to_owned())
+        };
+        for (store, order) in [(&one, ["p", "q"]), (&other, ["q", "p"])] {
+            store.create_mailbox(&["Archive", "2019"], None).unwrap();
+            for body in order {
+                store.deliver(&["Archive", "2019"], message(body, 5, 0));
+            }
+        }
+        assert_eq!(one.snapshot(), other.snapshot());
+        assert_eq!(one.snapshot().messages(), 2);
+        other.deliver(&["INBOX"], message("p", 5, 0));
+        assert_ne!(one.snapshot(), other.snapshot());
+        // The offset is not part of the instant.
+        one.deliver(&["inbox"], message("p", 5, 7200));
+        assert_eq!(one.snapshot(), other.snapshot());
+        other.set_flags(&["INBOX"], 1, &["\\Seen"]);
+        assert_ne!(one.snapshot(), other.snapshot());
+    }
+
+    #[test]
+    fn a_mailbox_deleted_and_created_again_is_another_one() {
+        let server = Server::new(Profile::plain());
+        server.set_next_uid_validity(50);
+        let store = server.account("a", "x");
+        store.create_mailbox(&["p", "q"], None).unwrap();
+        let validity = |path: &[&str]| {
+            let mailboxes = store.mailboxes();
+            mailboxes
+                .iter()
+                .find(|one| one.path == path)
+                .map(|one| one.uid_validity)
+        };
+        assert_eq!(validity(&["p", "q"]), Some(52));
+        store.delete_mailbox(&["p", "q"]).unwrap();
+        assert!(store.delete_mailbox(&["p", "q"]).is_err());
+        assert!(store.delete_mailbox(&["INBOX"]).is_err());
+        store.create_mailbox(&["p", "q"], None).unwrap();
+        assert_eq!(validity(&["p", "q"]), Some(53));
+        assert!(store.create_mailbox(&["p", "q"], None).is_err());
+        // The parent only held others until now.
+        assert!(store.create_mailbox(&["p"], Some("\\Archive")).is_ok());
+        assert!(store.mailboxes().iter().all(|mailbox| mailbox.selectable));
+    }
+
+    #[test]
+    fn renaming_takes_everything_below_along() {
+        let server = Server::new(Profile::plain());
+        let store = server.account("a", "x");
+        store.deliver(&["p", "q"], Message::new("x"));
+        store.deliver(&["INBOX"], Message::new("y"));
+        let path = super::path::<&str>;
+        store.rename(&path(&["p"]), &path(&["r", "s"])).unwrap();
+        assert_eq!(store.messages(&["r", "s", "q"]).len(), 1);
+        store.rename(&path(&["INBOX"]), &path(&["old"])).unwrap();
+        assert!(store.messages(&["INBOX"]).is_empty());
+        assert_eq!(store.messages(&["old"]).len(), 1);
+        assert!(store.rename(&path(&["r"]), &path(&["r", "t"])).is_err());
+        assert!(store.rename(&path(&["r"]), &path(&["old"])).is_err());
+    }
+}

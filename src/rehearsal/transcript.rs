@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -30,18 +30,23 @@ pub(super) async fn ann(profile: Profile) -> (Server, Store, Client) {
 }
 
 impl Client {
-    pub(super) async fn greeted(server: &Server) -> Self {
-        let (client, other): (DuplexStream, DuplexStream) = tokio::io::duplex(1024 * 1024);
+    /// A connection whose greeting is not read.
+    pub(super) fn raw(server: &Server) -> Self {
+        let (client, other) = tokio::io::duplex(1024 * 1024);
         let server = server.clone();
         let mut task = JoinSet::new();
         task.spawn(async move { server.serve(other).await });
-        let mut client = Self {
+        Self {
             stream: Box::new(client),
             buffer: Vec::new(),
             tags: 0,
             greeting: String::new(),
             server: task,
-        };
+        }
+    }
+
+    pub(super) async fn greeted(server: &Server) -> Self {
+        let mut client = Self::raw(server);
         client.greeting = client.line().await;
         client
     }
@@ -129,7 +134,7 @@ impl Client {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 64 * 1024];
+        let mut piece = vec![0; 64 * 1024];
         let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut piece));
         match read.await.expect("the server says something") {
             Ok(read) => {
