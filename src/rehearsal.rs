@@ -15,6 +15,7 @@ mod append;
 mod certificate;
 mod change;
 mod command;
+mod control;
 mod date;
 mod fault;
 mod fetch;
@@ -29,6 +30,7 @@ mod session;
 mod store;
 #[cfg(test)]
 mod transcript;
+mod tree;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -48,8 +50,9 @@ pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching, Predicat
 pub use mailbox::{Message, StoredMessage};
 pub use profile::{Literal, Profile};
 use session::Session;
-use store::Numbers;
-pub use store::{Held, MailboxInfo, Refusal, Snapshot, Store};
+pub use store::{Held, MailboxInfo, Snapshot, Store};
+use tree::Numbers;
+pub use tree::Refusal;
 
 /// An IMAP server. Clones are the same server.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use super::fault::{AppendUidLie, Deed};
 use super::mailbox::{Message, normalise};
 use super::names::Path;
 use super::session::{Reply, Session};
-use super::store::{Refusal, Store};
+use super::store::Store;
+use super::tree::Refusal;
 use super::wire::{Announced, Gone, Line};
 use super::{InternalDate, Profile};
 

@@ -5,10 +5,11 @@ use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
 use imap_codec::imap_types::mailbox::Mailbox as Name;
 
 use super::command::{Set, write_set};
+use super::fault::Deed;
 use super::mailbox::{Change, Message};
 use super::select::flags_line;
 use super::session::{Handled, Reply, Session};
-use super::store::{Refusal, Tree};
+use super::tree::{Refusal, Tree};
 
 impl From<&StoreType> for Change {
     fn from(kind: &StoreType) -> Self {
@@ -70,7 +71,7 @@ impl Session {
             (told, modified)
         })?;
         // Sessions that idle are woken.
-        store.change(|_| ());
+        store.wake();
         self.wire.put(told.as_bytes());
         Ok(if modified.is_empty() {
             Reply::ok("stored")
@@ -125,6 +126,11 @@ impl Session {
         };
         let target = self.named(name)?;
         let store = self.store()?;
+        let half = moves
+            && self
+                .strike(|deed| matches!(deed, Deed::HalfMove).then_some(()))
+                .is_some();
+        self.cut |= half;
         let selected = self.selected()?;
         let (path, id) = (&mut selected.path, selected.id);
         let copied = store.change(|tree| {
@@ -139,7 +145,7 @@ impl Session {
             let messages: Vec<Message> = sources.iter().map(copy).collect();
             let (uid_validity, uids) = put(tree, &target, &messages, moves)?;
             let sources: Vec<u32> = sources.iter().map(|stored| stored.uid).collect();
-            if moves {
+            if moves && !half {
                 for uid in &sources {
                     tree.remove(path, *uid);
                 }
@@ -204,7 +210,7 @@ fn read_only() -> Reply {
 #[cfg(test)]
 mod tests {
     use crate::rehearsal::transcript::{Client, ann};
-    use crate::rehearsal::{Message, Profile};
+    use crate::rehearsal::{Deed, Fault, Message, Profile};
 
     #[tokio::test]
     async fn flags_are_added_taken_and_replaced() {
@@ -300,6 +306,22 @@ mod tests {
             .map(|held| held.body)
             .collect();
         assert_eq!(bodies, ["a", "c", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_move_broken_off_leaves_both() {
+        let (server, store, mut client) = ann(Profile::dovecot()).await;
+        store.deliver(&["INBOX"], Message::new("a"));
+        store.create_mailbox(&["Work"], None).unwrap();
+        client.all("SELECT INBOX").await;
+        server.faults().arm(Fault::once(Deed::HalfMove));
+        assert_eq!(client.all("UID MOVE 1 Work").await, "");
+        let counts: Vec<_> = store
+            .mailboxes()
+            .iter()
+            .map(|mailbox| mailbox.messages)
+            .collect();
+        assert_eq!(counts, [1, 1]);
     }
 
     #[tokio::test]

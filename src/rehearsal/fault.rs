@@ -95,6 +95,9 @@ pub enum Deed {
     Rewrite(Matching, Vec<u8>),
     /// APPENDUID is not what it should be.
     AppendUid(AppendUidLie),
+    /// A MOVE is broken off when its copies are stored and nothing is removed yet, and the
+    /// connection is cut.
+    HalfMove,
     /// The body of the message with this UID cannot be fetched.
     Body(u32, BodyFault),
     /// `RFC822.SIZE` of the message with this UID is told as so many bytes.

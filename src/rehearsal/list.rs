@@ -9,7 +9,7 @@ use super::command::Cursor;
 use super::names::{self, Path, quote};
 use super::select::status_items;
 use super::session::{Handled, Reply, Session};
-use super::store::Tree;
+use super::tree::Tree;
 
 /// What a LIST asks for (RFC 5258).
 #[derive(Debug, Default)]

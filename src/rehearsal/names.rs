@@ -66,7 +66,11 @@ impl Naming {
         if inner.chars().any(char::is_control) {
             return Err("control character in the name".to_owned());
         }
-        Ok(path(&names))
+        let path = path(&names);
+        if path == ["INBOX"] {
+            return Err("the inbox has no prefix".to_owned());
+        }
+        Ok(path)
     }
 }
 
@@ -219,6 +223,7 @@ mod tests {
         assert_eq!(naming.decode(b"iNbOx"), Ok(path(&["INBOX"])));
         assert!(naming.decode(b"Sent").is_err());
         assert!(naming.decode(b"INBOX.a..b").is_err());
+        assert!(naming.decode(b"INBOX.inbox").is_err());
     }
 
     #[test]

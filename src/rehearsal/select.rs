@@ -1,5 +1,7 @@
 //! The selected mailbox: SELECT, what sessions are told of changes, STATUS, CLOSE.
 
+use std::collections::BTreeSet;
+
 use imap_codec::imap_types::command::SelectParameter;
 use imap_codec::imap_types::mailbox::Mailbox as Name;
 use imap_codec::imap_types::status::StatusDataItemName;
@@ -8,7 +10,7 @@ use super::command::Set;
 use super::mailbox::{Mailbox, StoredMessage};
 use super::names::{Path, quote};
 use super::session::{Handled, Reply, Session};
-use super::store::Refusal;
+use super::tree::Refusal;
 
 /// What a session knows of its mailbox.
 pub(super) struct Selected {
@@ -111,13 +113,8 @@ impl Session {
     /// What SELECT tells, and what the session then knows.
     fn opened(&self, mailbox: &Mailbox, path: Path, read_only: bool) -> (String, Selected) {
         let view: Vec<u32> = mailbox.messages.keys().copied().collect();
-        let mut keywords: Vec<&str> = Vec::new();
-        for message in mailbox.messages.values() {
-            keywords.extend(message.flags.iter().map(String::as_str));
-        }
-        keywords.retain(|flag| !flag.starts_with('\\'));
-        keywords.sort_unstable();
-        keywords.dedup();
+        let flags = mailbox.messages.values().flat_map(|message| &message.flags);
+        let keywords: BTreeSet<&String> = flags.filter(|flag| !flag.starts_with('\\')).collect();
         let mut flags = "\\Answered \\Flagged \\Deleted \\Seen \\Draft".to_owned();
         for keyword in keywords {
             flags.push(' ');

@@ -1,8 +1,7 @@
 //! The mail of one account, for sessions and, synchronously, for tests and the demo.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,39 +9,8 @@ use tokio::sync::watch;
 
 use super::mailbox::{Change, Mailbox};
 use super::names::{Path, path};
+use super::tree::{Numbers, Refusal, Tree};
 use super::{InternalDate, Message, StoredMessage};
-
-/// Why the store did not do something: the text after `NO`, response code included.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub(super) String);
-
-impl Refusal {
-    pub(super) fn new(text: impl fmt::Display) -> Self {
-        Self(text.to_string())
-    }
-}
-
-/// Numbers all accounts of a server share, so that runs repeat exactly.
-#[derive(Debug)]
-pub(super) struct Numbers {
-    pub(super) uid_validity: AtomicU32,
-    pub(super) mailbox: AtomicU64,
-    /// What the server takes for now, in seconds of Unix time.
-    pub(super) now: AtomicI64,
-}
-
-impl Numbers {
-    /// A mailbox as just created.
-    fn mailbox(&self, selectable: bool) -> Mailbox {
-        let id = self.mailbox.fetch_add(1, Ordering::Relaxed);
-        Mailbox::new(
-            id,
-            self.uid_validity.fetch_add(1, Ordering::Relaxed),
-            selectable,
-        )
-    }
-}
 
 /// The mail of one account. Clones are the same mail; sessions see changes as another session's.
 #[derive(Clone, Debug)]
@@ -212,7 +180,7 @@ impl Store {
         let path = path(names);
         self.change(|tree| {
             let old = tree.mailboxes.get_mut(&path)?;
-            let mut mailbox = self.numbers.mailbox(old.selectable);
+            let mut mailbox = self.numbers.fresh(old.selectable);
             mailbox.special_use = old.special_use.take();
             for message in old.messages.values() {
                 mailbox.add(&Message {
@@ -304,171 +272,18 @@ impl Store {
     /// Changes the mail and wakes the sessions that idle.
     pub(super) fn change<R>(&self, work: impl FnOnce(&mut Tree) -> R) -> R {
         let result = self.with(work);
-        self.changes.send_modify(|changes| *changes += 1);
+        self.wake();
         result
+    }
+
+    /// Wakes the sessions that idle.
+    pub(super) fn wake(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Tells of every change from now on.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
-    }
-}
-
-/// The mailboxes of an account.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) mailboxes: BTreeMap<Path, Mailbox>,
-    pub(super) subscriptions: BTreeSet<Path>,
-    pub(super) quota_bytes: Option<u64>,
-    pub(super) used_bytes: u64,
-}
-
-impl Tree {
-    /// Makes what is missing of a path; says whether its end is new as far as that was asked for.
-    fn make(&mut self, path: &[String], selectable: bool, numbers: &Numbers) -> bool {
-        let mut made = false;
-        for length in 1..=path.len() {
-            let selectable = selectable && length == path.len();
-            made = if let Some(mailbox) = self.mailboxes.get_mut(&path[..length]) {
-                let turned = selectable && !mailbox.selectable;
-                mailbox.selectable |= selectable;
-                turned
-            } else {
-                self.mailboxes
-                    .insert(path[..length].to_vec(), numbers.mailbox(selectable));
-                true
-            };
-        }
-        made
-    }
-
-    fn rename(&mut self, old: &[String], new: &[String], numbers: &Numbers) -> Result<(), Refusal> {
-        if !self.mailboxes.contains_key(old) {
-            return Err(Refusal::new("[NONEXISTENT] no such mailbox"));
-        }
-        if self.mailboxes.contains_key(new) {
-            return Err(Refusal::new("[ALREADYEXISTS] mailbox exists"));
-        }
-        let inbox = old == ["INBOX"];
-        if !inbox && new.starts_with(old) {
-            return Err(Refusal::new("[CANNOT] a mailbox cannot go below itself"));
-        }
-        self.make(&new[..new.len() - 1], false, numbers);
-        let moves = |path: &&Path| {
-            if inbox {
-                *path == old
-            } else {
-                path.starts_with(old)
-            }
-        };
-        let paths: Vec<Path> = self.mailboxes.keys().filter(moves).cloned().collect();
-        for path in paths {
-            if let Some(mailbox) = self.mailboxes.remove(&path) {
-                self.mailboxes
-                    .insert([new, &path[old.len()..]].concat(), mailbox);
-            }
-        }
-        if inbox {
-            self.mailboxes.insert(old.to_vec(), numbers.mailbox(true));
-        }
-        Ok(())
-    }
-
-    /// The mailbox a message may be put into.
-    pub(super) fn target(&mut self, path: &[String]) -> Result<&mut Mailbox, Refusal> {
-        match self.mailboxes.get_mut(path) {
-            Some(mailbox) if mailbox.selectable => Ok(mailbox),
-            Some(_) => Err(Refusal::new("[CANNOT] mailbox cannot hold messages")),
-            None => Err(Refusal::new("[TRYCREATE] no such mailbox")),
-        }
-    }
-
-    /// The mailbox a session selected, wherever it was renamed to.
-    pub(super) fn selected(&mut self, path: &mut Path, id: u64) -> Option<&mut Mailbox> {
-        let stayed = self
-            .mailboxes
-            .get(path)
-            .is_some_and(|mailbox| mailbox.id == id);
-        if !stayed {
-            let (moved, _) = self
-                .mailboxes
-                .iter()
-                .find(|(_, mailbox)| mailbox.id == id)?;
-            path.clone_from(moved);
-        }
-        self.mailboxes
-            .get_mut(path)
-            .filter(|mailbox| mailbox.selectable)
-    }
-
-    /// Refuses what would exceed the quota.
-    pub(super) fn admit(&self, bytes: u64) -> Result<(), Refusal> {
-        match self.quota_bytes {
-            Some(quota) if self.used_bytes.saturating_add(bytes) > quota => {
-                Err(Refusal::new("[OVERQUOTA] quota exceeded"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Stores messages, all or none, and tells UIDVALIDITY and UIDs.
-    pub(super) fn append(
-        &mut self,
-        path: &[String],
-        messages: &[Message],
-    ) -> Result<(u32, Vec<u32>), Refusal> {
-        let bytes = messages
-            .iter()
-            .map(|message| message.body.len() as u64)
-            .sum();
-        let admitted = self.admit(bytes);
-        let mailbox = self.target(path)?;
-        admitted?;
-        let free = u64::from(u32::MAX - mailbox.uid_next);
-        if (messages.len() as u64) > free {
-            return Err(Refusal::new("[LIMIT] no UID is left"));
-        }
-        let uids = messages
-            .iter()
-            .filter_map(|message| mailbox.add(message))
-            .collect();
-        let uid_validity = mailbox.uid_validity;
-        self.used_bytes += bytes;
-        Ok((uid_validity, uids))
-    }
-
-    /// Removes a message; says whether it was there.
-    pub(super) fn remove(&mut self, path: &[String], uid: u32) -> bool {
-        let removed = self
-            .mailboxes
-            .get_mut(path)
-            .and_then(|mailbox| mailbox.remove(uid));
-        let bytes = removed
-            .as_ref()
-            .map_or(0, |message| message.body.len() as u64);
-        self.used_bytes = self.used_bytes.saturating_sub(bytes);
-        removed.is_some()
-    }
-
-    fn delete(&mut self, path: &[String], numbers: &Numbers) -> Result<(), Refusal> {
-        if path == ["INBOX"] {
-            return Err(Refusal::new("[CANNOT] the inbox cannot be deleted"));
-        }
-        let below = |other: &Path| other.len() > path.len() && other.starts_with(path);
-        let parent = self.mailboxes.keys().any(below);
-        let Some(mailbox) = self.mailboxes.get(path) else {
-            return Err(Refusal::new("[NONEXISTENT] no such mailbox"));
-        };
-        if parent && !mailbox.selectable {
-            return Err(Refusal::new("[HASCHILDREN] mailbox holds other mailboxes"));
-        }
-        self.used_bytes = self.used_bytes.saturating_sub(mailbox.bytes());
-        if parent {
-            self.mailboxes.insert(path.to_vec(), numbers.mailbox(false));
-        } else {
-            self.mailboxes.remove(path);
-        }
-        Ok(())
     }
 }
 

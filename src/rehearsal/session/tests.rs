@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::rehearsal::transcript::{Client, ann};
-use crate::rehearsal::{Deed, Fault, Message, Profile};
+use crate::rehearsal::{Deed, Fault, Message, Profile, Server};
 
 #[tokio::test]
 async fn a_bad_command_is_told_and_the_session_goes_on() {
@@ -164,4 +167,67 @@ async fn counters_tell_what_was_asked_for() {
         (2, 1)
     );
     assert_eq!((counters.fetched_bodies, counters.connections), (1, 1));
+}
+
+/// Sends bytes to a new server through pipes of a size, and returns all it says.
+fn said(bytes: &[u8], pipe_bytes: usize) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::new(Profile::dovecot());
+        let store = server.account("ann", "secret");
+        store.deliver(&["INBOX"], Message::new("Subject: a\r\n\r\nb"));
+        let (client, other) = tokio::io::duplex(pipe_bytes);
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let mut said = Vec::new();
+        let send = async {
+            let _ = writer
+                .write_all(b"l LOGIN ann secret\r\ns SELECT INBOX\r\n")
+                .await;
+            let _ = writer.write_all(bytes).await;
+            let _ = writer.shutdown().await;
+        };
+        let read = reader.read_to_end(&mut said);
+        let (_, read, ()) = tokio::join!(send, read, server.serve(other));
+        read.unwrap();
+        said
+    })
+}
+
+#[test]
+fn it_does_not_matter_how_the_bytes_arrive() {
+    let bytes = b"a APPEND INBOX (\\Seen) {3+}\r\nabc {4}\r\nabcd\r\nb CREATE {1}\r\nx\r\n\
+        c UID FETCH 1:* (FLAGS BODY.PEEK[])\r\nd FOO {2+}\r\nxx\r\ne LOGOUT\r\n";
+    let whole = said(bytes, 1024 * 1024);
+    assert!(
+        whole.ends_with(b"* BYE logging out\r\ne OK done\r\n"),
+        "{}",
+        whole.escape_ascii()
+    );
+    for pipe_bytes in [1, 2, 3, 7] {
+        assert_eq!(said(bytes, pipe_bytes), whole);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_session_panic(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                3 => prop::sample::select(vec![
+                    "\r\n", " ", "a ", "APPEND ", "INBOX ", "(", ")", "{3}\r\n", "{3+}\r\n", "~{1+}\r\n",
+                    "UID ", "FETCH ", "STORE ", "SEARCH ", "LIST ", "COPY ", "1", "*", ":", ",", "0", "\"",
+                    "\\", "BODY[", "]", "<0.1>", "FLAGS ", "HEADER.FIELDS ", "UTF8 (", "&", "RETURN (",
+                    "STATUS ", "ENABLE UTF8=ACCEPT\r\n", "\" 1-Jan-2020 00:00:00 +0000\" ", "CREATE ", "/",
+                    "é", "x APPEND INBOX ", "y UID FETCH 1 ", "z LIST \"\" ", "DONE\r\n", "IDLE\r\n",
+                ]).prop_map(|piece| piece.as_bytes().to_vec()),
+                1 => prop::collection::vec(any::<u8>(), 0..4),
+            ],
+            0..40,
+        ),
+    ) {
+        said(&pieces.concat(), 4096);
+    }
 }
