@@ -69,7 +69,7 @@ pub enum BodyFault {
     Empty,
 }
 
-/// What goes wrong.
+/// What goes wrong. Commands are named in capitals, `UID FETCH` as one; `*` is any.
 #[derive(Clone, Debug)]
 pub enum Deed {
     /// So many bytes are read from the client; where more are wanted the connection is cut.
@@ -83,7 +83,7 @@ pub enum Deed {
     /// This command is answered so instead of being run: `NO [UNAVAILABLE] try later`, `BAD ...`,
     /// or `BYE ...`, which also ends the session.
     Answer(String, String),
-    /// This command (`*`: any) is run at once and answered so much later.
+    /// This command is run at once and answered so much later.
     Delay(String, Duration),
     /// APPEND of a matching body is refused with this text: `NO [TOOBIG] too large`, `BAD ...`.
     Refuse(Matching, String),

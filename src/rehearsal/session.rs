@@ -234,8 +234,8 @@ impl Session {
             .entry(name.clone())
             .or_default() += 1;
         let struck = self.strike(|deed| match deed {
-            Deed::CutBefore(wanted) if *wanted == name => Some(None),
-            Deed::Answer(wanted, text) if *wanted == name => Some(Some(text.clone())),
+            Deed::CutBefore(wanted) if is_meant(wanted, &name) => Some(None),
+            Deed::Answer(wanted, text) if is_meant(wanted, &name) => Some(Some(text.clone())),
             _ => None,
         });
         let reply = match struck {
@@ -273,7 +273,7 @@ impl Session {
         position: u64,
     ) -> Result<(), Gone> {
         let cut = self.strike(|deed| match deed {
-            Deed::CutAfter(wanted) => (wanted == name).then_some(()),
+            Deed::CutAfter(wanted) => is_meant(wanted, name).then_some(()),
             _ => None,
         });
         if cut.is_some() || self.cut {
@@ -282,7 +282,7 @@ impl Session {
             return Err(Gone);
         }
         let delay = self.strike(|deed| match deed {
-            Deed::Delay(wanted, delay) if wanted == name || wanted == "*" => Some(*delay),
+            Deed::Delay(wanted, delay) if is_meant(wanted, name) => Some(*delay),
             _ => None,
         });
         if let Some(delay) = delay {
@@ -340,6 +340,11 @@ impl Session {
             line = self.line().await?;
         }
     }
+}
+
+/// Says whether a fault about one command, or with `*` about any, is about this one.
+fn is_meant(wanted: &str, name: &str) -> bool {
+    wanted == "*" || wanted == name
 }
 
 #[cfg(test)]

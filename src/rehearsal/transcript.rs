@@ -99,8 +99,8 @@ impl Client {
         self.send([tag.as_bytes(), b" ", command.as_ref(), b"\r\n"].concat())
             .await;
         let wanted = format!("{tag} ");
+        let mut start = 0;
         loop {
-            let mut start = 0;
             while let Some(length) = self.buffer[start..].windows(2).position(|p| p == b"\r\n") {
                 if self.buffer[start..].starts_with(wanted.as_bytes()) {
                     return self.buffer.drain(..start + length + 2).collect();
