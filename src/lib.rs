@@ -14,6 +14,8 @@ pub mod imap;
 pub mod ledger;
 pub mod mail;
 pub mod plan;
+#[cfg(feature = "rehearsal")]
+pub mod rehearsal;
 pub mod report;
 pub mod source;
 pub mod stop;

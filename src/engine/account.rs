@@ -40,6 +40,7 @@ struct Tally {
     steps: u64,
     messages: u64,
     bytes: u64,
+    not_copied: u64,
 }
 
 impl<L: Ledger> Work<'_, L> {
@@ -53,6 +54,11 @@ impl<L: Ledger> Work<'_, L> {
         tally.messages += messages;
         tally.bytes += bytes;
         tally.steps += messages;
+    }
+
+    /// Notes a message that will not be copied in this pass.
+    pub(super) fn not_copied(&self) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).not_copied += 1;
     }
 
     /// Notes that something is done that a retry would not have to do again.
@@ -146,8 +152,9 @@ async fn end<L: Ledger>(work: &Work<'_, L>, pass: Pass) -> Result<End, Fault> {
     };
     work.run.ledger.set_account_state(work.claim.account, state, None).await?;
     if end == End::Done {
-        let Tally { messages, bytes, .. } = work.tally();
-        work.event(Event::AccountDone { account: work.label.clone(), messages, bytes });
+        let Tally { messages, bytes, not_copied, .. } = work.tally();
+        let account = work.label.clone();
+        work.event(Event::AccountDone { account, messages, bytes, not_copied });
     }
     Ok(end)
 }

@@ -12,7 +12,7 @@ use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, History};
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals};
 use crate::mail::{MailboxPath, MessageInfo, Uid, UidValidity, WireName};
-use crate::plan::delta::{Delta, delta};
+use crate::plan::delta::{Acknowledged, Delta, delta};
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::source::{MissingCause, Opened, Source};
@@ -71,6 +71,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         work,
         job,
         mailbox: bound.id,
+        source_validity: bound.binding.source_validity,
         target_validity: bound.binding.target_validity,
         place: None,
         retry_last: Vec::new(),
@@ -186,6 +187,7 @@ struct Copying<'a, 'w, L> {
     work: &'a Work<'w, L>,
     job: &'a mut Job,
     mailbox: MailboxId,
+    source_validity: UidValidity,
     target_validity: Option<UidValidity>,
     /// Where to append; none before there was anything to append.
     place: Option<Place>,
@@ -219,7 +221,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
             self.open_target(target).await?;
-            let mut again = self.verify(target, delta.read_back, verify::Look::Again).await?;
+            let mut again = self.verify(target, unverified(delta.read_back), verify::Look::Again).await?;
             let windows = self.windows(delta.copy);
             again |= self.move_windows(source, target, windows).await?;
             if self.work.run.stop.is_requested() {
@@ -431,17 +433,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
             }
             Some(_) => {}
             None => {
-                let source_validity = self
-                    .job
-                    .bound
-                    .iter()
-                    .find(|bound| bound.id == self.mailbox)
-                    .map(|bound| bound.binding.source_validity);
-                let source_validity = source_validity.or(self.census.source_validity);
-                if let Some(source_validity) = source_validity {
-                    let binding = self.job.binding(source_validity, Some(validity));
-                    self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
-                }
+                let binding = self.job.binding(self.source_validity, Some(validity));
+                self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
                 self.target_validity = Some(validity);
             }
         }
@@ -468,12 +461,15 @@ impl<L: Ledger> Copying<'_, '_, L> {
     }
 }
 
+fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<verify::Unverified> {
+    acknowledged.into_iter().map(verify::Unverified::from).collect()
+}
+
 /// Counts every message ever seen in a mailbox.
 #[derive(Debug, Default)]
 struct Census {
     /// What earlier scans counted.
     known: ScanTotals,
-    source_validity: Option<UidValidity>,
     messages: u64,
     bytes: u64,
     /// Those of them that earlier scans have counted.
