@@ -8,7 +8,7 @@ use secrecy::SecretString;
 /// One IMAP server and one login on it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Host name or address literal, as given.
+    /// Host name or address literal as given; an IPv6 address without its brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -25,10 +25,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Host and port as people write them.
+    /// Host and port as people write them: `imap.example:993`, `[::1]:993`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 

@@ -1,0 +1,351 @@
+//! Flags that become the configuration or stand in for cells of the CSV.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use mailhaul::accounts::{Defaults, Field};
+use mailhaul::config::{Config, Rates};
+use mailhaul::fault::Side;
+
+use super::Failure;
+
+/// Less would not hold one window and the pieces of a large message.
+const MEMORY_BYTES_MIN: u64 = 2 * 1024 * 1024;
+
+/// The flags of one side, each named as its column.
+macro_rules! side_flags {
+    ($flags:ident, $side:literal, $heading:literal) => {
+        #[derive(Debug, Default, Args)]
+        #[command(next_help_heading = $heading)]
+        struct $flags {
+            /// Host name or address
+            #[arg(id = concat!($side, "_host"), long = concat!($side, "-host"))]
+            #[arg(value_name = "HOST")]
+            host: Option<String>,
+            /// Port [default: 993 with tls, 143 otherwise]
+            #[arg(id = concat!($side, "_port"), long = concat!($side, "-port"))]
+            #[arg(value_name = "PORT")]
+            port: Option<String>,
+            /// tls, starttls (required, no fallback) or plain [default: tls]
+            #[arg(id = concat!($side, "_tls"), long = concat!($side, "-tls"))]
+            #[arg(value_name = "HOW")]
+            tls: Option<String>,
+            /// The certificate's SHA-256; replaces the check of its chain and name
+            #[arg(id = concat!($side, "_tls_pin"), long = concat!($side, "-tls-pin"))]
+            #[arg(value_name = "SHA256")]
+            tls_pin: Option<String>,
+            /// password, admin, xoauth2 or oauthbearer [default: password]
+            #[arg(id = concat!($side, "_auth"), long = concat!($side, "-auth"))]
+            #[arg(value_name = "HOW")]
+            auth: Option<String>,
+            /// The administrator who logs in for each user; the password is the administrator's
+            #[arg(id = concat!($side, "_admin"), long = concat!($side, "-admin"))]
+            #[arg(value_name = "LOGIN")]
+            admin: Option<String>,
+            /// The environment variable that holds the password or token
+            #[arg(id = concat!($side, "_password_env"), long = concat!($side, "-password-env"))]
+            #[arg(value_name = "NAME")]
+            password_env: Option<String>,
+            /// The file whose first line is the password or token
+            #[arg(id = concat!($side, "_password_file"), long = concat!($side, "-password-file"))]
+            #[arg(value_name = "FILE")]
+            password_file: Option<String>,
+            /// The command that prints the password or token; needs --allow-commands
+            #[arg(id = concat!($side, "_password_command"))]
+            #[arg(long = concat!($side, "-password-command"), value_name = "COMMAND")]
+            password_command: Option<String>,
+        }
+
+        impl $flags {
+            fn values(&self) -> [(Field, &Option<String>); 9] {
+                [
+                    (Field::Host, &self.host),
+                    (Field::Port, &self.port),
+                    (Field::Tls, &self.tls),
+                    (Field::TlsPin, &self.tls_pin),
+                    (Field::Auth, &self.auth),
+                    (Field::Admin, &self.admin),
+                    (Field::PasswordEnv, &self.password_env),
+                    (Field::PasswordFile, &self.password_file),
+                    (Field::PasswordCommand, &self.password_command),
+                ]
+            }
+        }
+    };
+}
+
+side_flags!(
+    SourceFlags,
+    "source",
+    "Source, where a column is missing or a cell empty"
+);
+side_flags!(
+    TargetFlags,
+    "target",
+    "Target, where a column is missing or a cell empty"
+);
+
+/// What serves where the CSV says nothing.
+#[derive(Debug, Default, Args)]
+pub(super) struct AccountFlags {
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    target: TargetFlags,
+
+    /// Let unprotected connections leave this machine
+    #[arg(long, help_heading = "Security")]
+    allow_plaintext: bool,
+    /// Let password commands run (never through a shell)
+    #[arg(long, help_heading = "Security")]
+    allow_commands: bool,
+}
+
+impl AccountFlags {
+    pub(super) fn defaults(&self) -> Defaults {
+        let sides = [
+            (Side::Source, self.source.values()),
+            (Side::Target, self.target.values()),
+        ];
+        let values = sides
+            .into_iter()
+            .flat_map(|(side, values)| values.map(|(field, text)| ((side, field), text)))
+            .filter_map(|(place, text)| Some((place, text.clone()?)))
+            .collect();
+        Defaults {
+            values,
+            allow_plaintext: self.allow_plaintext,
+            allow_commands: self.allow_commands,
+        }
+    }
+}
+
+/// What becomes the configuration.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFlags {
+    /// Trust the certificates in this file too
+    #[arg(long, value_name = "PEM", help_heading = "Security")]
+    ca_file: Option<PathBuf>,
+
+    /// Accounts at once
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Limits")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    accounts: usize,
+    /// Connections of one account to one side
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Limits")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
+    connections: usize,
+    /// Connections to one host from all accounts
+    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Limits")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    connections_per_host: usize,
+    /// Messages a second, of one account on one side
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    message_rate: Option<NonZeroU32>,
+    /// Bytes a second, of one account on one side: 20MiB
+    #[arg(long, value_name = "SIZE", value_parser = byte_rate, help_heading = "Limits")]
+    byte_rate: Option<NonZeroU32>,
+    /// Messages a second, to one host from all accounts
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    host_message_rate: Option<NonZeroU32>,
+    /// Bytes a second, to one host from all accounts: 100MiB
+    #[arg(long, value_name = "SIZE", value_parser = byte_rate, help_heading = "Limits")]
+    host_byte_rate: Option<NonZeroU32>,
+    /// Bodies of messages held in memory, over all accounts
+    #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "16MiB")]
+    #[arg(help_heading = "Limits")]
+    memory: usize,
+    /// How long a message of a lost connection may take to appear on the target
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    #[arg(help_heading = "Limits")]
+    settle: Duration,
+    /// An account without progress for this long has failed
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2h")]
+    #[arg(help_heading = "Limits")]
+    give_up_after: Duration,
+
+    /// Connect, list and plan, but write nothing on any server
+    #[arg(long)]
+    dry_run: bool,
+    /// Put the subjects of messages that are not exact into the reports
+    #[arg(long)]
+    report_headers: bool,
+}
+
+impl ConfigFlags {
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let defaults = Config::default();
+        Ok(Config {
+            accounts_max: self.accounts,
+            connections_max: self.connections,
+            host_connections_max: self.connections_per_host,
+            rates: Rates {
+                account_messages: self.message_rate,
+                account_bytes: self.byte_rate,
+                host_messages: self.host_message_rate,
+                host_bytes: self.host_byte_rate,
+            },
+            memory_bytes_max: self.memory,
+            settle: self.settle,
+            settle_max: defaults.settle_max.max(self.settle),
+            give_up_after: self.give_up_after,
+            dry_run: self.dry_run,
+            report_headers: self.report_headers,
+            extra_roots_pem: self.extra_roots()?,
+            ..defaults
+        })
+    }
+
+    fn extra_roots(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.ca_file else {
+            return Ok(None);
+        };
+        let hint = "--ca-file takes the root's certificate as PEM text";
+        let pem = fs::read(path).map_err(|error| {
+            let text = format!("--ca-file: cannot read {}: {error}", path.display());
+            Failure::usage(text, hint)
+        })?;
+        let marker = b"-----BEGIN CERTIFICATE-----";
+        if pem.windows(marker.len()).any(|window| window == marker) {
+            Ok(Some(pem))
+        } else {
+            let text = format!("--ca-file: {} holds no certificate", path.display());
+            Err(Failure::usage(text, hint))
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let help = "give a time such as 200ms, 90s or 2h 30m";
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| help.to_owned())?;
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(format!("must be longer than nothing; {help}")),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| size.as_u64())
+        .map_err(|_| "give a size such as 512KiB, 20MiB or 1GiB".to_owned())
+}
+
+fn byte_rate(text: &str) -> Result<NonZeroU32, String> {
+    u32::try_from(size(text)?)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| "must be from 1 B to less than 4 GiB a second".to_owned())
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        0..MEMORY_BYTES_MIN => Err("must be 2MiB or more".to_owned()),
+        bytes => usize::try_from(bytes).map_err(|_| "is more than this machine has".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: ConfigFlags,
+        #[command(flatten)]
+        account: AccountFlags,
+    }
+
+    fn parse(line: &str) -> Result<Flags, String> {
+        let words = line.split(' ').filter(|word| !word.is_empty());
+        Flags::try_parse_from(["mailhaul"].into_iter().chain(words))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_flags_the_defaults_of_the_configuration_hold() {
+        let config = parse("").expect("good").config.config().expect("good");
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn every_limit_arrives_in_the_configuration() {
+        let config = parse(
+            "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
+             --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
+             --settle 2m --give-up-after 90s --dry-run --report-headers",
+        )
+        .expect("good")
+        .config
+        .config()
+        .expect("good");
+        assert_eq!(config.accounts_max, 3);
+        assert_eq!(config.connections_max, 4);
+        assert_eq!(config.host_connections_max, 5);
+        assert_eq!(config.rates.account_messages, NonZeroU32::new(6));
+        assert_eq!(config.rates.account_bytes, NonZeroU32::new(20 << 20));
+        assert_eq!(config.rates.host_messages, NonZeroU32::new(7));
+        assert_eq!(config.rates.host_bytes, NonZeroU32::new(1000));
+        assert_eq!(config.memory_bytes_max, 64 << 20);
+        assert_eq!(config.settle, Duration::from_secs(120));
+        assert_eq!(config.settle_max, Duration::from_secs(120));
+        assert_eq!(config.give_up_after, Duration::from_secs(90));
+        assert!(config.dry_run && config.report_headers);
+    }
+
+    #[test]
+    fn limits_that_would_stand_still_are_refused() {
+        for line in [
+            "--accounts 0",
+            "--connections 0",
+            "--connections-per-host 0",
+            "--message-rate 0",
+            "--byte-rate 0",
+            "--byte-rate 5GiB",
+            "--host-message-rate 0",
+            "--host-byte-rate 0",
+            "--memory 1MiB",
+            "--memory lots",
+            "--settle 0s",
+            "--settle 5",
+            "--give-up-after 0s",
+        ] {
+            parse(line).expect_err(line);
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("2h 30m"), Ok(Duration::from_secs(9000)));
+        assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn every_column_but_user_and_password_has_a_flag_of_its_name() {
+        for side in [Side::Source, Side::Target] {
+            for field in Field::ALL {
+                let flag = format!("--{} value", field.flag(side));
+                match parse(&flag) {
+                    Ok(flags) => {
+                        assert!(field.has_default(), "{flag}");
+                        let values = flags.account.defaults().values;
+                        assert_eq!(
+                            values.get(&(side, field)).map(String::as_str),
+                            Some("value")
+                        );
+                        assert_eq!(values.len(), 1);
+                    }
+                    Err(_) => assert!(!field.has_default(), "{flag}"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The state directory, the ledger in it and the reports beside it: every call that opens or writes
+//! them is here.
+
+use std::path::Path;
+
+use mailhaul::ledger::{Ledger, Snapshot};
+
+use super::pending::hold::{StateDir, ledger_path};
+use super::pending::report::{self, Verdict};
+use super::pending::sqlite::SqliteLedger;
+use super::{Exit, Failure};
+
+/// Takes the state directory for this process.
+pub(super) fn hold(path: &Path) -> Result<StateDir, Failure> {
+    StateDir::open(path).map_err(|fault| {
+        let hint = "only one run at a time may use a directory; --state names another one";
+        Failure::ledger(&fault, hint)
+    })
+}
+
+/// Opens the ledger of a directory that is held.
+pub(super) async fn open(state: &StateDir) -> Result<SqliteLedger, Failure> {
+    let opened = SqliteLedger::open(&state.ledger_path()).await;
+    opened.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+/// Opens the ledger to look at it, beside a run that may be writing.
+pub(super) async fn look(path: &Path, accounts: &Path) -> Result<SqliteLedger, Failure> {
+    let ledger = ledger_path(path);
+    if !ledger.exists() {
+        let text = format!(
+            "no migration was started here: {} is missing",
+            ledger.display()
+        );
+        let hint = format!(
+            "run `mailhaul migrate {}` first, or pass --state",
+            accounts.display()
+        );
+        return Err(Failure::usage(text, hint));
+    }
+    let opened = SqliteLedger::open_read_only(&ledger).await;
+    opened.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+/// How a run stands at its end: the text for a person and the code for scripts.
+pub(super) struct End {
+    pub(super) text: String,
+    pub(super) exit: Exit,
+}
+
+/// What the run itself knows of its end.
+pub(super) struct Ran {
+    /// Stopped before it was through.
+    pub(super) is_stopped: bool,
+    /// A pass went through every account.
+    pub(super) is_complete: bool,
+    /// Subjects go into the reports.
+    pub(super) with_subjects: bool,
+}
+
+/// Writes the reports of all passes and tells how it ended.
+pub(super) async fn conclude(
+    ledger: SqliteLedger,
+    state: &StateDir,
+    ran: Ran,
+) -> Result<End, Failure> {
+    let failed = |fault| Failure::ledger(&fault, UNUSABLE);
+    let snapshot = ledger.snapshot().await.map_err(failed)?;
+    let verdict = match Verdict::of(&snapshot) {
+        _ if ran.is_stopped => Verdict::Stopped,
+        // Accounts that never got as far as the ledger are known to this run only.
+        Verdict::Done if !ran.is_complete => Verdict::Incomplete,
+        verdict => verdict,
+    };
+    let csv = state.report_csv();
+    let written = report::write_csv(&ledger, &snapshot, &csv, ran.with_subjects).await;
+    written.map_err(failed)?;
+    let written = report::write_json(&snapshot, verdict, &state.report_json());
+    written.map_err(failed)?;
+    ledger.finish().await.map_err(failed)?;
+    Ok(End {
+        text: report::summary_text(&snapshot, verdict, Some(&csv)),
+        exit: match verdict {
+            Verdict::Done => Exit::Complete,
+            Verdict::Incomplete => Exit::Incomplete,
+            Verdict::InDoubt => Exit::Doubtful,
+            Verdict::Stopped => Exit::Stopped,
+        },
+    })
+}
+
+/// How everything stands.
+pub(super) async fn snapshot(ledger: &SqliteLedger) -> Result<Snapshot, Failure> {
+    let snapshot = ledger.snapshot().await;
+    snapshot.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+/// The screen of `status`.
+pub(super) fn status_text(snapshot: &Snapshot) -> String {
+    report::status_text(snapshot)
+}
+
+/// The same for programs.
+pub(super) fn status_json(snapshot: &Snapshot) -> String {
+    report::status_json(snapshot)
+}
+
+pub(super) const UNUSABLE: &str = "check the disk and the directory's owner; nothing was lost: what was \
+                        copied is known once the ledger can be read again";
