@@ -58,12 +58,18 @@ impl<L: Ledger> Work<'_, L> {
 
     /// Notes a message that will not be copied in this pass.
     pub(super) fn not_copied(&self) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).not_copied += 1;
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .not_copied += 1;
     }
 
     /// Notes that something is done that a retry would not have to do again.
     pub(super) fn step(&self) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).steps += 1;
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .steps += 1;
     }
 
     fn tally(&self) -> Tally {
@@ -107,9 +113,17 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
             Some(work) => work,
             None => {
                 let claim = run.ledger.claim(&account.name()).await?;
-                run.observer.event(&Event::AccountStarted { account: label.clone() });
+                run.observer.event(&Event::AccountStarted {
+                    account: label.clone(),
+                });
                 let (label, throttle) = (label.clone(), throttle.clone());
-                Work { run, label, claim, throttle, tally: Mutex::default() }
+                Work {
+                    run,
+                    label,
+                    claim,
+                    throttle,
+                    tally: Mutex::default(),
+                }
             }
         };
         let before = work.tally();
@@ -132,7 +146,12 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
             Next::After(wait) => {
                 let reason = fault.chain();
                 let account = work.label.clone();
-                work.event(Event::AccountParked { account, side: fault.side, reason, wait });
+                work.event(Event::AccountParked {
+                    account,
+                    side: fault.side,
+                    reason,
+                    wait,
+                });
                 tokio::select! {
                     biased;
                     () = run.stop.requested() => {}
@@ -150,11 +169,24 @@ async fn end<L: Ledger>(work: &Work<'_, L>, pass: Pass) -> Result<End, Fault> {
         Pass::Through => (AccountState::Done, End::Done),
         Pass::Stopped => (AccountState::Stopped, End::Stopped),
     };
-    work.run.ledger.set_account_state(work.claim.account, state, None).await?;
+    work.run
+        .ledger
+        .set_account_state(work.claim.account, state, None)
+        .await?;
     if end == End::Done {
-        let Tally { messages, bytes, not_copied, .. } = work.tally();
+        let Tally {
+            messages,
+            bytes,
+            not_copied,
+            ..
+        } = work.tally();
         let account = work.label.clone();
-        work.event(Event::AccountDone { account, messages, bytes, not_copied });
+        work.event(Event::AccountDone {
+            account,
+            messages,
+            bytes,
+            not_copied,
+        });
     }
     Ok(end)
 }
@@ -165,7 +197,10 @@ async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fa
         None => fault.chain(),
     };
     let (account, state) = (work.claim.account, AccountState::Failed);
-    work.run.ledger.set_account_state(account, state, Some(reason)).await?;
+    work.run
+        .ledger
+        .set_account_state(account, state, Some(reason))
+        .await?;
     work.event(Event::AccountFailed {
         account: work.label.clone(),
         side: fault.side,
@@ -197,7 +232,9 @@ fn hint(fault: &Fault) -> String {
                 again: it goes on where it stopped"
             .to_owned();
     }
-    format!("see to the {side} server, then run the same command again: it goes on where it stopped")
+    format!(
+        "see to the {side} server, then run the same command again: it goes on where it stopped"
+    )
 }
 
 /// A number from 0 to 1 that the seed decides.
@@ -246,25 +283,45 @@ async fn attempt<L: Ledger>(
     }
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {
-        tokio::time::sleep(resolve::settle_time(&work.run.config, target.slowest_append())).await;
+        tokio::time::sleep(resolve::settle_time(
+            &work.run.config,
+            target.slowest_append(),
+        ))
+        .await;
         let unresolved =
             resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
-        plan.jobs().retain(|job| !unresolved.contains(&job.pair.source.name));
+        plan.jobs()
+            .retain(|job| !unresolved.contains(&job.pair.source.name));
     }
     for job in plan.jobs().iter_mut() {
-        job.bound = bound.iter().filter(|b| b.binding.source_name == job.pair.source.name).cloned().collect();
+        job.bound = bound
+            .iter()
+            .filter(|b| b.binding.source_name == job.pair.source.name)
+            .cloned()
+            .collect();
     }
-    let lanes_max = work.run.config.connections_max.min(plan.jobs().len()).max(1);
+    let lanes_max = work
+        .run
+        .config
+        .connections_max
+        .min(plan.jobs().len())
+        .max(1);
     let failed = Mutex::new(Vec::new());
     let first = lane(work, plan, &failed, source, target);
     let more = join_all((1..lanes_max).map(|_| another_lane(work, account, plan, &failed)));
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
     // A mailbox that broke off is settled and done again by the next try, on new connections.
-    plan.jobs().extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+    plan.jobs()
+        .extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
     let outcomes: Vec<Result<Pass, Fault>> = more.into_iter().chain([first]).collect();
-    let stopped = outcomes.iter().any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
-    let worst = outcomes.into_iter().filter_map(Result::err).max_by_key(|fault| fault.scope);
+    let stopped = outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
+    let worst = outcomes
+        .into_iter()
+        .filter_map(Result::err)
+        .max_by_key(|fault| fault.scope);
     match worst {
         Some(fault) => Err(fault),
         None if stopped => Ok(Pass::Stopped),
@@ -276,17 +333,30 @@ async fn connect_source<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapSource, Fault> {
-    let connection: Connection =
-        work.run.connector.connect(&account.source, Side::Source).await?;
-    Ok(ImapSource::new(connection, work.run.config.window_bytes_max))
+    let connection: Connection = work
+        .run
+        .connector
+        .connect(&account.source, Side::Source)
+        .await?;
+    Ok(ImapSource::new(
+        connection,
+        work.run.config.window_bytes_max,
+    ))
 }
 
 async fn connect_target<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapTarget, Fault> {
-    let connection = work.run.connector.connect(&account.target, Side::Target).await?;
-    Ok(ImapTarget::new(connection, work.run.config.windows_in_flight_max))
+    let connection = work
+        .run
+        .connector
+        .connect(&account.target, Side::Target)
+        .await?;
+    Ok(ImapTarget::new(
+        connection,
+        work.run.config.windows_in_flight_max,
+    ))
 }
 
 /// Works on mailboxes until there are none left, or the connections break.
@@ -301,7 +371,9 @@ async fn lane<S: Source, T: Target, L: Ledger>(
         if work.run.stop.is_requested() {
             break;
         }
-        let Some(mut job) = plan.jobs().pop_front() else { break };
+        let Some(mut job) = plan.jobs().pop_front() else {
+            break;
+        };
         match Box::pin(mailbox::copy(work, &mut source, &mut target, &mut job)).await {
             Ok(Pass::Through) => work.step(),
             Ok(Pass::Stopped) => plan.jobs().push_front(job),
@@ -309,7 +381,10 @@ async fn lane<S: Source, T: Target, L: Ledger>(
                 mailbox::give_up(work, &job, &fault).await?;
             }
             Err(fault) => {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+                failed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(job);
                 return Err(fault);
             }
         }
@@ -328,15 +403,23 @@ async fn another_lane<L: Ledger>(
     plan: &Plan,
     failed: &Mutex<Vec<Job>>,
 ) -> Result<Pass, Fault> {
-    let Some(_permit) = work.run.hosts.try_lane(account) else { return Ok(Pass::Through) };
+    let Some(_permit) = work.run.hosts.try_lane(account) else {
+        return Ok(Pass::Through);
+    };
     let connected = async {
-        Ok::<_, Fault>((connect_source(work, account).await?, connect_target(work, account).await?))
+        Ok::<_, Fault>((
+            connect_source(work, account).await?,
+            connect_target(work, account).await?,
+        ))
     };
     match connected.await {
         Ok((source, target)) => Box::pin(lane(work, plan, failed, source, target)).await,
         Err(fault) => {
             let text = format!("goes on with fewer connections: {}", fault.chain());
-            work.event(Event::Warning { account: Some(work.label.clone()), text });
+            work.event(Event::Warning {
+                account: Some(work.label.clone()),
+                text,
+            });
             Ok(Pass::Through)
         }
     }
@@ -353,7 +436,12 @@ async fn make_plan<S: Source, T: Target, L: Ledger>(
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()
         .filter(|bound| bound.fixed)
-        .map(|bound| (bound.binding.source_name.clone(), bound.binding.target_path.clone()))
+        .map(|bound| {
+            (
+                bound.binding.source_name.clone(),
+                bound.binding.target_path.clone(),
+            )
+        })
         .collect();
     let pairs = mailboxes::pair(&source.list().await?, &there, &target.naming(), &fixed);
     work.event(Event::AccountListed {
@@ -369,7 +457,12 @@ async fn make_plan<S: Source, T: Target, L: Ledger>(
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
                     let (bound, tried) = (Vec::new(), BTreeSet::new());
-                    jobs.push_back(Job { pair: pair.clone(), target_name: name, bound, tried });
+                    jobs.push_back(Job {
+                        pair: pair.clone(),
+                        target_name: name,
+                        bound,
+                        tried,
+                    });
                 }
                 Err(fault) if fault.scope <= Scope::Mailbox => {
                     mailbox::give_up_unbound(work, &pair, &fault).await?;
@@ -388,7 +481,9 @@ async fn make_plan<S: Source, T: Target, L: Ledger>(
             });
         }
     }
-    Ok(Plan { jobs: Mutex::new(jobs) })
+    Ok(Plan {
+        jobs: Mutex::new(jobs),
+    })
 }
 
 /// Sees to it that the target has the mailbox of a pair, under a plainer name where it refuses this
@@ -403,7 +498,9 @@ async fn make_target<T: Target>(
         Some(name) => name.clone(),
         None => create(target, pair, taken).await?,
     };
-    let subscribed = there.iter().any(|mailbox| mailbox.name == name && mailbox.subscribed);
+    let subscribed = there
+        .iter()
+        .any(|mailbox| mailbox.name == name && mailbox.subscribed);
     if pair.source.subscribed && !subscribed {
         target.subscribe(&name).await?;
     }

@@ -63,7 +63,9 @@ pub(super) async fn run<L: Ledger>(
         stop,
         config,
     });
-    run.observer.event(&Event::RunStarted { accounts: batch.accounts.len() });
+    run.observer.event(&Event::RunStarted {
+        accounts: batch.accounts.len(),
+    });
     let mut tasks = JoinSet::new();
     for account in batch.accounts {
         let run = run.clone();
@@ -73,7 +75,11 @@ pub(super) async fn run<L: Ledger>(
     let flushed = run.ledger.flush().await;
     let [done, failed, stopped] = outcome?;
     flushed?;
-    run.observer.event(&Event::RunFinished { done, failed, stopped });
+    run.observer.event(&Event::RunFinished {
+        done,
+        failed,
+        stopped,
+    });
     Ok(())
 }
 
@@ -115,8 +121,16 @@ async fn join<L: Ledger>(
             Some(Err(error)) => {
                 counts[End::Failed as usize] += 1;
                 let text = format!("internal error: {error}; please report it");
-                run.observer.event(&Event::Warning { account: None, text });
-                let bug = Fault::new(Scope::Batch, Remedy::Nothing, "go on with an account", error);
+                run.observer.event(&Event::Warning {
+                    account: None,
+                    text,
+                });
+                let bug = Fault::new(
+                    Scope::Batch,
+                    Remedy::Nothing,
+                    "go on with an account",
+                    error,
+                );
                 broken = broken.or(Some(bug));
             }
         }

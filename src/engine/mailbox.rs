@@ -65,7 +65,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     });
     if opened.messages > known.messages - known.vanished {
         let messages = opened.messages + known.vanished;
-        ledger.scanned(bound.id, ScanTotals { messages, ..known }).await?;
+        ledger
+            .scanned(bound.id, ScanTotals { messages, ..known })
+            .await?;
     }
     let mut copying = Copying {
         work,
@@ -75,7 +77,10 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         target_validity: bound.binding.target_validity,
         place: None,
         retry_last: Vec::new(),
-        census: Census { known, ..Census::default() },
+        census: Census {
+            known,
+            ..Census::default()
+        },
     };
     let expected = opened.messages.max(known.messages);
     for range in Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max) {
@@ -134,7 +139,10 @@ async fn note_fault<L: Ledger>(
     fault: &Fault,
 ) -> Result<(), Fault> {
     let reason = fault.chain();
-    work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
+    work.run
+        .ledger
+        .set_mailbox_fault(id, Some(reason.clone()))
+        .await?;
     work.event(Event::MailboxFailed {
         account: work.label.clone(),
         mailbox: pair.source.path.to_string(),
@@ -163,10 +171,15 @@ async fn bind<L: Ledger>(
         Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source)
     };
     let validity = opened.uid_validity.ok_or_else(|| {
-        cannot("the source gives it no UIDVALIDITY that lasts, so that a second run could not know \
-                what the first has copied")
+        cannot(
+            "the source gives it no UIDVALIDITY that lasts, so that a second run could not know \
+                what the first has copied",
+        )
     })?;
-    if let Some(bound) = job.bound.iter().find(|b| b.binding.source_validity == validity)
+    if let Some(bound) = job
+        .bound
+        .iter()
+        .find(|b| b.binding.source_validity == validity)
         && (bound.fixed || bound.binding.target_name == job.target_name)
     {
         return Ok(bound.clone());
@@ -179,7 +192,12 @@ async fn bind<L: Ledger>(
     }
     let binding = job.binding(validity, None);
     let id = work.run.ledger.bind(work.claim.account, &binding).await?;
-    Ok(BoundMailbox { id, binding, fixed: false, scan: ScanTotals::default() })
+    Ok(BoundMailbox {
+        id,
+        binding,
+        fixed: false,
+        scan: ScanTotals::default(),
+    })
 }
 
 /// The state of a pass over one mailbox.
@@ -221,7 +239,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
             self.open_target(target).await?;
-            let mut again = self.verify(target, unverified(delta.read_back), verify::Look::Again).await?;
+            let mut again = self
+                .verify(target, unverified(delta.read_back), verify::Look::Again)
+                .await?;
             let windows = self.windows(delta.copy);
             again |= self.move_windows(source, target, windows).await?;
             if self.work.run.stop.is_requested() {
@@ -248,7 +268,11 @@ impl<L: Ledger> Copying<'_, '_, L> {
         }
         self.open_target(target).await?;
         self.job.tried.extend(owed.iter().map(|owed| owed.info.uid));
-        let range = owed.iter().map(|owed| owed.info.uid).min().zip(owed.last().map(|o| o.info.uid));
+        let range = owed
+            .iter()
+            .map(|owed| owed.info.uid)
+            .min()
+            .zip(owed.last().map(|o| o.info.uid));
         let windows = self.windows(owed);
         let again = self.move_windows(source, target, windows).await?;
         match range {
@@ -261,9 +285,22 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let config = &self.work.run.config;
         // At a low rate a window is a second's worth: no long silence, then a burst.
         let rates = [config.rates.account_messages, config.rates.host_messages];
-        let by_rate = rates.into_iter().flatten().map(|rate| rate.get() as usize).min();
-        let messages_max = config.window_messages_max.min(by_rate.unwrap_or(usize::MAX)).max(1);
-        windows(owed, Bounds { messages_max, bytes_max: config.window_bytes_max })
+        let by_rate = rates
+            .into_iter()
+            .flatten()
+            .map(|rate| rate.get() as usize)
+            .min();
+        let messages_max = config
+            .window_messages_max
+            .min(by_rate.unwrap_or(usize::MAX))
+            .max(1);
+        windows(
+            owed,
+            Bounds {
+                messages_max,
+                bytes_max: config.window_bytes_max,
+            },
+        )
     }
 
     /// Moves windows and reads back what was acknowledged. True where something is owed again.
@@ -277,12 +314,15 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let mut windows = windows;
         let mut alone = false;
         while !windows.is_empty() {
-            let Some(place) = &self.place else { return Ok(false) };
-            let moved =
-                Box::pin(window::transfer(self.work, place, source, target, windows)).await;
+            let Some(place) = &self.place else {
+                return Ok(false);
+            };
+            let moved = Box::pin(window::transfer(self.work, place, source, target, windows)).await;
             self.job.tried.extend(moved.refused);
             moved.outcome?;
-            again |= self.verify(target, moved.acknowledged, verify::Look::First).await?;
+            again |= self
+                .verify(target, moved.acknowledged, verify::Look::First)
+                .await?;
             if moved.unresolved {
                 self.resolve(source, target).await?;
                 again = true;
@@ -313,9 +353,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
         for (mut owed, cause) in missing {
             let uid = owed.info.uid;
             let (fate, reason) = match cause {
-                _ if !there.contains(&uid) => {
-                    (Fate::Gone, "deleted at the source before it was copied".to_owned())
-                }
+                _ if !there.contains(&uid) => (
+                    Fate::Gone,
+                    "deleted at the source before it was copied".to_owned(),
+                ),
                 MissingCause::Oversized(size) => {
                     owed.info.size = size;
                     owed_again.push(owed);
@@ -326,7 +367,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
                     continue;
                 }
                 MissingCause::NotSent { said } => {
-                    let said = said.unwrap_or_else(|| "the source lists it and sends no body".into());
+                    let said =
+                        said.unwrap_or_else(|| "the source lists it and sends no body".into());
                     (Fate::Unreadable, said)
                 }
             };
@@ -339,7 +381,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             self.work.run.ledger.record(self.mailbox, outcomes).await?;
         }
         let bytes_max = self.work.run.config.window_bytes_max;
-        let alone = Bounds { messages_max: 1, bytes_max };
+        let alone = Bounds {
+            messages_max: 1,
+            bytes_max,
+        };
         Ok(windows(owed_again, alone))
     }
 
@@ -355,7 +400,12 @@ impl<L: Ledger> Copying<'_, '_, L> {
             doubts: owed.doubts,
         };
         let remarks = vec![Remark::new(RemarkKind::Reason, reason)];
-        Outcome { uid: owed.info.uid, entry, remarks, subject: None }
+        Outcome {
+            uid: owed.info.uid,
+            entry,
+            remarks,
+            subject: None,
+        }
     }
 
     async fn note_gone(&mut self, gone: Vec<(Uid, Entry)>) -> Result<(), Fault> {
@@ -367,7 +417,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             window::tell_not_copied(self.work, &self.job.pair, uid, Fate::Gone, reason);
             Outcome {
                 uid,
-                entry: Entry { fate: Fate::Gone, ..entry },
+                entry: Entry {
+                    fate: Fate::Gone,
+                    ..entry
+                },
                 remarks: vec![Remark::new(RemarkKind::Reason, reason)],
                 subject: None,
             }
@@ -382,7 +435,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         acknowledged: Vec<verify::Unverified>,
         look: verify::Look,
     ) -> Result<bool, Fault> {
-        let Some(place) = &mut self.place else { return Ok(false) };
+        let Some(place) = &mut self.place else {
+            return Ok(false);
+        };
         if acknowledged.is_empty() {
             return Ok(false);
         }
@@ -395,9 +450,24 @@ impl<L: Ledger> Copying<'_, '_, L> {
         source: &mut S,
         target: &mut T,
     ) -> Result<(), Fault> {
-        let open = self.work.run.ledger.open_windows(self.work.claim.account).await?;
-        for window in open.into_iter().filter(|open| open.window.mailbox == self.mailbox) {
-            resolve::resolve(self.work, &self.job.pair.source.path, source, target, window).await?;
+        let open = self
+            .work
+            .run
+            .ledger
+            .open_windows(self.work.claim.account)
+            .await?;
+        for window in open
+            .into_iter()
+            .filter(|open| open.window.mailbox == self.mailbox)
+        {
+            resolve::resolve(
+                self.work,
+                &self.job.pair.source.path,
+                source,
+                target,
+                window,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -421,8 +491,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target)
         };
         let validity = destination.uid_validity.ok_or_else(|| {
-            cannot("the target gives it no UIDVALIDITY that lasts, so that copies could not be \
-                    found again")
+            cannot(
+                "the target gives it no UIDVALIDITY that lasts, so that copies could not be \
+                    found again",
+            )
         })?;
         match self.target_validity {
             Some(known) if known != validity => {
@@ -434,7 +506,11 @@ impl<L: Ledger> Copying<'_, '_, L> {
             Some(_) => {}
             None => {
                 let binding = self.job.binding(self.source_validity, Some(validity));
-                self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
+                self.work
+                    .run
+                    .ledger
+                    .bind(self.work.claim.account, &binding)
+                    .await?;
                 self.target_validity = Some(validity);
             }
         }
@@ -462,7 +538,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
 }
 
 fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<verify::Unverified> {
-    acknowledged.into_iter().map(verify::Unverified::from).collect()
+    acknowledged
+        .into_iter()
+        .map(verify::Unverified::from)
+        .collect()
 }
 
 /// Counts every message ever seen in a mailbox.
@@ -492,8 +571,15 @@ impl Census {
 
     /// The totals after a whole scan: what earlier scans counted and is nowhere now has vanished.
     fn totals(&self, uid_next: Uid) -> ScanTotals {
-        let ScanTotals { messages, vanished, uid_next: known_next, .. } = self.known;
-        let newly = if known_next == 0 { 0 } else {
+        let ScanTotals {
+            messages,
+            vanished,
+            uid_next: known_next,
+            ..
+        } = self.known;
+        let newly = if known_next == 0 {
+            0
+        } else {
             (messages - vanished).saturating_sub(self.known_messages)
         };
         let vanished = vanished + newly;
@@ -517,9 +603,15 @@ impl Ranges {
     fn new(uid_next: Uid, messages: u64, messages_max: u32) -> Self {
         let last = Uid(uid_next.0.saturating_sub(1));
         let parts = messages.div_ceil(u64::from(messages_max)).max(1);
-        let span = u64::from(last.0).div_ceil(parts).max(u64::from(messages_max).min(u64::from(last.0)));
+        let span = u64::from(last.0)
+            .div_ceil(parts)
+            .max(u64::from(messages_max).min(u64::from(last.0)));
         let span = u32::try_from(span).unwrap_or(u32::MAX).max(1);
-        Self { next: (last.0 > 0).then_some(Uid::FIRST), last, span }
+        Self {
+            next: (last.0 > 0).then_some(Uid::FIRST),
+            last,
+            span,
+        }
     }
 }
 
@@ -540,7 +632,9 @@ mod tests {
     use crate::mail::Flags;
 
     fn ranges(uid_next: u32, messages: u64) -> Vec<(u32, u32)> {
-        Ranges::new(Uid(uid_next), messages, 100).map(|r| (r.start().0, r.end().0)).collect()
+        Ranges::new(Uid(uid_next), messages, 100)
+            .map(|r| (r.start().0, r.end().0))
+            .collect()
     }
 
     #[test]
@@ -553,15 +647,36 @@ mod tests {
     }
 
     fn message(uid: u32) -> MessageInfo {
-        MessageInfo { uid: Uid(uid), size: 10, date: None, flags: Flags::default() }
+        MessageInfo {
+            uid: Uid(uid),
+            size: 10,
+            date: None,
+            flags: Flags::default(),
+        }
     }
 
     #[test]
     fn what_was_counted_once_and_is_nowhere_has_vanished() {
-        let known = ScanTotals { messages: 5, bytes: 50, vanished: 1, uid_next: 6 };
-        let mut census = Census { known, ..Census::default() };
+        let known = ScanTotals {
+            messages: 5,
+            bytes: 50,
+            vanished: 1,
+            uid_next: 6,
+        };
+        let mut census = Census {
+            known,
+            ..Census::default()
+        };
         census.count(&[message(1), message(4), message(6)], &History::default());
         let totals = census.totals(Uid(7));
-        assert_eq!(totals, ScanTotals { messages: 6, bytes: 30, vanished: 3, uid_next: 7 });
+        assert_eq!(
+            totals,
+            ScanTotals {
+                messages: 6,
+                bytes: 30,
+                vanished: 3,
+                uid_next: 7
+            }
+        );
     }
 }

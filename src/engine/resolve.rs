@@ -18,7 +18,10 @@ use crate::target::Target;
 
 /// How long an APPEND of a lost connection may still take effect.
 pub(super) fn settle_time(config: &Config, slowest_append: Duration) -> Duration {
-    config.settle.max(slowest_append.saturating_mul(4)).min(config.settle_max.max(config.settle))
+    config
+        .settle
+        .max(slowest_append.saturating_mul(4))
+        .min(config.settle_max.max(config.settle))
 }
 
 /// Settles all windows that a lost connection or a dead run left open. Gives the source mailboxes
@@ -36,17 +39,25 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
 ) -> Result<BTreeSet<WireName>, Fault> {
     let mut by_mailbox: BTreeMap<MailboxId, Vec<OpenWindow>> = BTreeMap::new();
     for window in windows {
-        by_mailbox.entry(window.window.mailbox).or_default().push(window);
+        by_mailbox
+            .entry(window.window.mailbox)
+            .or_default()
+            .push(window);
     }
     let mut unresolved = BTreeSet::new();
     for (id, windows) in by_mailbox {
         // A window is of a mailbox: the ledger gives both or none.
-        let Some(mailbox) = bound.iter().find(|bound| bound.id == id) else { continue };
+        let Some(mailbox) = bound.iter().find(|bound| bound.id == id) else {
+            continue;
+        };
         match resolve_mailbox(work, source, target, mailbox, windows).await {
             Ok(()) => work.step(),
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 let reason = fault.chain();
-                work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
+                work.run
+                    .ledger
+                    .set_mailbox_fault(id, Some(reason.clone()))
+                    .await?;
                 work.event(Event::MailboxFailed {
                     account: work.label.clone(),
                     mailbox: mailbox.binding.source_path.to_string(),
@@ -78,8 +89,10 @@ async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
         return Err(fault.at(Side::Target));
     }
     // A body is read again only if its digests were never known (it was streamed).
-    let needs_source =
-        windows.iter().flat_map(|open| &open.window.messages).any(|m| m.identity.is_none());
+    let needs_source = windows
+        .iter()
+        .flat_map(|open| &open.window.messages)
+        .any(|m| m.identity.is_none());
     if needs_source {
         let there = source.open(&binding.source_name).await;
         match there {
@@ -115,21 +128,37 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
     let OpenWindow { id, window } = open;
     let messages = still_open(work, &window.messages, window.mailbox).await?;
     let found = target.look(window.lo).await?;
-    let claimed: BTreeSet<Uid> =
-        work.run.ledger.claimed(window.mailbox, window.lo).await?.into_iter().collect();
+    let claimed: BTreeSet<Uid> = work
+        .run
+        .ledger
+        .claimed(window.mailbox, window.lo)
+        .await?
+        .into_iter()
+        .collect();
     let mut in_doubt: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
     let mut candidates = Vec::new();
-    for found in found.into_iter().filter(|found| !claimed.contains(&found.uid)) {
+    for found in found
+        .into_iter()
+        .filter(|found| !claimed.contains(&found.uid))
+    {
         if !is_plausible(&found, &in_doubt) {
             continue;
         }
         if let Some(identity) = target.identify(found.uid).await? {
             let (uid, size, date) = (found.uid, found.size, found.date);
-            candidates.push(Candidate { uid, size, date, identity });
+            candidates.push(Candidate {
+                uid,
+                size,
+                date,
+                identity,
+            });
         }
     }
     if !candidates.is_empty() {
-        for message in in_doubt.iter_mut().filter(|message| message.identity.is_none()) {
+        for message in in_doubt
+            .iter_mut()
+            .filter(|message| message.identity.is_none())
+        {
             message.identity = source.identify(message.uid).await?;
         }
     }
@@ -140,7 +169,12 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         found: settlement.found.len() as u64,
         missing: settlement.missing.len() as u64,
     });
-    let outcomes = outcomes(&messages, &in_doubt, &settlement, work.run.config.doubts_max);
+    let outcomes = outcomes(
+        &messages,
+        &in_doubt,
+        &settlement,
+        work.run.config.doubts_max,
+    );
     work.run.ledger.close(id, window.mailbox, outcomes).await?;
     // What comes next relies on it.
     work.run.ledger.flush().await
@@ -153,15 +187,36 @@ async fn still_open<L: Ledger>(
     mailbox: MailboxId,
 ) -> Result<Vec<WindowMessage>, Fault> {
     let uids = || messages.iter().map(|message| message.uid);
-    let (Some(low), Some(high)) = (uids().min(), uids().max()) else { return Ok(Vec::new()) };
+    let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
+        return Ok(Vec::new());
+    };
     let history = work.run.ledger.history(mailbox, low..=high).await?;
-    let is_told = |uid| history.get(uid).is_some_and(|entry| entry.target_uid.is_some());
-    Ok(messages.iter().filter(|message| !is_told(message.uid)).cloned().collect())
+    let is_told = |uid| {
+        history
+            .get(uid)
+            .is_some_and(|entry| entry.target_uid.is_some())
+    };
+    Ok(messages
+        .iter()
+        .filter(|message| !is_told(message.uid))
+        .cloned()
+        .collect())
 }
 
 fn in_doubt(message: &WindowMessage) -> InDoubt {
-    let WindowMessage { uid, size, date, identity, .. } = *message;
-    InDoubt { uid, size, date, identity }
+    let WindowMessage {
+        uid,
+        size,
+        date,
+        identity,
+        ..
+    } = *message;
+    InDoubt {
+        uid,
+        size,
+        date,
+        identity,
+    }
 }
 
 fn outcomes(
@@ -195,7 +250,12 @@ fn outcomes(
             doubts: if fate == Fate::Refused { 0 } else { doubts },
         };
         let remarks = reason.map(|text| Remark::new(RemarkKind::Reason, text));
-        Outcome { uid, entry, remarks: remarks.into_iter().collect(), subject: None }
+        Outcome {
+            uid,
+            entry,
+            remarks: remarks.into_iter().collect(),
+            subject: None,
+        }
     };
     messages.iter().zip(in_doubt).map(outcome).collect()
 }
@@ -207,14 +267,27 @@ mod tests {
 
     fn message(uid: u32, doubts: u8) -> WindowMessage {
         let flags = Flags::default();
-        WindowMessage { uid: Uid(uid), size: 1, date: None, flags, identity: None, doubts }
+        WindowMessage {
+            uid: Uid(uid),
+            size: 1,
+            date: None,
+            flags,
+            identity: None,
+            doubts,
+        }
     }
 
     fn fates(messages: &[WindowMessage], settlement: &Settlement) -> Vec<(Fate, Option<Uid>, u8)> {
         let keys: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
         outcomes(messages, &keys, settlement, 3)
             .into_iter()
-            .map(|outcome| (outcome.entry.fate, outcome.entry.target_uid, outcome.entry.doubts))
+            .map(|outcome| {
+                (
+                    outcome.entry.fate,
+                    outcome.entry.target_uid,
+                    outcome.entry.doubts,
+                )
+            })
             .collect()
     }
 
@@ -237,8 +310,14 @@ mod tests {
 
     #[test]
     fn a_message_that_breaks_every_connection_is_given_up_for_this_pass() {
-        let settlement = Settlement { missing: vec![Uid(1)], ..Settlement::default() };
-        assert_eq!(fates(&[message(1, 2)], &settlement), [(Fate::Refused, None, 0)]);
+        let settlement = Settlement {
+            missing: vec![Uid(1)],
+            ..Settlement::default()
+        };
+        assert_eq!(
+            fates(&[message(1, 2)], &settlement),
+            [(Fate::Refused, None, 0)]
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
 use crate::ledger::{Ledger, Outcome};
-use crate::mail::{Uid};
+use crate::mail::Uid;
 use crate::plan::delta::Acknowledged;
 use crate::plan::verdict::{Verdict, is_rewritten, judge};
 use crate::target::{Found, Target};
@@ -26,7 +26,10 @@ pub(super) struct Unverified {
 
 impl From<Acknowledged> for Unverified {
     fn from(acknowledged: Acknowledged) -> Self {
-        Self { acknowledged, subject: None }
+        Self {
+            acknowledged,
+            subject: None,
+        }
     }
 }
 
@@ -54,10 +57,18 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
     unverified: Vec<Unverified>,
     look: Look,
 ) -> Result<bool, Fault> {
-    let mut uids: Vec<Uid> = unverified.iter().map(|u| u.acknowledged.target_uid).collect();
+    let mut uids: Vec<Uid> = unverified
+        .iter()
+        .map(|u| u.acknowledged.target_uid)
+        .collect();
     uids.sort_unstable();
     let found = target.read_back(&uids).await?;
-    let seen = |uid: Uid| found.binary_search_by_key(&uid, |f| f.uid).ok().map(|at| &found[at]);
+    let seen = |uid: Uid| {
+        found
+            .binary_search_by_key(&uid, |f| f.uid)
+            .ok()
+            .map(|at| &found[at])
+    };
     let all_seen = uids.iter().all(|uid| seen(*uid).is_some());
     // Only what is missing needs to know how far UIDs have got.
     let uid_next = if all_seen || look == Look::First {
@@ -67,29 +78,56 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
     };
     let mut outcomes = Vec::with_capacity(unverified.len());
     let (mut unseen, mut owed) = (0_u64, false);
-    for Unverified { acknowledged, subject } in unverified {
-        let Acknowledged { uid, target_uid, entry } = acknowledged;
+    for Unverified {
+        acknowledged,
+        subject,
+    } in unverified
+    {
+        let Acknowledged {
+            uid,
+            target_uid,
+            entry,
+        } = acknowledged;
         let found = seen(target_uid);
         if found.is_none() && look == Look::First {
             unseen += 1;
             continue;
         }
         let (entry, remarks) = match judge(&entry, target_uid, found, uid_next) {
-            Verdict::Copied(remarks) => (Entry { fate: Fate::Copied, ..entry }, remarks),
+            Verdict::Copied(remarks) => (
+                Entry {
+                    fate: Fate::Copied,
+                    ..entry
+                },
+                remarks,
+            ),
             Verdict::Compare(remarks) => compare(target, entry, target_uid, remarks).await?,
             Verdict::NeverStored => never_stored(entry),
             Verdict::Removed => {
                 let text = "the copy was acknowledged, and is not there any more";
                 let remark = Remark::new(RemarkKind::RemovedAtTarget, text);
-                (Entry { fate: Fate::Copied, ..entry }, vec![remark])
+                (
+                    Entry {
+                        fate: Fate::Copied,
+                        ..entry
+                    },
+                    vec![remark],
+                )
             }
         };
         owed |= entry.fate == Fate::Pending;
-        outcomes.push(Outcome { uid, entry, remarks, subject });
+        outcomes.push(Outcome {
+            uid,
+            entry,
+            remarks,
+            subject,
+        });
     }
     work.run.ledger.record(place.mailbox, outcomes).await?;
     // What was seen has a lower UID than anything that will be sent from now on.
-    place.lo = found.last().map_or(place.lo, |last: &Found| place.lo.max(last.uid.next()));
+    place.lo = found
+        .last()
+        .map_or(place.lo, |last: &Found| place.lo.max(last.uid.next()));
     if unseen > 0 {
         tokio::time::sleep(settle_time(&work.run.config, target.slowest_append())).await;
         let cause = "the target acknowledged messages that it does not show";
@@ -111,10 +149,24 @@ async fn compare<T: Target>(
         // Some servers tell a size that is not the body's (RFC822.SIZE of a mail they rewrite when
         // they serve it): the digest has the last word.
         Some(stored) if entry.digest.is_some_and(|(exact, _)| exact == stored.exact) => {
-            let remarks = remarks.into_iter().filter(|r| r.kind != RemarkKind::BytesAltered);
-            Ok((Entry { fate: Fate::Copied, ..entry }, remarks.collect()))
+            let remarks = remarks
+                .into_iter()
+                .filter(|r| r.kind != RemarkKind::BytesAltered);
+            Ok((
+                Entry {
+                    fate: Fate::Copied,
+                    ..entry
+                },
+                remarks.collect(),
+            ))
         }
-        _ => Ok((Entry { fate: Fate::Copied, ..entry }, remarks)),
+        _ => Ok((
+            Entry {
+                fate: Fate::Copied,
+                ..entry
+            },
+            remarks,
+        )),
     }
 }
 
@@ -124,7 +176,23 @@ fn never_stored(entry: Entry) -> (Entry, Vec<Remark>) {
     if doubts >= LOSSES_MAX {
         let text = "the target acknowledged it more than once and never had it";
         let remark = Remark::new(RemarkKind::Reason, text);
-        return (Entry { fate: Fate::Lost, target_uid: None, doubts: 0, ..entry }, vec![remark]);
+        return (
+            Entry {
+                fate: Fate::Lost,
+                target_uid: None,
+                doubts: 0,
+                ..entry
+            },
+            vec![remark],
+        );
     }
-    (Entry { fate: Fate::Pending, target_uid: None, doubts, ..entry }, Vec::new())
+    (
+        Entry {
+            fate: Fate::Pending,
+            target_uid: None,
+            doubts,
+            ..entry
+        },
+        Vec::new(),
+    )
 }

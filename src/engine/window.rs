@@ -181,14 +181,20 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 // Read to its end, so that the source's connection stays sound; copied later.
                 continue;
             }
-            let Some((mut window, classes)) = self.prepare(window) else { continue };
+            let Some((mut window, classes)) = self.prepare(window) else {
+                continue;
+            };
             if !self.wait_for_room(classes.as_ref()).await {
                 return Ok(());
             }
             if self.halt.load(Ordering::Relaxed) {
                 continue;
             }
-            let records = window.messages.iter().map(|message| message.record.clone()).collect();
+            let records = window
+                .messages
+                .iter()
+                .map(|message| message.record.clone())
+                .collect();
             window.id = self
                 .work
                 .run
@@ -200,7 +206,11 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     messages: records,
                 })
                 .await?;
-            self.in_flight.push(OpenWindow { id: window.id, awaited: true, classes });
+            self.in_flight.push(OpenWindow {
+                id: window.id,
+                awaited: true,
+                classes,
+            });
             if outgoing.send(window).await.is_err() {
                 return Ok(());
             }
@@ -213,21 +223,45 @@ impl<L: Ledger> Opening<'_, '_, L> {
         // The ledger gives the id when it takes the window.
         let id = WindowId(0);
         match fetched {
-            Fetched::Whole { admitted: Admitted { window, admission }, messages, missing } => {
+            Fetched::Whole {
+                admitted: Admitted { window, admission },
+                messages,
+                missing,
+            } => {
                 for missing in missing {
-                    let owed = window.messages.iter().find(|owed| owed.info.uid == missing.uid);
-                    self.missing.extend(owed.cloned().map(|owed| (owed, missing.cause)));
+                    let owed = window
+                        .messages
+                        .iter()
+                        .find(|owed| owed.info.uid == missing.uid);
+                    self.missing
+                        .extend(owed.cloned().map(|owed| (owed, missing.cause)));
                 }
-                let messages: Vec<_> =
-                    messages.into_iter().map(|message| outgoing(message, &window)).collect();
+                let messages: Vec<_> = messages
+                    .into_iter()
+                    .map(|message| outgoing(message, &window))
+                    .collect();
                 if messages.is_empty() {
                     return None;
                 }
-                let identities = messages.iter().filter_map(|message| message.record.identity);
+                let identities = messages
+                    .iter()
+                    .filter_map(|message| message.record.identity);
                 let classes = Some(identities.map(|identity| identity.headers).collect());
-                Some((Outgoing { id, messages, careful: window.careful, admission }, classes))
+                Some((
+                    Outgoing {
+                        id,
+                        messages,
+                        careful: window.careful,
+                        admission,
+                    },
+                    classes,
+                ))
             }
-            Fetched::Streamed { admitted: Admitted { window, admission }, info, body } => {
+            Fetched::Streamed {
+                admitted: Admitted { window, admission },
+                info,
+                body,
+            } => {
                 let record = WindowMessage {
                     uid: info.uid,
                     size: body.size,
@@ -237,10 +271,21 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     doubts: doubts(&window, info.uid),
                 };
                 let size = body.size;
-                let body =
-                    Body::Streamed { body: Mutex::new(Some(body)), identity: Default::default(), size };
+                let body = Body::Streamed {
+                    body: Mutex::new(Some(body)),
+                    identity: Default::default(),
+                    size,
+                };
                 let messages = vec![OutgoingMessage { record, body }];
-                Some((Outgoing { id, messages, careful: true, admission }, None))
+                Some((
+                    Outgoing {
+                        id,
+                        messages,
+                        careful: true,
+                        admission,
+                    },
+                    None,
+                ))
             }
         }
     }
@@ -253,10 +298,13 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 self.settle(&settled);
             }
             let awaited = self.in_flight.iter().filter(|open| open.awaited).count();
-            let rival = self.in_flight.iter().find(|open| match (&open.classes, classes) {
-                (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
-                _ => true,
-            });
+            let rival = self
+                .in_flight
+                .iter()
+                .find(|open| match (&open.classes, classes) {
+                    (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
+                    _ => true,
+                });
             match rival {
                 None if awaited < self.work.run.config.windows_in_flight_max.max(1) => return true,
                 Some(rival) if !rival.awaited => {
@@ -295,11 +343,18 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
         identity: Some(Identity::of(&body)),
         doubts: doubts(window, info.uid),
     };
-    OutgoingMessage { record, body: Body::Whole(body) }
+    OutgoingMessage {
+        record,
+        body: Body::Whole(body),
+    }
 }
 
 fn doubts(window: &Window, uid: Uid) -> u8 {
-    window.messages.iter().find(|owed| owed.info.uid == uid).map_or(0, |owed| owed.doubts)
+    window
+        .messages
+        .iter()
+        .find(|owed| owed.info.uid == uid)
+        .map_or(0, |owed| owed.doubts)
 }
 
 /// Writes each outcome to the ledger as it comes.
@@ -327,7 +382,9 @@ impl<L: Ledger> Recording<'_, '_, L> {
         let (mut messages, mut bytes) = (0, 0);
         for (message, answer) in window.messages.iter().zip(&answers) {
             match answer {
-                Some(Answer::Stored(Some((validity, uid)))) if self.is_plausible(*validity, *uid) => {
+                Some(Answer::Stored(Some((validity, uid))))
+                    if self.is_plausible(*validity, *uid) =>
+                {
                     messages += 1;
                     bytes += message.body.size();
                     outcomes.push(self.stored(message, *uid));
@@ -356,8 +413,11 @@ impl<L: Ledger> Recording<'_, '_, L> {
             });
         }
         self.unresolved |= !settled && answered_all;
-        let state =
-            if settled { Settled::Closed(window.id) } else { Settled::Answered(window.id) };
+        let state = if settled {
+            Settled::Closed(window.id)
+        } else {
+            Settled::Answered(window.id)
+        };
         // Nobody opens windows any more: nobody needs to know.
         let _ = self.settle_to.send(state);
         Ok(())
@@ -368,16 +428,32 @@ impl<L: Ledger> Recording<'_, '_, L> {
     fn is_plausible(&self, validity: UidValidity, uid: Uid) -> bool {
         validity == self.place.validity
             && uid >= self.place.lo
-            && !self.acknowledged.iter().rev().any(|known| known.acknowledged.target_uid == uid)
+            && !self
+                .acknowledged
+                .iter()
+                .rev()
+                .any(|known| known.acknowledged.target_uid == uid)
     }
 
     fn stored(&mut self, message: &OutgoingMessage, target_uid: Uid) -> Outcome {
         let entry = entry(message, Fate::Pending, Some(target_uid));
         let subject = self.subject(message);
         let uid = message.record.uid;
-        let acknowledged = Acknowledged { uid, target_uid, entry: entry.clone() };
-        self.acknowledged.push(Unverified { acknowledged, subject });
-        Outcome { uid, entry, remarks: Vec::new(), subject: None }
+        let acknowledged = Acknowledged {
+            uid,
+            target_uid,
+            entry: entry.clone(),
+        };
+        self.acknowledged.push(Unverified {
+            acknowledged,
+            subject,
+        });
+        Outcome {
+            uid,
+            entry,
+            remarks: Vec::new(),
+            subject: None,
+        }
     }
 
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
@@ -394,9 +470,12 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     /// The subject for the report, if it is wanted there.
     fn subject(&self, message: &OutgoingMessage) -> Option<String> {
-        let Body::Whole(octets) = &message.body else { return None };
+        let Body::Whole(octets) = &message.body else {
+            return None;
+        };
         let wanted = self.work.run.config.report_headers;
-        let parsed = wanted.then(|| mail_parser::MessageParser::new().parse_headers(&octets[..]))??;
+        let parsed =
+            wanted.then(|| mail_parser::MessageParser::new().parse_headers(&octets[..]))??;
         parsed.subject().map(str::to_owned)
     }
 }
@@ -409,7 +488,9 @@ fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entr
         size: record.size,
         date: record.date,
         flags: record.flags.clone(),
-        digest: message.identity().map(|identity| (identity.exact, identity.headers)),
+        digest: message
+            .identity()
+            .map(|identity| (identity.exact, identity.headers)),
         doubts: record.doubts,
     }
 }

@@ -82,7 +82,9 @@ pub async fn uid_next(
     }
     let action = "ask for the mailbox's UIDNEXT";
     let quoted = connection.quoted(name)?;
-    let done = connection.run(&format!("STATUS {quoted} (UIDNEXT)"), action).await?;
+    let done = connection
+        .run(&format!("STATUS {quoted} (UIDNEXT)"), action)
+        .await?;
     if let Some(uid_next) = done.untagged.iter().find_map(status_uid_next) {
         return Ok(uid_next);
     }
@@ -90,19 +92,33 @@ pub async fn uid_next(
         return Ok(Uid::FIRST);
     }
     let found = messages(connection, "UID FETCH * (UID)", action).await?;
-    Ok(found.into_iter().filter_map(|f| f.uid).max().map_or(Uid::FIRST, Uid::next))
+    Ok(found
+        .into_iter()
+        .filter_map(|f| f.uid)
+        .max()
+        .map_or(Uid::FIRST, Uid::next))
 }
 
 fn status_uid_next(response: &Bytes) -> Option<Uid> {
     let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
-    let [word, _, Value::List(items), ..] = values.as_slice() else { return None };
+    let [word, _, Value::List(items), ..] = values.as_slice() else {
+        return None;
+    };
     if !word.text()?.eq_ignore_ascii_case("STATUS") {
         return None;
     }
     let pair = items.chunks(2).find(|pair| {
-        pair.len() == 2 && pair[0].text().is_some_and(|name| name.eq_ignore_ascii_case("UIDNEXT"))
+        pair.len() == 2
+            && pair[0]
+                .text()
+                .is_some_and(|name| name.eq_ignore_ascii_case("UIDNEXT"))
     })?;
-    pair[1].text()?.parse().ok().filter(|number| *number > 0).map(Uid)
+    pair[1]
+        .text()?
+        .parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .map(Uid)
 }
 
 #[cfg(test)]
@@ -113,6 +129,9 @@ mod tests {
     fn uidnext_is_read_from_status() {
         let response = Bytes::from_static(b"* STATUS \"a b\" (MESSAGES 2 UIDNEXT 44)\r\n");
         assert_eq!(status_uid_next(&response), Some(Uid(44)));
-        assert_eq!(status_uid_next(&Bytes::from_static(b"* STATUS a (UIDNEXT 0)")), None);
+        assert_eq!(
+            status_uid_next(&Bytes::from_static(b"* STATUS a (UIDNEXT 0)")),
+            None
+        );
     }
 }
