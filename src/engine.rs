@@ -1,4 +1,14 @@
-//! Runs a batch.
+//! Runs a batch: accounts at once, mailboxes of an account over its lanes, windows of a mailbox
+//! through the stages. There is one recovery path: whatever went wrong, an account connects again,
+//! settles what was in doubt, scans, and copies what is missing.
+
+mod account;
+mod batch;
+mod hosts;
+mod mailbox;
+mod resolve;
+mod verify;
+mod window;
 
 use std::sync::Arc;
 
@@ -6,15 +16,26 @@ use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::Observer;
 use crate::fault::Fault;
+use crate::imap::connect::{Dial, TcpDial};
 use crate::ledger::Ledger;
 use crate::stop::Stop;
 
-/// Copies what is missing of every account of a batch.
+/// What a run takes from the world around it.
+pub struct Env<L> {
+    /// Opens connections.
+    pub dial: Arc<dyn Dial>,
+    /// The durable memory.
+    pub ledger: L,
+    /// Decides everything random: only pauses between tries.
+    pub seed: u64,
+}
+
+/// Copies what is missing of every account of a batch, over TCP.
 ///
 /// # Errors
 ///
-/// Only what stops the whole run, which is the ledger's failure. An account's failure is told to
-/// the observer and noted in the ledger.
+/// Only what stops the whole run, which is the ledger's failure or unusable settings. An account's
+/// failure is told to the observer and noted in the ledger.
 pub async fn run<L: Ledger>(
     config: Config,
     batch: Batch,
@@ -22,6 +43,32 @@ pub async fn run<L: Ledger>(
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let _ = (config, batch, ledger, observer, stop);
-    Ok(())
+    let seed = u64::from(std::process::id());
+    run_in(
+        Env {
+            dial: Arc::new(TcpDial),
+            ledger,
+            seed,
+        },
+        config,
+        batch,
+        observer,
+        stop,
+    )
+    .await
+}
+
+/// Copies what is missing of every account of a batch, in a given world.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_in<L: Ledger>(
+    env: Env<L>,
+    config: Config,
+    batch: Batch,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    batch::run(env, config, batch, observer, stop).await
 }

@@ -141,7 +141,7 @@ pub enum Event {
         messages: u64,
         /// Their bytes.
         bytes: u64,
-        /// Messages of this account that are not on the target, over all passes.
+        /// Messages that this run could not copy.
         not_copied: u64,
     },
     /// An account failed.

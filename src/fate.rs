@@ -97,16 +97,19 @@ pub enum RemarkKind {
     FlagsReduced,
     /// The copy was there and is not any more: its owner removed it.
     RemovedAtTarget,
+    /// The target seems to have a further copy that is ours too.
+    PossibleDuplicate,
 }
 
 impl RemarkKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Reason,
         Self::BytesAltered,
         Self::DateAltered,
         Self::FlagsReduced,
         Self::RemovedAtTarget,
+        Self::PossibleDuplicate,
     ];
 
     /// The word for it in reports.
@@ -118,6 +121,7 @@ impl RemarkKind {
             Self::DateAltered => "date-altered",
             Self::FlagsReduced => "flags-reduced",
             Self::RemovedAtTarget => "removed-at-target",
+            Self::PossibleDuplicate => "possible-duplicate",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! disk; [`Ledger::record`] and [`Ledger::close`] only queue, and a crash may lose the last of them:
 //! then their windows are still open, and the next run settles them by looking at the target.
 
+pub mod hold;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -43,7 +44,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<BoundMailbox>, Fault>> + Send;
 
     /// Remembers which target mailbox a source mailbox goes to. Durable on return. Binding the same
-    /// source mailbox and UIDVALIDITY again changes the target only while no message of it was sent.
+    /// source mailbox and UIDVALIDITY again changes the target only while no message of it was sent;
+    /// later it only adds the target's UIDVALIDITY where that was not known.
     fn bind(
         &self,
         account: AccountId,
@@ -58,7 +60,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<History, Fault>> + Send;
 
     /// The target UIDs at or above `lo` that messages of any source mailbox bound to the same
-    /// target mailbox have claimed.
+    /// target mailbox have claimed, ascending. Accounts with one [`AccountName::target`] share its
+    /// mailboxes; claims under another UIDVALIDITY of the target mailbox do not count.
     fn claimed(
         &self,
         mailbox: MailboxId,
@@ -71,7 +74,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         account: AccountId,
     ) -> impl Future<Output = Result<Vec<OpenWindow>, Fault>> + Send;
 
-    /// Opens a window. Durable on return, together with everything queued before.
+    /// Opens a window. Durable on return, together with everything queued before. Fails with scope
+    /// `Account`, and opens none, if the account was claimed again after `window.epoch`.
     fn open(&self, window: &NewWindow) -> impl Future<Output = Result<WindowId, Fault>> + Send;
 
     /// Queues what became of messages. Returns when queued; waits while the queue is full.
@@ -81,7 +85,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Queues the end of a window with what became of its messages, in one transaction.
+    /// Queues the end of a window with what became of its messages, in one transaction. A window
+    /// that was closed before stays as it was closed: these outcomes are dropped.
     fn close(
         &self,
         window: WindowId,
@@ -169,7 +174,8 @@ pub struct BoundMailbox {
     pub id: MailboxId,
     /// Its names and validities.
     pub binding: Binding,
-    /// Whether a window was ever opened for it: then its target cannot change any more.
+    /// Whether a window was ever opened or an outcome recorded for it: then its target cannot
+    /// change any more.
     pub fixed: bool,
     /// What the last scan counted.
     pub scan: ScanTotals,
@@ -236,7 +242,7 @@ pub struct Outcome {
     pub uid: Uid,
     /// Its new entry; see [`crate::history::Entry`].
     pub entry: crate::history::Entry,
-    /// What is to be said of it. Replaces what was said before.
+    /// What is to be said of it. Replaces what was said before; several of one kind become one.
     pub remarks: Vec<Remark>,
     /// Its subject, where the user asked for subjects in the report.
     pub subject: Option<String>,
@@ -291,6 +297,8 @@ pub struct MailboxSnapshot {
     pub target: MailboxPath,
     /// Why it could not be finished.
     pub fault: Option<String>,
+    /// Messages that scans ever saw in it. [`MailboxSnapshot::fates`] must add up to it.
+    pub messages: u64,
     /// Messages by fate. Their sum is every message ever seen: what has no entry is pending.
     pub fates: BTreeMap<Fate, Count>,
     /// Messages by remark, reasons left out.

@@ -10,6 +10,14 @@ pub mod fate;
 pub mod fault;
 pub mod history;
 pub mod identity;
+pub mod imap;
 pub mod ledger;
 pub mod mail;
+pub mod plan;
+#[cfg(feature = "rehearsal")]
+pub mod rehearsal;
+pub mod report;
+pub mod source;
 pub mod stop;
+pub mod target;
+pub mod throttle;

@@ -1,1 +1,276 @@
-//! The ledger in one SQLite file.
+//! The ledger in one SQLite file (`docs/ledger.md` describes it).
+
+mod codes;
+mod error;
+mod read;
+mod schema;
+mod store;
+mod window;
+mod writer;
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use crate::fault::{Fault, Remedy, Scope};
+use crate::history::History;
+use crate::mail::Uid;
+
+use super::{
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Ledger, MailboxId,
+    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Snapshot, WindowId,
+};
+use error::{StoreError, fault};
+use store::{EncodedWindow, Store};
+use writer::Writer;
+
+/// A ledger in one SQLite file. Clones share the file and its one writer.
+///
+/// What is queued is written when the last clone is dropped, as long as the runtime lives;
+/// [`SqliteLedger::finish`] waits for it.
+#[derive(Clone)]
+pub struct SqliteLedger {
+    path: Arc<Path>,
+    writer: Option<Writer>,
+    /// None where reads go through the writer.
+    reader: Option<Arc<Mutex<Connection>>>,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger for writing, or makes it. Only one process may do so at a time: see
+    /// [`crate::ledger::hold::StateDir`].
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, is damaged, has another format, or is something else.
+    pub async fn open(path: &Path) -> Result<Self, Fault> {
+        let path: Arc<Path> = path.into();
+        let (store, reader) = blocking("open", &path, |path| {
+            let store = Store::new(schema::open(path)?);
+            Ok((store, schema::open_read_only(path)?))
+        })
+        .await?;
+        Ok(Self {
+            writer: Some(Writer::start(path.to_path_buf(), store, false)),
+            reader: Some(Arc::new(Mutex::new(reader))),
+            path,
+        })
+    }
+
+    /// Opens the ledger to look at it, beside a run that writes it. Every change is refused.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is empty, has another format, or is something else.
+    pub async fn open_read_only(path: &Path) -> Result<Self, Fault> {
+        let path: Arc<Path> = path.into();
+        let reader = blocking("open", &path, schema::open_read_only).await?;
+        Ok(Self {
+            writer: None,
+            reader: Some(Arc::new(Mutex::new(reader))),
+            path,
+        })
+    }
+
+    /// Makes a ledger that is gone when it is dropped. It never leaves the current runtime's own
+    /// threads, so that runs with a paused clock replay. Must be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub fn in_memory() -> Result<Self, Fault> {
+        let path: Arc<Path> = Path::new(":memory:").into();
+        let connection = schema::in_memory().map_err(|error| fault("open", &path, error))?;
+        let writer = Writer::start(PathBuf::from(":memory:"), Store::new(connection), true);
+        Ok(Self {
+            path,
+            writer: Some(writer),
+            reader: None,
+        })
+    }
+
+    /// Writes what is queued, and brings everything into the one file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub async fn finish(self) -> Result<(), Fault> {
+        match &self.writer {
+            None => Ok(()),
+            Some(writer) => {
+                self.flush().await?;
+                writer.checkpoint().await
+            }
+        }
+    }
+
+    fn writer(&self) -> Result<&Writer, Fault> {
+        let refused = || fault("write", &self.path, "it was opened only to look at it");
+        self.writer.as_ref().ok_or_else(refused)
+    }
+
+    /// Reads in one transaction, after everything queued before.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let Some(reader) = &self.reader else {
+            let writer = self.writer()?;
+            let answer = writer.barrier(|store| Ok(read(store.connection())));
+            return answer
+                .await?
+                .map_err(|error| fault("read", &self.path, error));
+        };
+        if self.writer.is_some() {
+            self.flush().await?;
+        }
+        let reader = Arc::clone(reader);
+        blocking("read", &self.path, move |_| {
+            let mut connection = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction()?;
+            read(&transaction)
+        })
+        .await
+    }
+}
+
+impl std::fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SqliteLedger").field(&self.path).finish()
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    verb: &str,
+    path: &Arc<Path>,
+    work: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Fault> {
+    let own = Arc::clone(path);
+    match tokio::task::spawn_blocking(move || work(&own)).await {
+        Ok(done) => done.map_err(|error| fault(verb, path, error)),
+        Err(error) => Err(fault(verb, path, error)),
+    }
+}
+
+impl Ledger for SqliteLedger {
+    async fn claim(&self, account: &AccountName) -> Result<Claim, Fault> {
+        let account = account.clone();
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.claim(&account)).await
+    }
+
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<BoundMailbox>, Fault> {
+        self.read(move |connection| read::mailboxes(connection, account))
+            .await
+    }
+
+    async fn bind(&self, account: AccountId, binding: &Binding) -> Result<MailboxId, Fault> {
+        let binding = binding.clone();
+        let writer = self.writer()?;
+        writer
+            .barrier(move |store| store.bind(account, &binding))
+            .await
+    }
+
+    async fn history(
+        &self,
+        mailbox: MailboxId,
+        uids: RangeInclusive<Uid>,
+    ) -> Result<History, Fault> {
+        self.read(move |connection| read::history(connection, mailbox, &uids))
+            .await
+    }
+
+    async fn claimed(&self, mailbox: MailboxId, lo: Uid) -> Result<Vec<Uid>, Fault> {
+        self.read(move |connection| read::claimed(connection, mailbox, lo))
+            .await
+    }
+
+    async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
+        self.read(move |connection| read::open_windows(connection, account))
+            .await
+    }
+
+    async fn open(&self, window: &NewWindow) -> Result<WindowId, Fault> {
+        let window = EncodedWindow {
+            mailbox: window.mailbox,
+            epoch: window.epoch,
+            lo: window.lo,
+            messages: window::encode(&window.messages),
+        };
+        let writer = self.writer()?;
+        let opened = writer.barrier(move |store| store.open_window(&window));
+        opened.await?.ok_or_else(|| {
+            let action = format!("open a window in the ledger {}", self.path.display());
+            let cause = "the account was claimed again since: it is copied twice at once";
+            Fault::new(Scope::Account, Remedy::Nothing, action, cause)
+        })
+    }
+
+    async fn record(&self, mailbox: MailboxId, outcomes: Vec<Outcome>) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let records = outcomes.len();
+        let apply = move |store: &mut Store| store.record(mailbox, &outcomes);
+        writer.queue(records, apply).await
+    }
+
+    async fn close(
+        &self,
+        window: WindowId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let records = outcomes.len() + 1;
+        let apply = move |store: &mut Store| store.close_window(window, mailbox, &outcomes);
+        writer.queue(records, apply).await
+    }
+
+    async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer
+            .queue(1, move |store| store.scanned(mailbox, scan))
+            .await
+    }
+
+    async fn set_mailbox_fault(
+        &self,
+        mailbox: MailboxId,
+        fault: Option<String>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let apply = move |store: &mut Store| store.set_mailbox_fault(mailbox, fault.as_deref());
+        writer.queue(1, apply).await
+    }
+
+    async fn set_account_state(
+        &self,
+        account: AccountId,
+        state: AccountState,
+        reason: Option<String>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let apply =
+            move |store: &mut Store| store.set_account_state(account, state, reason.as_deref());
+        writer.barrier(apply).await
+    }
+
+    async fn flush(&self) -> Result<(), Fault> {
+        self.writer()?.barrier(|_| Ok(())).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Fault> {
+        self.read(read::snapshot).await
+    }
+
+    async fn remarks(
+        &self,
+        after: Option<RemarkCursor>,
+        limit: usize,
+    ) -> Result<Vec<RemarkRow>, Fault> {
+        self.read(move |connection| read::remarks(connection, after, limit))
+            .await
+    }
+}

@@ -1,0 +1,142 @@
+//! All accounts of a run, so many at once. The only place where tasks are spawned.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Env;
+use super::account;
+use super::hosts::Hosts;
+use crate::accounts::Batch;
+use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::fault::{Fault, Remedy, Scope};
+use crate::imap::connect::Connector;
+use crate::ledger::Ledger;
+use crate::stop::Stop;
+use crate::throttle::Memory;
+
+/// What all accounts of a run share.
+pub(super) struct Run<L> {
+    pub(super) config: Config,
+    pub(super) ledger: L,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) stop: Stop,
+    pub(super) connector: Connector,
+    pub(super) memory: Memory,
+    pub(super) hosts: Hosts,
+    /// Accounts at work; one that waits gives its place to another.
+    pub(super) places: Semaphore,
+    pub(super) begun: Instant,
+    pub(super) seed: u64,
+}
+
+/// How an account ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// A pass went through.
+    Done,
+    /// It could not be finished.
+    Failed,
+    /// The run was stopped before it was through.
+    Stopped,
+}
+
+pub(super) async fn run<L: Ledger>(
+    env: Env<L>,
+    config: Config,
+    batch: Batch,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let run = Arc::new(Run {
+        connector: Connector::new(env.dial, &config)?,
+        memory: Memory::new(config.memory_bytes_max),
+        hosts: Hosts::new(&batch, &config),
+        places: Semaphore::new(config.accounts_max.max(1)),
+        begun: Instant::now(),
+        ledger: env.ledger,
+        seed: env.seed,
+        observer,
+        stop,
+        config,
+    });
+    run.observer.event(&Event::RunStarted {
+        accounts: batch.accounts.len(),
+    });
+    let mut tasks = JoinSet::new();
+    for account in batch.accounts {
+        let run = run.clone();
+        tasks.spawn(async move { account::run(&run, &account).await });
+    }
+    let outcome = join(&run, &mut tasks).await;
+    let flushed = run.ledger.flush().await;
+    let [done, failed, stopped] = outcome?;
+    flushed?;
+    run.observer.event(&Event::RunFinished {
+        done,
+        failed,
+        stopped,
+    });
+    Ok(())
+}
+
+/// Waits for all accounts; after a stop was asked for, only as long as what is in flight may take.
+async fn join<L: Ledger>(
+    run: &Run<L>,
+    tasks: &mut JoinSet<Result<End, Fault>>,
+) -> Result<[usize; 3], Fault> {
+    let mut counts = [0; 3];
+    let mut broken = None;
+    let drained = async {
+        run.stop.requested().await;
+        run.observer.event(&Event::Stopping);
+        tokio::time::sleep(run.config.drain_max).await;
+    };
+    let mut drained = std::pin::pin!(drained);
+    loop {
+        let joined = tokio::select! {
+            biased;
+            joined = tasks.join_next() => joined,
+            () = &mut drained => {
+                tasks.abort_all();
+                // What was cut off is in doubt, and settled by the next run.
+                while tasks.join_next().await.is_some() {
+                    counts[End::Stopped as usize] += 1;
+                }
+                None
+            }
+        };
+        match joined {
+            None => break,
+            Some(Ok(Ok(end))) => counts[end as usize] += 1,
+            Some(Ok(Err(fault))) => {
+                // Without its ledger nobody may go on.
+                run.stop.request();
+                broken = broken.or(Some(fault));
+            }
+            // A panic is a bug of ours: it ends its account, not the run.
+            Some(Err(error)) => {
+                counts[End::Failed as usize] += 1;
+                let text = format!("internal error: {error}; please report it");
+                run.observer.event(&Event::Warning {
+                    account: None,
+                    text,
+                });
+                let bug = Fault::new(
+                    Scope::Batch,
+                    Remedy::Nothing,
+                    "go on with an account",
+                    error,
+                );
+                broken = broken.or(Some(bug));
+            }
+        }
+    }
+    match broken {
+        Some(fault) => Err(fault),
+        None => Ok(counts),
+    }
+}

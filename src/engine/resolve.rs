@@ -1,0 +1,329 @@
+//! Settles windows whose outcome is not known: looks at what the target has at and above each
+//! window's `lo`, and matches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::account::Work;
+use crate::config::Config;
+use crate::event::Event;
+use crate::fate::{Fate, Remark, RemarkKind};
+use crate::fault::{Fault, Remedy, Scope, Side};
+use crate::history::Entry;
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, OpenWindow, Outcome, WindowMessage};
+use crate::mail::{MailboxPath, Uid, WireName};
+use crate::plan::settle::{Candidate, InDoubt, Settlement, is_plausible, settle};
+use crate::source::Source;
+use crate::target::Target;
+
+/// How long an APPEND of a lost connection may still take effect.
+pub(super) fn settle_time(config: &Config, slowest_append: Duration) -> Duration {
+    config
+        .settle
+        .max(slowest_append.saturating_mul(4))
+        .min(config.settle_max.max(config.settle))
+}
+
+/// Settles all windows that a lost connection or a dead run left open. Gives the source mailboxes
+/// for which that could not be done: nothing may be sent for them.
+///
+/// # Errors
+///
+/// Anything wider than a mailbox.
+pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    target: &mut T,
+    windows: Vec<OpenWindow>,
+    bound: &[BoundMailbox],
+) -> Result<BTreeSet<WireName>, Fault> {
+    let mut by_mailbox: BTreeMap<MailboxId, Vec<OpenWindow>> = BTreeMap::new();
+    for window in windows {
+        by_mailbox
+            .entry(window.window.mailbox)
+            .or_default()
+            .push(window);
+    }
+    let mut unresolved = BTreeSet::new();
+    for (id, windows) in by_mailbox {
+        // A window is of a mailbox: the ledger gives both or none.
+        let Some(mailbox) = bound.iter().find(|bound| bound.id == id) else {
+            continue;
+        };
+        match resolve_mailbox(work, source, target, mailbox, windows).await {
+            Ok(()) => work.step(),
+            Err(fault) if fault.scope <= Scope::Mailbox => {
+                let reason = fault.chain();
+                work.run
+                    .ledger
+                    .set_mailbox_fault(id, Some(reason.clone()))
+                    .await?;
+                work.event(Event::MailboxFailed {
+                    account: work.label.clone(),
+                    mailbox: mailbox.binding.source_path.to_string(),
+                    side: fault.side,
+                    reason,
+                });
+                unresolved.insert(mailbox.binding.source_name.clone());
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(unresolved)
+}
+
+async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    target: &mut T,
+    mailbox: &BoundMailbox,
+    windows: Vec<OpenWindow>,
+) -> Result<(), Fault> {
+    let binding = &mailbox.binding;
+    let destination = target.open(&binding.target_name).await?;
+    if destination.uid_validity.is_none() || destination.uid_validity != binding.target_validity {
+        let action = format!("see what arrived in {}", binding.target_path);
+        let cause = "its UIDVALIDITY has changed since messages were sent there: whether they \
+                     arrived cannot be told, and nothing is copied twice";
+        let fault = Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause);
+        return Err(fault.at(Side::Target));
+    }
+    // A body is read again only if its digests were never known (it was streamed).
+    let needs_source = windows
+        .iter()
+        .flat_map(|open| &open.window.messages)
+        .any(|m| m.identity.is_none());
+    if needs_source {
+        let there = source.open(&binding.source_name).await;
+        match there {
+            Ok(opened) if opened.uid_validity == Some(binding.source_validity) => {}
+            Ok(_) => return Err(source_changed(&binding.source_path)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    for window in windows {
+        resolve(work, &binding.source_path, source, target, window).await?;
+    }
+    Ok(())
+}
+
+fn source_changed(path: &MailboxPath) -> Fault {
+    let action = format!("read what was sent of {path} again");
+    let cause = "its UIDVALIDITY has changed: it cannot be told which message was sent";
+    Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source)
+}
+
+/// Settles one window. Its target mailbox is open; the source's too, where a digest is missing.
+///
+/// # Errors
+///
+/// The first fault; the window is then open as before.
+pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    path: &MailboxPath,
+    source: &mut S,
+    target: &mut T,
+    open: OpenWindow,
+) -> Result<(), Fault> {
+    let OpenWindow { id, window } = open;
+    let messages = still_open(work, &window.messages, window.mailbox).await?;
+    let found = target.look(window.lo).await?;
+    let claimed: BTreeSet<Uid> = work
+        .run
+        .ledger
+        .claimed(window.mailbox, window.lo)
+        .await?
+        .into_iter()
+        .collect();
+    let mut in_doubt: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
+    let mut candidates = Vec::new();
+    for found in found
+        .into_iter()
+        .filter(|found| !claimed.contains(&found.uid))
+    {
+        if !is_plausible(&found, &in_doubt) {
+            continue;
+        }
+        if let Some(identity) = target.identify(found.uid).await? {
+            let (uid, size, date) = (found.uid, found.size, found.date);
+            candidates.push(Candidate {
+                uid,
+                size,
+                date,
+                identity,
+            });
+        }
+    }
+    if !candidates.is_empty() {
+        for message in in_doubt
+            .iter_mut()
+            .filter(|message| message.identity.is_none())
+        {
+            message.identity = source.identify(message.uid).await?;
+        }
+    }
+    let settlement = settle(&in_doubt, &candidates);
+    work.event(Event::Settled {
+        account: work.label.clone(),
+        mailbox: path.to_string(),
+        found: settlement.found.len() as u64,
+        missing: settlement.missing.len() as u64,
+    });
+    let outcomes = outcomes(
+        &messages,
+        &in_doubt,
+        &settlement,
+        work.run.config.doubts_max,
+    );
+    work.run.ledger.close(id, window.mailbox, outcomes).await?;
+    // What comes next relies on it.
+    work.run.ledger.flush().await
+}
+
+/// The messages of a window that the target has not told the UID of.
+async fn still_open<L: Ledger>(
+    work: &Work<'_, L>,
+    messages: &[WindowMessage],
+    mailbox: MailboxId,
+) -> Result<Vec<WindowMessage>, Fault> {
+    let uids = || messages.iter().map(|message| message.uid);
+    let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
+        return Ok(Vec::new());
+    };
+    let history = work.run.ledger.history(mailbox, low..=high).await?;
+    let is_told = |uid| {
+        history
+            .get(uid)
+            .is_some_and(|entry| entry.target_uid.is_some())
+    };
+    Ok(messages
+        .iter()
+        .filter(|message| !is_told(message.uid))
+        .cloned()
+        .collect())
+}
+
+fn in_doubt(message: &WindowMessage) -> InDoubt {
+    let WindowMessage {
+        uid,
+        size,
+        date,
+        identity,
+        ..
+    } = *message;
+    InDoubt {
+        uid,
+        size,
+        date,
+        identity,
+    }
+}
+
+fn outcomes(
+    messages: &[WindowMessage],
+    in_doubt: &[InDoubt],
+    settlement: &Settlement,
+    doubts_max: u8,
+) -> Vec<Outcome> {
+    let outcome = |(message, in_doubt): (&WindowMessage, &InDoubt)| {
+        let uid = message.uid;
+        let claimed = settlement.found.iter().find(|(source, _)| *source == uid);
+        let doubts = message.doubts.saturating_add(u8::from(claimed.is_none()));
+        let (fate, reason) = if settlement.undecided.contains(&uid) {
+            let text = "it was sent, and whether it arrived cannot be told: the source does not \
+                        have it any more to compare";
+            (Fate::Held, Some(text.to_owned()))
+        } else if claimed.is_none() && doubts >= doubts_max {
+            let text = format!("the connection was lost each of the {doubts} times it was sent");
+            (Fate::Refused, Some(text))
+        } else {
+            (Fate::Pending, None)
+        };
+        let identity = in_doubt.identity;
+        let entry = Entry {
+            fate,
+            target_uid: claimed.map(|(_, target)| *target),
+            size: message.size,
+            date: message.date,
+            flags: message.flags.clone(),
+            digest: identity.map(|identity| (identity.exact, identity.headers)),
+            doubts: if fate == Fate::Refused { 0 } else { doubts },
+        };
+        let remarks = reason.map(|text| Remark::new(RemarkKind::Reason, text));
+        Outcome {
+            uid,
+            entry,
+            remarks: remarks.into_iter().collect(),
+            subject: None,
+        }
+    };
+    messages.iter().zip(in_doubt).map(outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Flags;
+
+    fn message(uid: u32, doubts: u8) -> WindowMessage {
+        let flags = Flags::default();
+        WindowMessage {
+            uid: Uid(uid),
+            size: 1,
+            date: None,
+            flags,
+            identity: None,
+            doubts,
+        }
+    }
+
+    fn fates(messages: &[WindowMessage], settlement: &Settlement) -> Vec<(Fate, Option<Uid>, u8)> {
+        let keys: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
+        outcomes(messages, &keys, settlement, 3)
+            .into_iter()
+            .map(|outcome| {
+                (
+                    outcome.entry.fate,
+                    outcome.entry.target_uid,
+                    outcome.entry.doubts,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_was_found_is_claimed_and_what_was_not_is_owed_with_one_more_doubt() {
+        let settlement = Settlement {
+            found: vec![(Uid(1), Uid(9))],
+            missing: vec![Uid(2)],
+            undecided: vec![Uid(3)],
+        };
+        assert_eq!(
+            fates(&[message(1, 0), message(2, 0), message(3, 0)], &settlement),
+            [
+                (Fate::Pending, Some(Uid(9)), 0),
+                (Fate::Pending, None, 1),
+                (Fate::Held, None, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_message_that_breaks_every_connection_is_given_up_for_this_pass() {
+        let settlement = Settlement {
+            missing: vec![Uid(1)],
+            ..Settlement::default()
+        };
+        assert_eq!(
+            fates(&[message(1, 2)], &settlement),
+            [(Fate::Refused, None, 0)]
+        );
+    }
+
+    #[test]
+    fn settling_waits_longer_where_the_server_is_slow() {
+        let config = Config::default();
+        let slow = |seconds| settle_time(&config, Duration::from_secs(seconds)).as_secs();
+        assert_eq!((slow(0), slow(10), slow(100)), (5, 40, 60));
+    }
+}

@@ -1,0 +1,496 @@
+//! Windows through the stages: admitted, fetched, opened in the ledger, appended, recorded. Each
+//! stage is an async function, and a bounded channel lies between one and the next.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::account::Work;
+use super::verify::Unverified;
+use crate::event::Event;
+use crate::fate::{Fate, Remark, RemarkKind};
+use crate::fault::Fault;
+use crate::history::Entry;
+use crate::identity::Identity;
+use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, WindowId, WindowMessage};
+use crate::mail::{Message, Uid, UidValidity, WireName};
+use crate::plan::delta::Acknowledged;
+use crate::plan::mailboxes::Pair;
+use crate::plan::windows::{Owed, Window};
+use crate::source::{Admitted, Fetched, MissingCause, Source};
+use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
+
+/// Where windows go.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The source mailbox in the ledger.
+    pub(super) mailbox: MailboxId,
+    pub(super) pair: Pair,
+    pub(super) target_name: WireName,
+    /// The target mailbox's UIDVALIDITY.
+    pub(super) validity: UidValidity,
+    /// A UIDNEXT of the target mailbox: nothing that is sent from now on gets a lower UID.
+    pub(super) lo: Uid,
+}
+
+/// What became of windows.
+pub(super) struct Moved {
+    /// Acknowledged with a UID: to be read back.
+    pub(super) acknowledged: Vec<Unverified>,
+    /// Asked for and not handed on by the source.
+    pub(super) missing: Vec<(Owed, MissingCause)>,
+    /// Refused by the target for good.
+    pub(super) refused: Vec<Uid>,
+    /// Whether windows are still open although the connections are sound: the target did not say
+    /// where it put the copies.
+    pub(super) unresolved: bool,
+    /// Whether both connections can go on.
+    pub(super) outcome: Result<(), Fault>,
+}
+
+/// Moves windows from the source's open mailbox to the target's.
+pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    place: &Place,
+    source: &mut S,
+    target: &mut T,
+    windows: Vec<Window>,
+) -> Moved {
+    let (admit_to, admitted) = mpsc::channel(1);
+    let (fetch_to, fetched) = mpsc::channel(1);
+    let (open_to, outgoing) = mpsc::channel(1);
+    let (answer_to, answered) = mpsc::channel(work.run.config.windows_in_flight_max.max(1));
+    // As many as there are windows in flight.
+    let (settle_to, settled) = mpsc::unbounded_channel();
+    let halt = AtomicBool::new(false);
+    let mut opening = Opening {
+        work,
+        place,
+        settled,
+        in_flight: Vec::new(),
+        missing: Vec::new(),
+        halt: &halt,
+    };
+    let mut recording = Recording {
+        work,
+        place,
+        settle_to,
+        acknowledged: Vec::new(),
+        refused: Vec::new(),
+        unresolved: false,
+    };
+    let (fetch, open, append, record) = {
+        let ((), fetch, open, append, record) = tokio::join!(
+            admit(work, windows, admit_to, &halt),
+            source.fetch(admitted, fetch_to),
+            opening.run(fetched, open_to),
+            target.append(outgoing, answer_to),
+            recording.run(answered),
+        );
+        (fetch, open, append, record)
+    };
+    // The ledger's failure first, then whichever end broke; one that only stopped is no failure.
+    let outcome = record.and(open).and(append).and(fetch);
+    Moved {
+        acknowledged: recording.acknowledged,
+        missing: opening.missing,
+        refused: recording.refused,
+        unresolved: recording.unresolved || halt.into_inner(),
+        outcome,
+    }
+}
+
+/// Tells that a message will not be copied in this pass.
+pub(super) fn tell_not_copied<L: Ledger>(
+    work: &Work<'_, L>,
+    pair: &Pair,
+    uid: Uid,
+    fate: Fate,
+    reason: &str,
+) {
+    work.not_copied();
+    work.event(Event::NotCopied {
+        account: work.label.clone(),
+        mailbox: pair.source.path.to_string(),
+        uid: uid.0,
+        fate,
+        reason: reason.to_owned(),
+    });
+}
+
+/// Lets windows in as fast as the throttle allows, until there are no more or a stop is asked for.
+async fn admit<L: Ledger>(
+    work: &Work<'_, L>,
+    windows: Vec<Window>,
+    admitted: mpsc::Sender<Admitted>,
+    halt: &AtomicBool,
+) {
+    for window in windows {
+        if halt.load(Ordering::Relaxed) {
+            return;
+        }
+        let messages = u32::try_from(window.messages.len()).unwrap_or(u32::MAX);
+        let admission = tokio::select! {
+            biased;
+            () = work.run.stop.requested() => return,
+            () = admitted.closed() => return,
+            admission = work.throttle.admit(messages, window.bytes(), window.streamed) => admission,
+        };
+        if admitted.send(Admitted { window, admission }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// From the recording to the opening.
+enum Settled {
+    /// The window is closed: each of its messages has a UID or a fate.
+    Closed(WindowId),
+    /// The window was answered, and stays open: where its copies are must be looked up.
+    Answered(WindowId),
+}
+
+/// A window that is open in the ledger.
+struct OpenWindow {
+    id: WindowId,
+    /// Whether its answer is still to come.
+    awaited: bool,
+    /// The coarsest classes of its messages; none if they are not known.
+    classes: Option<BTreeSet<u64>>,
+}
+
+/// Enters windows into the ledger before they are sent.
+struct Opening<'a, 'w, L> {
+    work: &'a Work<'w, L>,
+    place: &'a Place,
+    settled: mpsc::UnboundedReceiver<Settled>,
+    in_flight: Vec<OpenWindow>,
+    missing: Vec<(Owed, MissingCause)>,
+    halt: &'a AtomicBool,
+}
+
+impl<L: Ledger> Opening<'_, '_, L> {
+    async fn run(
+        &mut self,
+        mut fetched: mpsc::Receiver<Fetched>,
+        outgoing: mpsc::Sender<Outgoing>,
+    ) -> Result<(), Fault> {
+        while let Some(window) = fetched.recv().await {
+            if self.halt.load(Ordering::Relaxed) {
+                // Read to its end, so that the source's connection stays sound; copied later.
+                continue;
+            }
+            let Some((mut window, classes)) = self.prepare(window) else {
+                continue;
+            };
+            if !self.wait_for_room(classes.as_ref()).await {
+                return Ok(());
+            }
+            if self.halt.load(Ordering::Relaxed) {
+                continue;
+            }
+            let records = window
+                .messages
+                .iter()
+                .map(|message| message.record.clone())
+                .collect();
+            window.id = self
+                .work
+                .run
+                .ledger
+                .open(&NewWindow {
+                    mailbox: self.place.mailbox,
+                    epoch: self.work.claim.epoch,
+                    lo: self.place.lo,
+                    messages: records,
+                })
+                .await?;
+            self.in_flight.push(OpenWindow {
+                id: window.id,
+                awaited: true,
+                classes,
+            });
+            if outgoing.send(window).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a window of what was fetched, with the classes of its messages; none if nothing came.
+    fn prepare(&mut self, fetched: Fetched) -> Option<(Outgoing, Option<BTreeSet<u64>>)> {
+        // The ledger gives the id when it takes the window.
+        let id = WindowId(0);
+        match fetched {
+            Fetched::Whole {
+                admitted: Admitted { window, admission },
+                messages,
+                missing,
+            } => {
+                for missing in missing {
+                    let owed = window
+                        .messages
+                        .iter()
+                        .find(|owed| owed.info.uid == missing.uid);
+                    self.missing
+                        .extend(owed.cloned().map(|owed| (owed, missing.cause)));
+                }
+                let messages: Vec<_> = messages
+                    .into_iter()
+                    .map(|message| outgoing(message, &window))
+                    .collect();
+                if messages.is_empty() {
+                    return None;
+                }
+                let identities = messages
+                    .iter()
+                    .filter_map(|message| message.record.identity);
+                let classes = Some(identities.map(|identity| identity.headers).collect());
+                Some((
+                    Outgoing {
+                        id,
+                        messages,
+                        careful: window.careful,
+                        admission,
+                    },
+                    classes,
+                ))
+            }
+            Fetched::Streamed {
+                admitted: Admitted { window, admission },
+                info,
+                body,
+            } => {
+                let record = WindowMessage {
+                    uid: info.uid,
+                    size: body.size,
+                    date: info.date,
+                    flags: info.flags,
+                    identity: None,
+                    doubts: doubts(&window, info.uid),
+                };
+                let size = body.size;
+                let body = Body::Streamed {
+                    body: Mutex::new(Some(body)),
+                    identity: Default::default(),
+                    size,
+                };
+                let messages = vec![OutgoingMessage { record, body }];
+                Some((
+                    Outgoing {
+                        id,
+                        messages,
+                        careful: true,
+                        admission,
+                    },
+                    None,
+                ))
+            }
+        }
+    }
+
+    /// Waits until one more window may be open. Equal messages are never in two open windows: whose
+    /// copy is whose could not be told. False where nothing can be sent any more.
+    async fn wait_for_room(&mut self, classes: Option<&BTreeSet<u64>>) -> bool {
+        loop {
+            while let Ok(settled) = self.settled.try_recv() {
+                self.settle(&settled);
+            }
+            let awaited = self.in_flight.iter().filter(|open| open.awaited).count();
+            let rival = self
+                .in_flight
+                .iter()
+                .find(|open| match (&open.classes, classes) {
+                    (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
+                    _ => true,
+                });
+            match rival {
+                None if awaited < self.work.run.config.windows_in_flight_max.max(1) => return true,
+                Some(rival) if !rival.awaited => {
+                    // It closes only by a look at the target, when nothing is in flight.
+                    self.halt.store(true, Ordering::Relaxed);
+                    return true;
+                }
+                _ => {}
+            }
+            match self.settled.recv().await {
+                Some(settled) => self.settle(&settled),
+                None => return false,
+            }
+        }
+    }
+
+    fn settle(&mut self, settled: &Settled) {
+        match settled {
+            Settled::Closed(id) => self.in_flight.retain(|open| open.id != *id),
+            Settled::Answered(id) => {
+                for open in self.in_flight.iter_mut().filter(|open| open.id == *id) {
+                    open.awaited = false;
+                }
+            }
+        }
+    }
+}
+
+fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
+    let Message { info, body } = message;
+    let record = WindowMessage {
+        uid: info.uid,
+        size: body.len() as u64,
+        date: info.date,
+        flags: info.flags,
+        identity: Some(Identity::of(&body)),
+        doubts: doubts(window, info.uid),
+    };
+    OutgoingMessage {
+        record,
+        body: Body::Whole(body),
+    }
+}
+
+fn doubts(window: &Window, uid: Uid) -> u8 {
+    window
+        .messages
+        .iter()
+        .find(|owed| owed.info.uid == uid)
+        .map_or(0, |owed| owed.doubts)
+}
+
+/// Writes each outcome to the ledger as it comes.
+struct Recording<'a, 'w, L> {
+    work: &'a Work<'w, L>,
+    place: &'a Place,
+    settle_to: mpsc::UnboundedSender<Settled>,
+    acknowledged: Vec<Unverified>,
+    refused: Vec<Uid>,
+    unresolved: bool,
+}
+
+impl<L: Ledger> Recording<'_, '_, L> {
+    async fn run(&mut self, mut answered: mpsc::Receiver<Answered>) -> Result<(), Fault> {
+        while let Some(answered) = answered.recv().await {
+            self.record(answered).await?;
+        } // Dropping the window gives its memory back.
+        Ok(())
+    }
+
+    async fn record(&mut self, answered: Answered) -> Result<(), Fault> {
+        let Answered { window, answers } = answered;
+        let mut outcomes = Vec::with_capacity(answers.len());
+        let (mut settled, mut answered_all) = (true, true);
+        let (mut messages, mut bytes) = (0, 0);
+        for (message, answer) in window.messages.iter().zip(&answers) {
+            match answer {
+                Some(Answer::Stored(Some((validity, uid))))
+                    if self.is_plausible(*validity, *uid) =>
+                {
+                    messages += 1;
+                    bytes += message.body.size();
+                    outcomes.push(self.stored(message, *uid));
+                }
+                // Somewhere, or not at all: to be looked up.
+                Some(Answer::Stored(_)) => settled = false,
+                Some(Answer::Refused(text)) => outcomes.push(self.refused(message, text)),
+                // Not stored, and owed as before.
+                Some(Answer::NotNow) => {}
+                None => (settled, answered_all) = (false, false),
+            }
+        }
+        let (ledger, mailbox) = (&self.work.run.ledger, self.place.mailbox);
+        if settled {
+            ledger.close(window.id, mailbox, outcomes).await?;
+        } else if !outcomes.is_empty() {
+            ledger.record(mailbox, outcomes).await?;
+        }
+        if messages > 0 {
+            self.work.copied(messages, bytes);
+            self.work.event(Event::Copied {
+                account: self.work.label.clone(),
+                mailbox: self.place.pair.source.path.to_string(),
+                messages,
+                bytes,
+            });
+        }
+        self.unresolved |= !settled && answered_all;
+        let state = if settled {
+            Settled::Closed(window.id)
+        } else {
+            Settled::Answered(window.id)
+        };
+        // Nobody opens windows any more: nobody needs to know.
+        let _ = self.settle_to.send(state);
+        Ok(())
+    }
+
+    /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
+    /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
+    fn is_plausible(&self, validity: UidValidity, uid: Uid) -> bool {
+        validity == self.place.validity
+            && uid >= self.place.lo
+            && !self
+                .acknowledged
+                .iter()
+                .rev()
+                .any(|known| known.acknowledged.target_uid == uid)
+    }
+
+    fn stored(&mut self, message: &OutgoingMessage, target_uid: Uid) -> Outcome {
+        let entry = entry(message, Fate::Pending, Some(target_uid));
+        let subject = self.subject(message);
+        let uid = message.record.uid;
+        let acknowledged = Acknowledged {
+            uid,
+            target_uid,
+            entry: entry.clone(),
+        };
+        self.acknowledged.push(Unverified {
+            acknowledged,
+            subject,
+        });
+        Outcome {
+            uid,
+            entry,
+            remarks: Vec::new(),
+            subject: None,
+        }
+    }
+
+    fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
+        let uid = message.record.uid;
+        tell_not_copied(self.work, &self.place.pair, uid, Fate::Refused, text);
+        self.refused.push(uid);
+        Outcome {
+            uid,
+            entry: entry(message, Fate::Refused, None),
+            remarks: vec![Remark::new(RemarkKind::Reason, text)],
+            subject: self.subject(message),
+        }
+    }
+
+    /// The subject for the report, if it is wanted there.
+    fn subject(&self, message: &OutgoingMessage) -> Option<String> {
+        let Body::Whole(octets) = &message.body else {
+            return None;
+        };
+        let wanted = self.work.run.config.report_headers;
+        let parsed =
+            wanted.then(|| mail_parser::MessageParser::new().parse_headers(&octets[..]))??;
+        parsed.subject().map(str::to_owned)
+    }
+}
+
+fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
+    let record = &message.record;
+    Entry {
+        fate,
+        target_uid,
+        size: record.size,
+        date: record.date,
+        flags: record.flags.clone(),
+        digest: message
+            .identity()
+            .map(|identity| (identity.exact, identity.headers)),
+        doubts: record.doubts,
+    }
+}

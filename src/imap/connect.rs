@@ -1,0 +1,193 @@
+//! From an endpoint to a logged-in connection.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_imap::Client;
+use tokio::net::TcpStream;
+
+use super::auth;
+use super::exec::{Capabilities, Connection};
+use super::reply::{self, Refusal, Status, StatusKind};
+use super::tls::TlsSettings;
+use super::wire::{BoxStream, Wire};
+use crate::config::Config;
+use crate::endpoint::{Endpoint, Tls};
+use crate::fault::{Fault, Remedy, Scope, Side};
+
+/// Opens the stream to a server; TCP in earnest, memory in tests.
+pub trait Dial: Send + Sync + 'static {
+    /// Opens a stream.
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+    ) -> Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send + 'a>>;
+}
+
+/// Opens TCP connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+    ) -> Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send + 'a>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+            // Without it small messages wait for the other side's delayed ACKs: 71 times slower.
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+}
+
+/// Makes logged-in connections.
+#[derive(Clone)]
+pub struct Connector {
+    dial: Arc<dyn Dial>,
+    tls: TlsSettings,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl Connector {
+    /// A connector with the settings of a run.
+    ///
+    /// # Errors
+    ///
+    /// Where the extra roots cannot be read.
+    pub fn new(dial: Arc<dyn Dial>, config: &Config) -> Result<Self, Fault> {
+        Ok(Self {
+            dial,
+            tls: TlsSettings::new(config.extra_roots_pem.as_deref())?,
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    ///
+    /// An account fault for what a person must mend (certificate, password); a session fault for
+    /// what may pass.
+    pub async fn connect(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
+        self.log_in(endpoint, side)
+            .await
+            .map_err(|fault| fault.at(side))
+    }
+
+    async fn log_in(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
+        let connected = tokio::time::timeout(self.connect_timeout, self.greeted(endpoint)).await;
+        let (client, capabilities) = connected.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", self.connect_timeout.as_secs());
+            Err(Fault::session(
+                format!("connect to {}", endpoint.address()),
+                text,
+            ))
+        })?;
+        let (session, capabilities) = auth::log_in(client, capabilities, endpoint).await?;
+        let mut connection = Connection::new(session, capabilities.unwrap_or_default(), side);
+        if connection.capabilities().is_empty() {
+            connection.ask_capabilities().await?;
+        }
+        connection.ask_hierarchy().await?;
+        Ok(connection)
+    }
+
+    /// A connection under TLS, if TLS is asked for, with its greeting read.
+    async fn greeted(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(Client<Wire>, Option<Capabilities>), Fault> {
+        let address = endpoint.address();
+        let stream = self
+            .dial
+            .dial(endpoint)
+            .await
+            .map_err(|error| Fault::session(format!("connect to {address}"), error))?;
+        match endpoint.tls {
+            Tls::Plain => self.greeting(stream, &address).await,
+            Tls::Implicit => {
+                let stream = self.tls.begin(endpoint, stream).await?;
+                self.greeting(stream, &address).await
+            }
+            Tls::StartTls => {
+                let (client, _) = self.greeting(stream, &address).await?;
+                let stream = start_tls(client, &address).await?;
+                let stream = self.tls.begin(endpoint, stream).await?;
+                // Nothing said before TLS counts, the capabilities neither.
+                Ok((Client::new(Wire::new(stream, self.idle_timeout)), None))
+            }
+        }
+    }
+
+    async fn greeting(
+        &self,
+        stream: BoxStream,
+        address: &str,
+    ) -> Result<(Client<Wire>, Option<Capabilities>), Fault> {
+        let action = || format!("be greeted by {address}");
+        let mut wire = Wire::new(stream, self.idle_timeout);
+        let line = wire
+            .response()
+            .await
+            .map_err(|error| Fault::session(action(), error))?;
+        let status = line.strip_prefix(b"* ").and_then(Status::parse);
+        match status {
+            Some(status) if status.kind == StatusKind::Ok => {
+                let capabilities = Capabilities::from_code(&status);
+                Ok((Client::new(wire), capabilities))
+            }
+            Some(status) if status.kind == StatusKind::Preauth => Err(Fault::new(
+                Scope::Account,
+                Remedy::Nothing,
+                action(),
+                "it says that we are logged in already (PREAUTH), as nobody can tell whom",
+            )),
+            Some(status) => Err(Fault::new(
+                Scope::Session,
+                Remedy::Wait(Duration::ZERO),
+                action(),
+                Refusal(status),
+            )),
+            None => Err(Fault::session(
+                action(),
+                "what answers there is no IMAP server",
+            )),
+        }
+    }
+}
+
+/// Asks for STARTTLS, whatever the server announces: announcements without TLS prove nothing.
+async fn start_tls(mut client: Client<Wire>, address: &str) -> Result<BoxStream, Fault> {
+    let action = || format!("begin STARTTLS with {address}");
+    let outcome = client.run_command_and_check_ok("STARTTLS", None).await;
+    let heard = client.get_mut().take_heard();
+    let status = heard
+        .last()
+        .and_then(|line| reply::tagged(line))
+        .map(|(_, status)| status);
+    match (outcome, status) {
+        (Ok(()), Some(status)) if status.kind == StatusKind::Ok => client
+            .into_inner()
+            .into_stream()
+            .map_err(|error| Fault::new(Scope::Account, Remedy::Nothing, action(), error)),
+        (_, Some(status)) => Err(Fault::new(
+            Scope::Account,
+            Remedy::Nothing,
+            action(),
+            Refusal(status),
+        )),
+        (outcome, None) => Err(Fault::session(
+            action(),
+            outcome
+                .err()
+                .map_or_else(|| "no answer".to_owned(), |error| error.to_string()),
+        )),
+    }
+}

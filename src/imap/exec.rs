@@ -1,0 +1,495 @@
+//! A logged-in connection, and commands with their honest outcome.
+
+use std::collections::BTreeSet;
+
+use async_imap::Session;
+use async_imap::imap_proto::Response;
+use bytes::Bytes;
+
+use super::names::{self, Hierarchy};
+use super::reply::{self, Refusal, Status, StatusKind, Value};
+use super::wire::{BulkReader, BulkWriter, Wire};
+use crate::fault::{Fault, Remedy, Scope, Side};
+use crate::mail::{Uid, UidValidity, WireName};
+
+/// What a server can do, in upper case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities(BTreeSet<String>);
+
+impl Capabilities {
+    /// The capabilities in a status' code, if it has them.
+    #[must_use]
+    pub fn from_code(status: &Status) -> Option<Self> {
+        (status.code == "CAPABILITY").then(|| Self::of(&status.code_data))
+    }
+
+    /// The last untagged CAPABILITY among responses.
+    #[must_use]
+    pub fn from_untagged(responses: &[Bytes]) -> Option<Self> {
+        responses.iter().rev().find_map(|response| {
+            let line = std::str::from_utf8(response.strip_prefix(b"* ")?).ok()?;
+            let (word, rest) = line.trim().split_once(' ')?;
+            word.eq_ignore_ascii_case("CAPABILITY")
+                .then(|| Self::of(rest))
+        })
+    }
+
+    fn of(words: &str) -> Self {
+        Self(
+            words
+                .split_ascii_whitespace()
+                .map(str::to_ascii_uppercase)
+                .collect(),
+        )
+    }
+
+    /// Whether this capability is announced.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The largest message the server takes, in octets (RFC 7889).
+    #[must_use]
+    pub fn append_limit(&self) -> Option<u64> {
+        self.0
+            .iter()
+            .find_map(|word| word.strip_prefix("APPENDLIMIT=")?.parse().ok())
+    }
+}
+
+/// A logged-in connection.
+pub struct Connection {
+    session: Session<Wire>,
+    capabilities: Capabilities,
+    hierarchy: Hierarchy,
+    side: Side,
+}
+
+/// What a completed command brought.
+#[derive(Debug)]
+pub struct Done {
+    /// The tagged status.
+    pub status: Status,
+    /// Every untagged response before it, as sent.
+    pub untagged: Vec<Bytes>,
+}
+
+/// What SELECT or EXAMINE told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selected {
+    /// The mailbox's UIDVALIDITY; none where the server gives none that lasts.
+    pub uid_validity: Option<UidValidity>,
+    /// The UID that the next message will have, at least; none where the server does not tell.
+    pub uid_next: Option<Uid>,
+    /// Messages in the mailbox.
+    pub exists: u32,
+    /// The keywords that can be stored (PERMANENTFLAGS), as the server spells them; none where the
+    /// server does not tell.
+    pub permanent_flags: Option<Vec<String>>,
+}
+
+impl Connection {
+    pub(super) fn new(session: Session<Wire>, capabilities: Capabilities, side: Side) -> Self {
+        Self {
+            session,
+            capabilities,
+            hierarchy: Hierarchy::default(),
+            side,
+        }
+    }
+
+    /// What the server announced after the login.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// How the server builds names.
+    #[must_use]
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Both directions for bulk transfer; only while no command is in flight.
+    pub fn lend(&mut self) -> (BulkReader<'_>, BulkWriter<'_>) {
+        self.session.get_mut().lend()
+    }
+
+    /// Runs a command to its tagged status, whatever that says.
+    ///
+    /// # Errors
+    ///
+    /// A session fault where no tagged status comes; the server's BYE is its cause if there was one.
+    pub async fn run(&mut self, command: &str, action: &str) -> Result<Done, Fault> {
+        let outcome = self.tagged_status(command).await;
+        let mut untagged = self.session.get_mut().take_heard();
+        let broken = match outcome {
+            Ok(()) => {
+                let status = untagged
+                    .pop()
+                    .and_then(|line| Some(reply::tagged(&line)?.1));
+                match status {
+                    Some(status) => return Ok(Done { status, untagged }),
+                    None => "the server's answer is no status".into(),
+                }
+            }
+            Err(error) => error,
+        };
+        let bye = untagged.iter().rev().find_map(|line| {
+            let status = line.strip_prefix(b"* ").and_then(Status::parse)?;
+            (status.kind == StatusKind::Bye).then_some(status)
+        });
+        let fault = match bye {
+            Some(status) => Fault::session(action, Refusal(status)),
+            None => Fault::session(action, broken),
+        };
+        Err(fault.at(self.side))
+    }
+
+    async fn tagged_status(
+        &mut self,
+        command: &str,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.session.get_mut().take_heard();
+        let id = self.session.run_command(command).await?;
+        let response = self
+            .session
+            .read_response()
+            .await?
+            .ok_or("the connection ended")?;
+        match response.parsed() {
+            Response::Done { tag, .. } if *tag == id => Ok(()),
+            Response::Done { .. } => Err("the server answered an unknown tag".into()),
+            // Nothing we send this way waits for a continuation.
+            _ => Err("the server answered out of turn".into()),
+        }
+    }
+
+    /// Runs a command that must succeed; gives its untagged responses.
+    ///
+    /// # Errors
+    ///
+    /// The refusal as [`reply::fault`] reads it, with scope `otherwise` where no code says more.
+    pub async fn run_ok(
+        &mut self,
+        command: &str,
+        action: &str,
+        otherwise: Scope,
+    ) -> Result<Done, Fault> {
+        let done = self.run(command, action).await?;
+        match done.status.kind {
+            StatusKind::Ok => Ok(done),
+            _ => Err(reply::fault(action, done.status, otherwise).at(self.side)),
+        }
+    }
+
+    pub(super) async fn ask_capabilities(&mut self) -> Result<(), Fault> {
+        let done = self
+            .run_ok("CAPABILITY", "ask what the server can do", Scope::Account)
+            .await?;
+        self.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Learns prefix and delimiter: from NAMESPACE (RFC 2342), else from the root's LIST.
+    pub(super) async fn ask_hierarchy(&mut self) -> Result<(), Fault> {
+        const ACTION: &str = "ask how mailboxes are named";
+        if self.capabilities.has("NAMESPACE") {
+            let done = self.run("NAMESPACE", ACTION).await?;
+            if let Some(hierarchy) = done.untagged.iter().find_map(personal_namespace) {
+                self.hierarchy = hierarchy;
+                return Ok(());
+            }
+        }
+        let done = self.run("LIST \"\" \"\"", ACTION).await?;
+        let delimiter = done
+            .untagged
+            .iter()
+            .find_map(ListLine::parse)
+            .and_then(|l| l.delimiter);
+        self.hierarchy = Hierarchy {
+            prefix: Vec::new(),
+            delimiter,
+        };
+        Ok(())
+    }
+
+    /// Lists every mailbox below the personal prefix, and INBOX; each name once.
+    ///
+    /// # Errors
+    ///
+    /// A server that refuses to list cannot be copied: an account fault.
+    pub async fn list(&mut self) -> Result<Vec<ListLine>, Fault> {
+        let action = "list the mailboxes";
+        let special =
+            self.capabilities.has("SPECIAL-USE") && self.capabilities.has("LIST-EXTENDED");
+        let command = if special {
+            "LIST \"\" \"*\" RETURN (SPECIAL-USE)"
+        } else {
+            "LIST \"\" \"*\""
+        };
+        let mut done = self.run(command, action).await?;
+        if special && done.status.kind != StatusKind::Ok {
+            // Some announce it and cannot (Proton Bridge).
+            done = self.run("LIST \"\" \"*\"", action).await?;
+        }
+        if done.status.kind != StatusKind::Ok {
+            return Err(reply::fault(action, done.status, Scope::Account).at(self.side));
+        }
+        Ok(unique(done.untagged.iter().filter_map(ListLine::parse)))
+    }
+
+    /// The names of subscribed mailboxes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`]; a refusal gives no names.
+    pub async fn subscriptions(&mut self) -> Result<BTreeSet<WireName>, Fault> {
+        let done = self
+            .run("LSUB \"\" \"*\"", "list the subscriptions")
+            .await?;
+        let lines = done.untagged.iter().filter_map(ListLine::parse);
+        // LSUB marks a parent that is not itself subscribed with \Noselect (RFC 3501 section 6.3.9).
+        Ok(lines
+            .filter(|line| !line.has("\\Noselect"))
+            .map(|line| line.name)
+            .collect())
+    }
+
+    /// Opens a mailbox by SELECT or EXAMINE.
+    ///
+    /// # Errors
+    ///
+    /// A mailbox fault where the server refuses.
+    pub async fn select(&mut self, verb: &str, name: &WireName) -> Result<Selected, Fault> {
+        let action = format!("open {}", String::from_utf8_lossy(&name.0).escape_debug());
+        let quoted = self.quoted(name)?;
+        let done = self
+            .run_ok(&format!("{verb} {quoted}"), &action, Scope::Mailbox)
+            .await?;
+        Ok(Selected::of(&done))
+    }
+
+    /// A name as a command's argument.
+    ///
+    /// # Errors
+    ///
+    /// A mailbox fault where it cannot be one.
+    pub fn quoted(&self, name: &WireName) -> Result<String, Fault> {
+        names::quoted(name).ok_or_else(|| {
+            let action = format!("name the mailbox {}", name.0.escape_ascii());
+            let cause = "its name holds octets that are neither ASCII nor UTF-8, or a line end; \
+                         rename it and run again";
+            Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(self.side)
+        })
+    }
+
+    /// Says goodbye; what the server answers does not matter.
+    pub async fn log_out(mut self) {
+        let _ = self.run("LOGOUT", "log out").await;
+    }
+}
+
+fn unique(lines: impl Iterator<Item = ListLine>) -> Vec<ListLine> {
+    let mut seen = BTreeSet::new();
+    lines
+        .filter(|line| seen.insert(line.name.clone()))
+        .collect()
+}
+
+impl Selected {
+    fn of(done: &Done) -> Self {
+        let mut selected = Self::default();
+        let mut sticky = true;
+        for response in &done.untagged {
+            let Some(line) = response.strip_prefix(b"* ") else {
+                continue;
+            };
+            if let Some(status) = Status::parse(line) {
+                match status.code.as_str() {
+                    "UIDVALIDITY" => {
+                        selected.uid_validity =
+                            status.code_number().filter(|n| *n > 0).map(UidValidity);
+                    }
+                    "UIDNEXT" => {
+                        selected.uid_next = status.code_number().filter(|n| *n > 0).map(Uid);
+                    }
+                    "PERMANENTFLAGS" => {
+                        let data = status.code_data.trim_matches(['(', ')']);
+                        let flags = data.split_ascii_whitespace().map(str::to_owned);
+                        selected.permanent_flags = Some(flags.collect());
+                    }
+                    "UIDNOTSTICKY" => sticky = false,
+                    _ => {}
+                }
+            } else if let [number, word, ..] = reply::values(&response.slice(2..)).as_slice()
+                && word
+                    .text()
+                    .is_some_and(|word| word.eq_ignore_ascii_case("EXISTS"))
+            {
+                selected.exists = number.text().and_then(|n| n.parse().ok()).unwrap_or(0);
+            }
+        }
+        selected.uid_validity = selected.uid_validity.filter(|_| sticky);
+        selected
+    }
+}
+
+/// One line of LIST or LSUB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListLine {
+    /// The attributes as the server spells them.
+    pub attributes: Vec<String>,
+    /// The hierarchy delimiter.
+    pub delimiter: Option<u8>,
+    /// The name, unquoted.
+    pub name: WireName,
+}
+
+impl ListLine {
+    fn parse(response: &Bytes) -> Option<Self> {
+        let line = response.starts_with(b"* ").then(|| response.slice(2..))?;
+        let values = reply::values(&line);
+        let [word, Value::List(attributes), delimiter, name, ..] = values.as_slice() else {
+            return None;
+        };
+        let word = word.text()?;
+        if !word.eq_ignore_ascii_case("LIST") && !word.eq_ignore_ascii_case("LSUB") {
+            return None;
+        }
+        Some(Self {
+            attributes: attributes
+                .iter()
+                .filter_map(Value::text)
+                .map(str::to_owned)
+                .collect(),
+            delimiter: match delimiter {
+                Value::String(text) => text.first().copied(),
+                _ => None,
+            },
+            name: WireName(name.octets()?.to_vec()),
+        })
+    }
+
+    /// Whether this attribute is given, in any case.
+    #[must_use]
+    pub fn has(&self, attribute: &str) -> bool {
+        self.attributes
+            .iter()
+            .any(|a| a.eq_ignore_ascii_case(attribute))
+    }
+}
+
+fn personal_namespace(response: &Bytes) -> Option<Hierarchy> {
+    let line = response.starts_with(b"* ").then(|| response.slice(2..))?;
+    let values = reply::values(&line);
+    let [word, Value::List(personal), ..] = values.as_slice() else {
+        return None;
+    };
+    if !word.text()?.eq_ignore_ascii_case("NAMESPACE") {
+        return None;
+    }
+    let [prefix, delimiter, ..] = personal.first()?.list()? else {
+        return None;
+    };
+    let delimiter = match delimiter {
+        Value::String(text) => text.first().copied(),
+        _ => None,
+    };
+    Some(Hierarchy {
+        prefix: prefix.octets()?.to_vec(),
+        delimiter,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn list_lines_are_unquoted() {
+        let parsed = ListLine::parse(&line(
+            "* LIST (\\HasNoChildren \\sent) \"/\" \"a\\\"b\"\r\n",
+        ))
+        .expect("a LIST line");
+        assert_eq!(parsed.name, WireName(b"a\"b".to_vec()));
+        assert_eq!(parsed.delimiter, Some(b'/'));
+        assert!(parsed.has("\\Sent"));
+        let literal = ListLine::parse(&line("* LIST () \"\\\\\" {3}\r\na b\r\n")).expect("a line");
+        assert_eq!(
+            (literal.delimiter, literal.name),
+            (Some(b'\\'), WireName(b"a b".to_vec()))
+        );
+        let flat = ListLine::parse(&line("* LIST (\\Noinferiors) NIL INBOX\r\n")).expect("a line");
+        assert_eq!(
+            (flat.delimiter, flat.name),
+            (None, WireName(b"INBOX".to_vec()))
+        );
+    }
+
+    #[test]
+    fn the_first_personal_namespace_counts() {
+        let response =
+            line("* NAMESPACE ((\"INBOX.\" \".\")(\"x\" \"/\")) NIL ((\"#\" \".\"))\r\n");
+        let hierarchy = personal_namespace(&response).expect("a namespace");
+        assert_eq!(
+            hierarchy,
+            Hierarchy {
+                prefix: b"INBOX.".to_vec(),
+                delimiter: Some(b'.')
+            }
+        );
+        assert_eq!(
+            personal_namespace(&line("* NAMESPACE NIL NIL NIL\r\n")),
+            None
+        );
+    }
+
+    #[test]
+    fn a_select_is_read_and_a_validity_that_does_not_last_is_none() {
+        let untagged = [
+            "* FLAGS (\\Seen)\r\n",
+            "* 172 EXISTS\r\n",
+            "* OK [UIDVALIDITY 3857529045] ok\r\n",
+            "* OK [UIDNEXT 4392] next\r\n",
+            "* OK [PERMANENTFLAGS (\\Seen $x \\*)] ok\r\n",
+        ]
+        .map(line)
+        .to_vec();
+        let status = Status::parse(b"OK [READ-ONLY] done").expect("a status");
+        let mut done = Done { status, untagged };
+        let selected = Selected::of(&done);
+        assert_eq!(selected.uid_validity, Some(UidValidity(3_857_529_045)));
+        assert_eq!((selected.uid_next, selected.exists), (Some(Uid(4392)), 172));
+        assert_eq!(selected.permanent_flags.as_deref().map(<[_]>::len), Some(3));
+        done.untagged.push(line("* NO [UIDNOTSTICKY] not here\r\n"));
+        assert_eq!(Selected::of(&done).uid_validity, None);
+    }
+
+    #[test]
+    fn capabilities_are_read_with_any_spaces_and_case() {
+        let heard = [line(
+            "* capability IMAP4rev1  Literal+ APPENDLIMIT=35651584\r\n",
+        )];
+        let capabilities = Capabilities::from_untagged(&heard).expect("capabilities");
+        assert!(capabilities.has("LITERAL+"));
+        assert_eq!(capabilities.append_limit(), Some(35_651_584));
+    }
+}

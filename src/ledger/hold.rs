@@ -1,0 +1,163 @@
+//! The directory of a run's state, which only one process may use at a time.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Fault, Remedy, Scope};
+
+/// A run's directory, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// The lock ends when the file is closed, by whatever way this process ends.
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory if it is missing, for its owner alone, and takes it for this process.
+    ///
+    /// # Errors
+    ///
+    /// If another process holds it (the fault names its id), or it cannot be made or locked.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let lock = make(path)
+            .and_then(|()| hold(&path.join("lock")))
+            .map_err(|cause| {
+                let action = format!("use the state directory {}", path.display());
+                Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the ledger is.
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        ledger_path(&self.path)
+    }
+
+    /// Where the list of all messages that are not exact goes.
+    #[must_use]
+    pub fn report_csv(&self) -> PathBuf {
+        self.path.join("report.csv")
+    }
+
+    /// Where the totals go.
+    #[must_use]
+    pub fn report_json(&self) -> PathBuf {
+        self.path.join("report.json")
+    }
+
+    /// Where the log goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.jsonl")
+    }
+}
+
+/// Where the ledger is in a state directory, for those who only look and do not hold it.
+#[must_use]
+pub fn ledger_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("ledger.db")
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HoldError {
+    #[error("held by {0}: let it end first, or give another directory")]
+    Held(String),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn make(path: &Path) -> Result<(), HoldError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(error) if !path.is_dir() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn hold(path: &Path) -> Result<File, HoldError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(HoldError::Held(holder(&mut file))),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+/// Who holds it, as far as the file says so.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    // No id to be read (the holder only just came, or the system locks reads too) stops nothing.
+    let _ = file.take(20).read_to_string(&mut text);
+    match text.parse::<u32>() {
+        Ok(id) => format!("process {id}"),
+        Err(_) => "another process".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_who_the_first_is() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let path = root.path().join("a/b");
+        let first = StateDir::open(&path).expect("nobody holds it");
+        let fault = StateDir::open(&path).expect_err("it is held");
+        let holder = format!("held by process {}:", std::process::id());
+        assert!(fault.chain().contains(&holder), "{}", fault.chain());
+        assert_eq!(fault.scope, Scope::Batch);
+        drop(first);
+        StateDir::open(&path).expect("nobody holds it any more");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_directory_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let root = tempfile::tempdir().expect("temporary directory");
+        let state = StateDir::open(&root.path().join("run")).expect("free");
+        let mode = fs::metadata(state.path())
+            .expect("made")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(
+            state.ledger_path().file_name().expect("a file"),
+            "ledger.db"
+        );
+    }
+
+    #[test]
+    fn a_lock_left_by_a_dead_process_holds_nobody_up() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        fs::write(root.path().join("lock"), "999999999").expect("written");
+        StateDir::open(root.path()).expect("the writer of the file holds no lock");
+        let text = fs::read_to_string(root.path().join("lock")).expect("readable");
+        assert_eq!(text, std::process::id().to_string());
+    }
+}

@@ -1,0 +1,203 @@
+//! How single values stand in the file; `docs/ledger.md` lists them. Codes are only ever added.
+
+use crate::fate::{Fate, RemarkKind};
+use crate::identity::Digest;
+use crate::ledger::AccountState;
+use crate::mail::{InternalDate, MailboxPath};
+
+use super::error::StoreError;
+
+/// The first flag bit that stands for a keyword; the bits below are [`crate::mail::SystemFlag`]s.
+pub(super) const KEYWORD_BIT_FIRST: u8 = 5;
+/// The last flag bit that stands for a keyword: a mailbox has bits for 58 keywords.
+pub(super) const KEYWORD_BIT_LAST: u8 = 62;
+/// The flag bit of a message that has further keywords in the table `spill`.
+pub(super) const SPILL: i64 = i64::MIN;
+
+/// The bits that hold a date's zone. IMAP can write zones up to 5,999 minutes from UTC.
+const OFFSET_BITS: u32 = 14;
+const OFFSET_MAX: i16 = (1 << (OFFSET_BITS - 1)) - 1;
+const SECONDS_MAX: i64 = (1 << (62 - OFFSET_BITS)) - 1;
+
+/// The date's seconds above its zone, so that `date >> 14` is the instant.
+pub(super) fn pack_date(date: InternalDate) -> i64 {
+    let offset = date.offset_minutes().clamp(-OFFSET_MAX, OFFSET_MAX) + OFFSET_MAX;
+    (date.seconds().clamp(-SECONDS_MAX, SECONDS_MAX) << OFFSET_BITS) | i64::from(offset)
+}
+
+pub(super) fn unpack_date(packed: i64) -> InternalDate {
+    let offset = (packed & ((1 << OFFSET_BITS) - 1)) as i16 - OFFSET_MAX;
+    InternalDate::new(packed >> OFFSET_BITS, offset)
+}
+
+pub(super) fn pack_digest((exact, headers): (Digest, u64)) -> [u8; 24] {
+    let mut blob = [0; 24];
+    blob[..16].copy_from_slice(&exact.0);
+    blob[16..].copy_from_slice(&headers.to_be_bytes());
+    blob
+}
+
+pub(super) fn unpack_digest(blob: [u8; 24]) -> (Digest, u64) {
+    let (mut exact, mut headers) = ([0; 16], [0; 8]);
+    exact.copy_from_slice(&blob[..16]);
+    headers.copy_from_slice(&blob[16..]);
+    (Digest(exact), u64::from_be_bytes(headers))
+}
+
+/// A message's fate and how often it was in doubt share a column: for most, that is 1, which takes
+/// SQLite no byte, and a column of its own would take one.
+pub(super) fn pack_fate(fate: Fate, doubts: u8) -> i64 {
+    i64::from(fate_code(fate)) + i64::from(doubts) * 16
+}
+
+pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, u8), StoreError> {
+    let fate = Fate::ALL
+        .into_iter()
+        .find(|fate| i64::from(fate_code(*fate)) == packed & 15);
+    let damaged = || StoreError::Damaged(format!("fate {packed}"));
+    let doubts = u8::try_from(packed >> 4).map_err(|_| damaged())?;
+    Ok((fate.ok_or_else(damaged)?, doubts))
+}
+
+fn fate_code(fate: Fate) -> u8 {
+    match fate {
+        Fate::Pending => 0,
+        Fate::Copied => 1,
+        Fate::Adopted => 2,
+        Fate::Merged => 3,
+        Fate::Filtered => 4,
+        Fate::Gone => 5,
+        Fate::Refused => 6,
+        Fate::Unreadable => 7,
+        Fate::Lost => 8,
+        Fate::Held => 9,
+    }
+}
+
+pub(super) fn kind_code(kind: RemarkKind) -> u8 {
+    match kind {
+        RemarkKind::Reason => 0,
+        RemarkKind::BytesAltered => 1,
+        RemarkKind::DateAltered => 2,
+        RemarkKind::FlagsReduced => 3,
+        RemarkKind::RemovedAtTarget => 4,
+        RemarkKind::PossibleDuplicate => 5,
+    }
+}
+
+pub(super) fn kind(code: u8) -> Result<RemarkKind, StoreError> {
+    let kind = RemarkKind::ALL
+        .into_iter()
+        .find(|kind| kind_code(*kind) == code);
+    kind.ok_or_else(|| StoreError::Damaged(format!("kind of remark {code}")))
+}
+
+pub(super) fn state_code(state: AccountState) -> u8 {
+    match state {
+        AccountState::Waiting => 0,
+        AccountState::Running => 1,
+        AccountState::Done => 2,
+        AccountState::Stopped => 3,
+        AccountState::Failed => 4,
+    }
+}
+
+pub(super) fn state(code: u8) -> Result<AccountState, StoreError> {
+    Ok(match code {
+        0 => AccountState::Waiting,
+        1 => AccountState::Running,
+        2 => AccountState::Done,
+        3 => AccountState::Stopped,
+        4 => AccountState::Failed,
+        _ => return Err(StoreError::Damaged(format!("account state {code}"))),
+    })
+}
+
+/// A path as a JSON list of its names, for people with `sqlite3`.
+pub(super) fn path_text(path: &MailboxPath) -> String {
+    serde_json::Value::from(path.names()).to_string()
+}
+
+pub(super) fn path(text: &str) -> Result<MailboxPath, StoreError> {
+    Ok(MailboxPath::new(names(text)?))
+}
+
+/// Reads a JSON list of strings.
+pub(super) fn names(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Damaged(format!("names {text}: {error}")))
+}
+
+/// An unsigned number as SQLite can hold it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number that was unsigned when it was written.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_date_keeps_its_instant_and_every_zone_that_imap_can_write(
+            seconds in -62_135_596_800_i64..253_402_300_800,
+            offset in -5_999_i16..=5_999,
+        ) {
+            let date = unpack_date(pack_date(InternalDate::new(seconds, offset)));
+            prop_assert_eq!((date.seconds(), date.offset_minutes()), (seconds, offset));
+            prop_assert_eq!(pack_date(date) >> OFFSET_BITS, seconds);
+        }
+    }
+
+    #[test]
+    fn an_absurd_date_is_cut_and_never_panics() {
+        for seconds in [i64::MIN, i64::MAX] {
+            for offset in [i16::MIN, i16::MAX] {
+                let date = unpack_date(pack_date(InternalDate::new(seconds, offset)));
+                assert_eq!(date.seconds().signum(), seconds.signum());
+                assert_eq!(date.offset_minutes().signum(), offset.signum());
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_reads_as_what_was_written() {
+        for value in Fate::ALL {
+            for doubts in [0, 1, 255] {
+                let read = unpack_fate(pack_fate(value, doubts));
+                assert_eq!(read.expect("known"), (value, doubts));
+            }
+        }
+        for value in RemarkKind::ALL {
+            assert_eq!(kind(kind_code(value)).expect("known"), value);
+        }
+        for unknown in [-1, 10, 15, 256 * 16] {
+            assert!(unpack_fate(unknown).is_err(), "{unknown}");
+        }
+        assert!(kind(99).is_err() && state(99).is_err());
+        let states = [
+            AccountState::Waiting,
+            AccountState::Running,
+            AccountState::Done,
+        ];
+        for value in states
+            .into_iter()
+            .chain([AccountState::Stopped, AccountState::Failed])
+        {
+            assert_eq!(state(state_code(value)).expect("known"), value);
+        }
+    }
+
+    #[test]
+    fn a_path_with_any_characters_is_read_as_it_was() {
+        let odd = MailboxPath::new(["a/b", "\"\u{0}\\", "", "Entwürfe"]);
+        assert_eq!(path(&path_text(&odd)).expect("own text"), odd);
+    }
+}

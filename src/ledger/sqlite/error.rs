@@ -1,0 +1,89 @@
+//! What can go wrong with the file, told so that a person knows what to do.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::fault::{Fault, Remedy, Scope};
+
+/// Why the ledger could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("{}", advice(.0))]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(
+        "the file is damaged ({0}): put back a copy of it from before, with its -wal file if there is one"
+    )]
+    Damaged(String),
+    #[error("{0}")]
+    Format(String),
+    #[error("the ledger has no {0}")]
+    Unknown(String),
+}
+
+/// What SQLite said, and what to do about it.
+fn advice(error: &rusqlite::Error) -> String {
+    let todo = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "the disk is full: free some space, then run the same again",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "the file or its directory is read-only: allow writing to both"
+        }
+        Some(ErrorCode::CannotOpen) => {
+            "the file cannot be opened: is it there, and may this user use it?"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process is writing the file: let it end first"
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the file is damaged: put back a copy of it from before, with its -wal file if there is one"
+        }
+        Some(ErrorCode::NotADatabase) => "the file is no ledger: give another place for it",
+        Some(ErrorCode::SystemIoFailure) => "the disk failed: look into the system's log",
+        _ => return error.to_string(),
+    };
+    format!("{todo} ({error})")
+}
+
+/// The fault of a ledger that cannot be used.
+pub(super) fn fault(
+    verb: &str,
+    path: &Path,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Fault {
+    let action = format!("{verb} the ledger {}", path.display());
+    Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do_and_what_sqlite_said() {
+        for (code, said) in [
+            (ffi::SQLITE_FULL, "free some space"),
+            (ffi::SQLITE_READONLY, "allow writing"),
+            (ffi::SQLITE_CANTOPEN, "is it there"),
+            (ffi::SQLITE_BUSY, "let it end first"),
+            (ffi::SQLITE_CORRUPT, "put back a copy"),
+            (ffi::SQLITE_NOTADB, "no ledger"),
+            (ffi::SQLITE_IOERR, "the disk failed"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let text = StoreError::from(error).to_string();
+            assert!(text.contains(said) && text.ends_with(')'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ledgers_fault_stops_the_run_and_names_the_file() {
+        let fault = fault("write", Path::new("/x/ledger.db"), "the disk is full");
+        assert_eq!(
+            fault.chain(),
+            "cannot write the ledger /x/ledger.db: the disk is full"
+        );
+        assert_eq!((fault.scope, fault.remedy), (Scope::Batch, Remedy::Nothing));
+    }
+}

@@ -1,0 +1,425 @@
+//! What is written, each piece inside a transaction that its caller began.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::fate::RemarkKind;
+use crate::ledger::{
+    AccountId, AccountName, AccountState, Binding, Claim, MailboxId, Outcome, ScanTotals, WindowId,
+};
+use crate::mail::{Flags, Uid};
+
+use super::codes;
+use super::error::StoreError;
+
+/// The one connection that writes.
+pub(super) struct Store {
+    connection: Connection,
+    /// What would have to be asked for every message; forgotten when it grows large.
+    known: HashMap<MailboxId, Known>,
+}
+
+/// What is known of a mailbox that is being written.
+struct Known {
+    fixed: bool,
+    keyword_bits: BTreeMap<String, u8>,
+}
+
+/// A window about to be written, its messages already encoded.
+pub(super) struct EncodedWindow {
+    pub(super) mailbox: MailboxId,
+    pub(super) epoch: i64,
+    pub(super) lo: Uid,
+    pub(super) messages: Vec<u8>,
+}
+
+const KNOWN_MAILBOXES_MAX: usize = 4_096;
+
+impl Store {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            known: HashMap::new(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
+    /// Best effort: a connection whose transaction failed is not used again.
+    pub(super) fn roll_back(&self) {
+        let _ = self.connection.execute_batch("ROLLBACK");
+    }
+
+    /// Copies the write-ahead log into the file and empties it.
+    pub(super) fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut pragma = self.connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        // One row: whether a reader was in the way (then the next opening does it), and two counts.
+        pragma.query_row([], |_| Ok(()))?;
+        Ok(())
+    }
+
+    pub(super) fn claim(&mut self, name: &AccountName) -> Result<Claim, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO account (key, source, target, state, epoch, passes, changed)
+             VALUES (?1, ?2, ?3, ?4, 1, 0, unixepoch())
+             ON CONFLICT (key) DO UPDATE SET source = excluded.source, target = excluded.target,
+                 state = excluded.state, reason = NULL, epoch = epoch + 1, changed = unixepoch()
+             RETURNING id, epoch",
+        )?;
+        let running = codes::state_code(AccountState::Running);
+        let row = params![name.key, name.source, name.target, running];
+        Ok(statement.query_row(row, |row| {
+            Ok(Claim {
+                account: AccountId(row.get(0)?),
+                epoch: row.get(1)?,
+            })
+        })?)
+    }
+
+    pub(super) fn set_account_state(
+        &mut self,
+        account: AccountId,
+        state: AccountState,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "UPDATE account SET state = ?2, reason = ?3, passes = passes + ?4, changed = unixepoch()
+             WHERE id = ?1",
+        )?;
+        let through = i64::from(state == AccountState::Done);
+        let changed = statement.execute(params![
+            account.0,
+            codes::state_code(state),
+            reason,
+            through
+        ])?;
+        found(changed, || format!("account {}", account.0))
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        account: AccountId,
+        binding: &Binding,
+    ) -> Result<MailboxId, StoreError> {
+        let source = params![account.0, binding.source_name.0, binding.source_validity.0];
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, fixed FROM mailbox
+             WHERE account = ?1 AND source_name = ?2 AND source_validity = ?3",
+        )?;
+        let old: Option<(i64, bool)> = statement
+            .query_row(source, |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let target_validity = binding.target_validity.map(|validity| validity.0);
+        let Some((id, fixed)) = old else {
+            let mut statement = self.connection.prepare_cached(
+                "INSERT INTO mailbox (account, source_name, source_path, source_validity,
+                     target_name, target_path, target_validity)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            let id = statement.insert(params![
+                account.0,
+                binding.source_name.0,
+                codes::path_text(&binding.source_path),
+                binding.source_validity.0,
+                binding.target_name.0,
+                codes::path_text(&binding.target_path),
+                target_validity
+            ])?;
+            return Ok(MailboxId(id));
+        };
+        if fixed {
+            // The validity of another mailbox is none of its own.
+            let mut statement = self.connection.prepare_cached(
+                "UPDATE mailbox SET target_validity = ?3
+                 WHERE id = ?1 AND target_name = ?2 AND target_validity IS NULL",
+            )?;
+            statement.execute(params![id, binding.target_name.0, target_validity])?;
+        } else {
+            let mut statement = self.connection.prepare_cached(
+                "UPDATE mailbox SET source_path = ?2, target_name = ?3, target_path = ?4,
+                     target_validity = ?5
+                 WHERE id = ?1",
+            )?;
+            statement.execute(params![
+                id,
+                codes::path_text(&binding.source_path),
+                binding.target_name.0,
+                codes::path_text(&binding.target_path),
+                target_validity
+            ])?;
+        }
+        Ok(MailboxId(id))
+    }
+
+    /// Writes a window; none, with nothing written, if its account was claimed again since.
+    pub(super) fn open_window(
+        &mut self,
+        window: &EncodedWindow,
+    ) -> Result<Option<WindowId>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT epoch FROM account JOIN mailbox ON mailbox.account = account.id
+             WHERE mailbox.id = ?1",
+        )?;
+        let epoch: Option<i64> = statement
+            .query_row([window.mailbox.0], |row| row.get(0))
+            .optional()?;
+        let epoch = epoch.ok_or_else(|| unknown_mailbox(window.mailbox))?;
+        drop(statement);
+        if epoch != window.epoch {
+            return Ok(None);
+        }
+        self.fix(window.mailbox)?;
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO window (mailbox, epoch, lo, messages) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        let row = params![window.mailbox.0, window.epoch, window.lo.0, window.messages];
+        Ok(Some(WindowId(statement.insert(row)?)))
+    }
+
+    /// Closes a window and writes its outcomes. Does nothing if it was closed before: whoever
+    /// closed it said what became of its messages.
+    pub(super) fn close_window(
+        &mut self,
+        window: WindowId,
+        mailbox: MailboxId,
+        outcomes: &[Outcome],
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("DELETE FROM window WHERE id = ?1 AND mailbox = ?2")?;
+        let closed = statement.execute([window.0, mailbox.0])?;
+        drop(statement);
+        if closed == 0 {
+            return Ok(());
+        }
+        self.record(mailbox, outcomes)
+    }
+
+    pub(super) fn record(
+        &mut self,
+        mailbox: MailboxId,
+        outcomes: &[Outcome],
+    ) -> Result<(), StoreError> {
+        if outcomes.is_empty() {
+            return Ok(());
+        }
+        self.fix(mailbox)?;
+        for outcome in outcomes {
+            let (flags, spilled) = self.flag_bits(mailbox, &outcome.entry.flags)?;
+            self.put_message(mailbox, outcome, flags)?;
+            self.put_spill(mailbox, outcome.uid, &spilled)?;
+            self.put_notes(mailbox, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn put_message(
+        &mut self,
+        mailbox: MailboxId,
+        outcome: &Outcome,
+        flags: i64,
+    ) -> Result<(), StoreError> {
+        let entry = &outcome.entry;
+        let mut statement = self.connection.prepare_cached(
+            "INSERT OR REPLACE INTO message
+                 (mailbox, uid, fate, target_uid, size, date, flags, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        statement.execute(params![
+            mailbox.0,
+            outcome.uid.0,
+            codes::pack_fate(entry.fate, entry.doubts),
+            entry.target_uid.map(|uid| uid.0),
+            codes::signed(entry.size),
+            entry.date.map(codes::pack_date),
+            flags,
+            entry.digest.map(codes::pack_digest)
+        ])?;
+        Ok(())
+    }
+
+    fn put_notes(&mut self, mailbox: MailboxId, outcome: &Outcome) -> Result<(), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("DELETE FROM note WHERE mailbox = ?1 AND uid = ?2")?;
+        statement.execute(params![mailbox.0, outcome.uid.0])?;
+        // Two remarks of one kind become one: the kind is part of a listing's cursor.
+        let mut texts: BTreeMap<RemarkKind, String> = BTreeMap::new();
+        for remark in &outcome.remarks {
+            let text = texts.entry(remark.kind).or_default();
+            let between = if text.is_empty() { "" } else { "; " };
+            *text += &format!("{between}{}", remark.text);
+        }
+        for (kind, text) in texts {
+            let mut statement = self.connection.prepare_cached(
+                "INSERT INTO note (mailbox, uid, kind, text, subject) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            let kind = codes::kind_code(kind);
+            let (uid, subject) = (outcome.uid.0, &outcome.subject);
+            statement.execute(params![mailbox.0, uid, kind, text, subject])?;
+        }
+        Ok(())
+    }
+
+    /// The flags as bits, and the keywords for which the mailbox has no bit left.
+    fn flag_bits<'a>(
+        &mut self,
+        mailbox: MailboxId,
+        flags: &'a Flags,
+    ) -> Result<(i64, Vec<&'a str>), StoreError> {
+        let mut bits = i64::from(flags.system_bits());
+        let mut spilled = Vec::new();
+        for keyword in flags.keywords() {
+            let known = self.known(mailbox)?;
+            let bit = match known.keyword_bits.get(keyword) {
+                Some(bit) => Some(*bit),
+                None => self.new_keyword_bit(mailbox, keyword)?,
+            };
+            match bit {
+                Some(bit) => bits |= 1 << bit,
+                None => spilled.push(keyword.as_str()),
+            }
+        }
+        if !spilled.is_empty() {
+            bits |= codes::SPILL;
+        }
+        Ok((bits, spilled))
+    }
+
+    fn new_keyword_bit(
+        &mut self,
+        mailbox: MailboxId,
+        keyword: &str,
+    ) -> Result<Option<u8>, StoreError> {
+        let known = self.known(mailbox)?;
+        let last = known.keyword_bits.values().max().copied();
+        let bit = last.map_or(codes::KEYWORD_BIT_FIRST, |last| last + 1);
+        if bit > codes::KEYWORD_BIT_LAST {
+            return Ok(None);
+        }
+        known.keyword_bits.insert(keyword.to_owned(), bit);
+        let mut statement = self
+            .connection
+            .prepare_cached("INSERT INTO keyword (mailbox, bit, name) VALUES (?1, ?2, ?3)")?;
+        statement.execute(params![mailbox.0, bit, keyword])?;
+        Ok(Some(bit))
+    }
+
+    fn put_spill(
+        &mut self,
+        mailbox: MailboxId,
+        uid: Uid,
+        keywords: &[&str],
+    ) -> Result<(), StoreError> {
+        let bits = usize::from(codes::KEYWORD_BIT_LAST - codes::KEYWORD_BIT_FIRST) + 1;
+        if self.known(mailbox)?.keyword_bits.len() < bits {
+            return Ok(()); // No message of this mailbox can have spilled.
+        }
+        let mut statement = self
+            .connection
+            .prepare_cached("DELETE FROM spill WHERE mailbox = ?1 AND uid = ?2")?;
+        statement.execute(params![mailbox.0, uid.0])?;
+        if !keywords.is_empty() {
+            let mut statement = self
+                .connection
+                .prepare_cached("INSERT INTO spill (mailbox, uid, keywords) VALUES (?1, ?2, ?3)")?;
+            let keywords = serde_json::Value::from(keywords).to_string();
+            statement.execute(params![mailbox.0, uid.0, keywords])?;
+        }
+        Ok(())
+    }
+
+    /// From now on the mailbox keeps its target.
+    fn fix(&mut self, mailbox: MailboxId) -> Result<(), StoreError> {
+        if self.known(mailbox)?.fixed {
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached("UPDATE mailbox SET fixed = 1 WHERE id = ?1")?
+            .execute([mailbox.0])?;
+        self.known(mailbox)?.fixed = true;
+        Ok(())
+    }
+
+    fn known(&mut self, mailbox: MailboxId) -> Result<&mut Known, StoreError> {
+        if self.known.len() >= KNOWN_MAILBOXES_MAX && !self.known.contains_key(&mailbox) {
+            self.known.clear();
+        }
+        if !self.known.contains_key(&mailbox) {
+            let known = ask(&self.connection, mailbox)?;
+            self.known.insert(mailbox, known);
+        }
+        self.known
+            .get_mut(&mailbox)
+            .ok_or_else(|| unknown_mailbox(mailbox))
+    }
+
+    pub(super) fn scanned(
+        &mut self,
+        mailbox: MailboxId,
+        scan: ScanTotals,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "UPDATE mailbox SET scan_messages = ?2, scan_bytes = ?3, scan_vanished = ?4,
+                 scan_uid_next = ?5
+             WHERE id = ?1",
+        )?;
+        let changed = statement.execute(params![
+            mailbox.0,
+            codes::signed(scan.messages),
+            codes::signed(scan.bytes),
+            codes::signed(scan.vanished),
+            scan.uid_next
+        ])?;
+        found(changed, || format!("mailbox {}", mailbox.0))
+    }
+
+    pub(super) fn set_mailbox_fault(
+        &mut self,
+        mailbox: MailboxId,
+        fault: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("UPDATE mailbox SET fault = ?2 WHERE id = ?1")?;
+        let changed = statement.execute(params![mailbox.0, fault])?;
+        found(changed, || format!("mailbox {}", mailbox.0))
+    }
+}
+
+fn ask(connection: &Connection, mailbox: MailboxId) -> Result<Known, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT fixed FROM mailbox WHERE id = ?1")?;
+    let fixed: Option<bool> = statement
+        .query_row([mailbox.0], |row| row.get(0))
+        .optional()?;
+    let mut statement =
+        connection.prepare_cached("SELECT name, bit FROM keyword WHERE mailbox = ?1")?;
+    let bits = statement.query_map([mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Known {
+        fixed: fixed.ok_or_else(|| unknown_mailbox(mailbox))?,
+        keyword_bits: bits.collect::<Result<_, _>>()?,
+    })
+}
+
+fn unknown_mailbox(mailbox: MailboxId) -> StoreError {
+    StoreError::Unknown(format!("mailbox {}", mailbox.0))
+}
+
+fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), StoreError> {
+    if changed == 0 {
+        return Err(StoreError::Unknown(what()));
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Decisions: facts in, decision out, nothing else. No server, no file, no clock.
+
+pub mod delta;
+pub mod mailboxes;
+pub mod retry;
+pub mod settle;
+pub mod verdict;
+pub mod windows;

@@ -1,0 +1,248 @@
+//! What kind of server is rehearsed, as plain data.
+
+/// Which literals a client may send without waiting for leave (RFC 7888).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Literal {
+    /// None: every literal waits for the continuation.
+    #[default]
+    None,
+    /// `LITERAL-`: those of at most 4096 bytes.
+    Minus,
+    /// `LITERAL+`: all.
+    Plus,
+}
+
+/// Everything in which servers differ and a client must cope.
+///
+/// Start from a constructor and change fields: `Profile { multiappend: false, ..Profile::dovecot() }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// What the greeting and ID call the server.
+    pub name: String,
+    /// UIDPLUS (RFC 4315): APPENDUID, COPYUID, UID EXPUNGE.
+    pub uidplus: bool,
+    /// Non-synchronising literals.
+    pub literal: Literal,
+    /// MULTIAPPEND (RFC 3502), all or nothing.
+    pub multiappend: bool,
+    /// MOVE (RFC 6851).
+    pub r#move: bool,
+    /// SPECIAL-USE (RFC 6154): LIST shows what mailboxes are for.
+    pub special_use: bool,
+    /// LIST-EXTENDED and LIST-STATUS (RFC 5258, RFC 5819).
+    pub list_extended: bool,
+    /// CONDSTORE (RFC 7162): MODSEQ, CHANGEDSINCE, UNCHANGEDSINCE.
+    pub condstore: bool,
+    /// `UTF8=ACCEPT` (RFC 6855).
+    pub utf8_accept: bool,
+    /// UNSELECT (RFC 3691).
+    pub unselect: bool,
+    /// IDLE (RFC 2177).
+    pub idle: bool,
+    /// ID (RFC 2971).
+    pub id: bool,
+    /// Whether NAMESPACE (RFC 2342) is offered; prefix and delimiter hold either way.
+    pub namespace: bool,
+    /// What stands before every mailbox name but INBOX, with its delimiter; mostly empty.
+    pub prefix: String,
+    /// The hierarchy delimiter.
+    pub delimiter: char,
+    /// Whether SELECT tells UIDNEXT.
+    pub select_uid_next: bool,
+    /// APPENDLIMIT (RFC 7889) as announced, in bytes; not enforced by itself.
+    pub append_limit: Option<u64>,
+    /// The largest message APPEND takes, in bytes, whatever is announced.
+    pub max_message_bytes: Option<u64>,
+    /// Bytes each new account may hold; [`Store::set_quota`](super::Store::set_quota) changes one.
+    pub quota_bytes: Option<u64>,
+    /// Whether AUTHENTICATE takes an initial response (RFC 4959).
+    pub sasl_ir: bool,
+    /// Whether the LOGIN command works; otherwise `LOGINDISABLED`.
+    pub login: bool,
+    /// AUTHENTICATE PLAIN.
+    pub auth_plain: bool,
+    /// AUTHENTICATE XOAUTH2; the token is the account's password.
+    pub auth_xoauth2: bool,
+    /// AUTHENTICATE OAUTHBEARER (RFC 7628); the token is the account's password.
+    pub auth_oauthbearer: bool,
+    /// STARTTLS; also needs [`Server::offer_starttls`](super::Server::offer_starttls).
+    pub starttls: bool,
+    /// Whether greeting and login bring the capabilities along.
+    pub capability_codes: bool,
+    /// Sessions one user may have; one more is refused at login with `NO [UNAVAILABLE]`.
+    pub max_connections_per_user: Option<usize>,
+    /// Sessions of the server; one more is greeted with `BYE`.
+    pub max_connections: Option<usize>,
+    /// The longest command line, literals not counted, in bytes.
+    pub max_line_bytes: usize,
+}
+
+impl Profile {
+    /// Plain IMAP4rev1 without an extension.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            name: "plain".to_owned(),
+            uidplus: false,
+            literal: Literal::None,
+            multiappend: false,
+            r#move: false,
+            special_use: false,
+            list_extended: false,
+            condstore: false,
+            utf8_accept: false,
+            unselect: false,
+            idle: false,
+            id: false,
+            namespace: false,
+            prefix: String::new(),
+            delimiter: '/',
+            select_uid_next: true,
+            append_limit: None,
+            max_message_bytes: None,
+            quota_bytes: None,
+            sasl_ir: false,
+            login: true,
+            auth_plain: true,
+            auth_xoauth2: false,
+            auth_oauthbearer: false,
+            starttls: false,
+            capability_codes: true,
+            max_connections_per_user: None,
+            max_connections: None,
+            max_line_bytes: 65_536,
+        }
+    }
+
+    /// As Dovecot: every extension a copier likes.
+    #[must_use]
+    pub fn dovecot() -> Self {
+        Self {
+            name: "dovecot".to_owned(),
+            uidplus: true,
+            literal: Literal::Plus,
+            multiappend: true,
+            r#move: true,
+            special_use: true,
+            list_extended: true,
+            condstore: true,
+            utf8_accept: true,
+            unselect: true,
+            idle: true,
+            id: true,
+            namespace: true,
+            sasl_ir: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
+            starttls: true,
+            ..Self::plain()
+        }
+    }
+
+    /// As Exchange Online: `LITERAL+`, UIDPLUS and MOVE, one message an APPEND.
+    #[must_use]
+    pub fn exchange() -> Self {
+        Self {
+            name: "exchange".to_owned(),
+            uidplus: true,
+            literal: Literal::Plus,
+            r#move: true,
+            unselect: true,
+            idle: true,
+            id: true,
+            namespace: true,
+            sasl_ir: true,
+            auth_xoauth2: true,
+            capability_codes: false,
+            ..Self::plain()
+        }
+    }
+
+    /// As Gmail: `LITERAL-`, UIDPLUS, special uses, an announced limit, one message an APPEND.
+    #[must_use]
+    pub fn gmail() -> Self {
+        Self {
+            name: "gmail".to_owned(),
+            uidplus: true,
+            literal: Literal::Minus,
+            r#move: true,
+            special_use: true,
+            list_extended: true,
+            condstore: true,
+            utf8_accept: true,
+            unselect: true,
+            idle: true,
+            id: true,
+            namespace: true,
+            append_limit: Some(35_651_584),
+            max_message_bytes: Some(35_651_584),
+            sasl_ir: true,
+            auth_xoauth2: true,
+            auth_oauthbearer: true,
+            capability_codes: false,
+            max_connections_per_user: Some(15),
+            ..Self::plain()
+        }
+    }
+
+    /// As Courier: everything below `INBOX.`, no `LITERAL+`, no UIDNEXT in SELECT.
+    #[must_use]
+    pub fn courier() -> Self {
+        Self {
+            name: "courier".to_owned(),
+            uidplus: true,
+            idle: true,
+            namespace: true,
+            prefix: "INBOX.".to_owned(),
+            delimiter: '.',
+            select_uid_next: false,
+            capability_codes: true,
+            ..Self::plain()
+        }
+    }
+
+    /// The capabilities of a session in this state, in a fixed order.
+    pub(super) fn capabilities(&self, starttls: bool) -> String {
+        let limit = self
+            .append_limit
+            .map(|limit| format!("APPENDLIMIT={limit}"));
+        let offers = [
+            (true, "IMAP4rev1"),
+            (self.sasl_ir, "SASL-IR"),
+            (self.id, "ID"),
+            (self.literal == Literal::Plus, "LITERAL+"),
+            (self.literal == Literal::Minus, "LITERAL-"),
+            (starttls, "STARTTLS"),
+            (self.auth_plain, "AUTH=PLAIN"),
+            (self.auth_xoauth2, "AUTH=XOAUTH2"),
+            (self.auth_oauthbearer, "AUTH=OAUTHBEARER"),
+            (!self.login, "LOGINDISABLED"),
+            (self.condstore || self.utf8_accept, "ENABLE"),
+            (self.idle, "IDLE"),
+            (self.namespace, "NAMESPACE"),
+            (self.unselect, "UNSELECT"),
+            (self.uidplus, "UIDPLUS"),
+            (self.multiappend, "MULTIAPPEND"),
+            (self.r#move, "MOVE"),
+            (self.condstore, "CONDSTORE"),
+            (self.special_use, "SPECIAL-USE"),
+            (self.list_extended, "LIST-EXTENDED"),
+            (self.list_extended, "LIST-STATUS"),
+            (self.utf8_accept, "UTF8=ACCEPT"),
+            (limit.is_some(), limit.as_deref().unwrap_or_default()),
+            (self.quota_bytes.is_some(), "QUOTA"),
+        ];
+        let offered: Vec<&str> = offers
+            .iter()
+            .filter(|(offered, _)| *offered)
+            .map(|(_, name)| *name)
+            .collect();
+        offered.join(" ")
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self::dovecot()
+    }
+}

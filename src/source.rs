@@ -1,0 +1,136 @@
+//! The end where mail is read. Nothing here could change it.
+
+pub mod imap;
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::fault::Fault;
+use crate::identity::Identity;
+use crate::mail::{Mailbox, Message, MessageInfo, Uid, UidValidity, WireName};
+use crate::plan::windows::Window;
+use crate::throttle::Admission;
+
+/// A logged-in connection to where mail is read.
+pub trait Source: Send {
+    /// Every mailbox of the account.
+    fn list(&mut self) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
+
+    /// Opens a mailbox, for reading only. What follows is about this mailbox.
+    fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Opened, Fault>> + Send;
+
+    /// What stands in a range of UIDs, ascending.
+    fn scan(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Vec<MessageInfo>, Fault>> + Send;
+
+    /// Which of these messages are still there. Asked anew: not from what was said before.
+    fn still_there(&mut self, uids: &[Uid])
+    -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
+
+    /// The digests of one message; none if it is gone or not given. Its body is not kept.
+    fn identify(
+        &mut self,
+        uid: Uid,
+    ) -> impl Future<Output = Result<Option<Identity>, Fault>> + Send;
+
+    /// Fetches windows as they come and hands them on in the same order, until there are no more
+    /// or nobody takes them.
+    ///
+    /// A message is handed on only when it is believed: its UID and whole literal came, and a later
+    /// answer of the server did not say that it was expunged meanwhile (some servers answer for an
+    /// expunged message with text of their own).
+    fn fetch(
+        &mut self,
+        windows: mpsc::Receiver<Admitted>,
+        fetched: mpsc::Sender<Fetched>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends the connection in good order.
+    fn log_out(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What opening a mailbox told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its UIDVALIDITY; none where the server gives none that lasts.
+    pub uid_validity: Option<UidValidity>,
+    /// No message has this UID or a higher one.
+    pub uid_next: Uid,
+    /// Messages in it.
+    pub messages: u64,
+}
+
+/// A window that may be moved now.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The messages to be moved.
+    pub window: Window,
+    /// The memory and the rate it was given. Dropping it gives the memory back.
+    pub admission: Admission,
+}
+
+/// A window as the source gave it.
+#[derive(Debug)]
+pub enum Fetched {
+    /// Messages whose bodies are held.
+    Whole {
+        /// What was asked for.
+        admitted: Admitted,
+        /// What came.
+        messages: Vec<Message>,
+        /// What did not.
+        missing: Vec<Missing>,
+    },
+    /// One message that is too large to hold.
+    Streamed {
+        /// What was asked for.
+        admitted: Admitted,
+        /// The message.
+        info: MessageInfo,
+        /// Its body, which is still arriving.
+        body: Streamed,
+    },
+}
+
+/// A message that was asked for and not handed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its UID.
+    pub uid: Uid,
+    /// Why it was not.
+    pub cause: MissingCause,
+}
+
+/// Why a message that was asked for was not handed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingCause {
+    /// It was expunged, or nothing was said of it.
+    NotSent {
+        /// The server's words, where it refused.
+        said: Option<String>,
+    },
+    /// It is larger than announced and did not fit; this many octets.
+    Oversized(u64),
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Streamed {
+    /// Octets in all.
+    pub size: u64,
+    /// Its pieces. If they end before [`Chunk::Last`], the message must not be believed.
+    pub chunks: mpsc::Receiver<Chunk>,
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Octets; more follow.
+    Data(Bytes),
+    /// The last octets, held back until the message could be believed.
+    Last(Bytes, Identity),
+}

@@ -1,0 +1,118 @@
+//! An IMAP source: EXAMINE and BODY.PEEK only.
+
+mod fetch;
+
+use std::ops::RangeInclusive;
+
+use tokio::sync::mpsc;
+
+use super::{Admitted, Fetched, Opened, Source};
+use crate::fault::{Fault, Scope};
+use crate::identity::Identity;
+use crate::imap::exec::Connection;
+use crate::imap::reply::{self, uid_set};
+use crate::imap::{download, listing};
+use crate::mail::{Flags, Mailbox, MessageInfo, Uid, WireName};
+
+/// A logged-in IMAP connection that only reads.
+pub struct ImapSource {
+    connection: Connection,
+    /// Larger bodies are streamed.
+    body_bytes_max: u64,
+}
+
+impl ImapSource {
+    /// Reads by this connection; bodies above `body_bytes_max` octets are streamed, not held.
+    #[must_use]
+    pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
+        Self {
+            connection,
+            body_bytes_max,
+        }
+    }
+}
+
+impl Source for ImapSource {
+    async fn list(&mut self) -> Result<Vec<Mailbox>, Fault> {
+        listing::mailboxes(&mut self.connection).await
+    }
+
+    async fn open(&mut self, name: &WireName) -> Result<Opened, Fault> {
+        let selected = self.connection.select("EXAMINE", name).await?;
+        Ok(Opened {
+            uid_validity: selected.uid_validity,
+            uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
+            messages: u64::from(selected.exists),
+        })
+    }
+
+    async fn scan(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<MessageInfo>, Fault> {
+        let command = format!(
+            "UID FETCH {}:{} (UID RFC822.SIZE INTERNALDATE FLAGS)",
+            uids.start(),
+            uids.end()
+        );
+        let found = listing::messages(&mut self.connection, &command, "list the messages").await?;
+        let mut infos: Vec<MessageInfo> = found
+            .into_iter()
+            .filter_map(|fetched| {
+                let uid = fetched.uid.filter(|uid| uids.contains(uid))?;
+                Some(MessageInfo {
+                    uid,
+                    size: fetched.size.unwrap_or(0),
+                    date: fetched.date,
+                    flags: fetched.flags.unwrap_or_else(Flags::default),
+                })
+            })
+            .collect();
+        infos.sort_by_key(|info| info.uid);
+        infos.dedup_by_key(|info| info.uid);
+        Ok(infos)
+    }
+
+    async fn still_there(&mut self, uids: &[Uid]) -> Result<Vec<Uid>, Fault> {
+        let action = "see which messages are still there";
+        // Servers tell of expunged messages at a NOOP, and list them until then.
+        self.connection
+            .run_ok("NOOP", action, Scope::Session)
+            .await?;
+        let command = format!("UID FETCH {} (UID)", uid_set(uids));
+        let found = listing::messages(&mut self.connection, &command, action).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|f| f.uid)
+            .filter(|uid| uids.contains(uid))
+            .collect())
+    }
+
+    async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {
+        download::identity(&mut self.connection, uid).await
+    }
+
+    async fn fetch(
+        &mut self,
+        windows: mpsc::Receiver<Admitted>,
+        fetched: mpsc::Sender<Fetched>,
+    ) -> Result<(), Fault> {
+        let side = self.connection.side();
+        let taken = fetched.clone();
+        let (reader, writer) = self.connection.lend();
+        tokio::select! {
+            biased;
+            // Nobody takes what would come: whoever stopped taking it knows why.
+            () = taken.closed() => Ok(()),
+            outcome = fetch::fetch(reader, writer, windows, fetched, self.body_bytes_max) => {
+                outcome.map_err(|fault| fault.at(side))
+            }
+        }
+    }
+
+    async fn log_out(self) {
+        self.connection.log_out().await;
+    }
+}
+
+/// The words of a refusal, for the report.
+fn said(status: &reply::Status) -> String {
+    format!("the server said: {status}")
+}

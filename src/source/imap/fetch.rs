@@ -1,0 +1,400 @@
+//! FETCH of windows, several in flight, believed only after a NOOP.
+//!
+//! Each window is `UID FETCH` and `NOOP` in one write. Between them no server may tell of an
+//! EXPUNGE, so one that comes before the NOOP's OK can be of a message just fetched, whose content
+//! some servers (Courier) then made up: it is not handed on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Admitted, Fetched, said};
+use crate::fault::Fault;
+use crate::identity::{Identity, IdentityHasher};
+use crate::imap::download::attributes_around;
+use crate::imap::reply::{self, Refusal, StatusKind, Untagged, uid_set};
+use crate::imap::wire::{BulkReader, BulkWriter, Incoming};
+use crate::mail::{Message, MessageInfo, Uid};
+use crate::source::{Chunk, Missing, MissingCause, Streamed};
+
+/// Windows asked for and not yet read.
+const IN_FLIGHT_MAX: usize = 3;
+/// Pieces of a streamed body between the two connections.
+const CHUNKS_MAX: usize = 4;
+/// The last octets of a streamed body, kept back until it can be believed.
+const HELD_BACK_BYTES: u64 = 1024;
+/// What a window may bring beyond what was announced, in percent, and in bytes.
+const EXCESS_PERCENT: u64 = 25;
+const EXCESS_BYTES: u64 = 64 * 1024;
+
+pub(super) async fn fetch(
+    reader: BulkReader<'_>,
+    writer: BulkWriter<'_>,
+    mut windows: mpsc::Receiver<Admitted>,
+    fetched: mpsc::Sender<Fetched>,
+    body_bytes_max: u64,
+) -> Result<(), Fault> {
+    let mut fetching = Fetching {
+        reader,
+        writer,
+        fetched,
+        body_bytes_max,
+        in_flight: VecDeque::new(),
+        sequences: BTreeMap::new(),
+        tag: 0,
+    };
+    let mut waiting: Option<Admitted> = None;
+    loop {
+        let next = match waiting.take() {
+            Some(admitted) => Some(admitted),
+            None if fetching.in_flight.is_empty() => match windows.recv().await {
+                Some(admitted) => Some(admitted),
+                None => return Ok(()),
+            },
+            None if fetching.in_flight.len() < IN_FLIGHT_MAX => windows.try_recv().ok(),
+            None => None,
+        };
+        match next {
+            // A streamed body has the connection for itself: behind it nothing could be believed
+            // before it is through.
+            Some(admitted) if admitted.window.streamed && !fetching.in_flight.is_empty() => {
+                waiting = Some(admitted);
+                fetching.read().await?;
+            }
+            Some(admitted) => {
+                let streamed = admitted.window.streamed;
+                fetching.ask(admitted).await.map_err(broken)?;
+                while streamed && !fetching.in_flight.is_empty() {
+                    fetching.read().await?;
+                }
+            }
+            None => fetching.read().await?,
+        }
+    }
+}
+
+fn broken(error: io::Error) -> Fault {
+    Fault::session("read messages from the source", error)
+}
+
+struct Fetching<'a> {
+    reader: BulkReader<'a>,
+    writer: BulkWriter<'a>,
+    fetched: mpsc::Sender<Fetched>,
+    body_bytes_max: u64,
+    in_flight: VecDeque<InFlight>,
+    /// The sequence numbers of messages received and not yet believed.
+    sequences: BTreeMap<u32, Uid>,
+    tag: u64,
+}
+
+struct InFlight {
+    tag: u64,
+    admitted: Admitted,
+    messages: Vec<Message>,
+    oversized: Vec<Missing>,
+    /// What a refused FETCH said.
+    said: Option<String>,
+    bytes_left: u64,
+}
+
+impl Fetching<'_> {
+    async fn ask(&mut self, admitted: Admitted) -> io::Result<()> {
+        self.tag += 1;
+        let tag = self.tag;
+        let uids: Vec<Uid> = admitted
+            .window
+            .messages
+            .iter()
+            .map(|m| m.info.uid)
+            .collect();
+        let command = format!(
+            "F{tag} UID FETCH {} (UID FLAGS INTERNALDATE BODY.PEEK[])\r\nN{tag} NOOP\r\n",
+            uid_set(&uids)
+        );
+        let announced = admitted.window.bytes();
+        self.in_flight.push_back(InFlight {
+            tag,
+            messages: Vec::with_capacity(uids.len()),
+            oversized: Vec::new(),
+            said: None,
+            bytes_left: announced + announced * EXCESS_PERCENT / 100 + EXCESS_BYTES,
+            admitted,
+        });
+        self.writer.write(command.as_bytes()).await?;
+        self.writer.flush().await
+    }
+
+    /// Reads one response.
+    async fn read(&mut self) -> Result<(), Fault> {
+        let memory_left: u64 = self.in_flight.iter().map(|w| w.bytes_left).sum();
+        let held_max = self.body_bytes_max.min(memory_left);
+        match self.reader.response(held_max).await.map_err(broken)? {
+            Incoming::Response(response) => self.hear(response).await,
+            Incoming::Large {
+                head,
+                literal_bytes,
+            } => self.large(head, literal_bytes).await,
+        }
+    }
+
+    async fn hear(&mut self, response: Bytes) -> Result<(), Fault> {
+        if let Some(fetched) = reply::Fetched::parse(&response) {
+            if let (Some(uid), Some(body)) = (fetched.uid, &fetched.body) {
+                self.sequences.insert(fetched.sequence, uid);
+                self.take(uid, body.clone(), &fetched);
+            }
+            return Ok(());
+        }
+        if let Some((tag, status)) = reply::tagged(&response) {
+            return self.tagged(tag, &status).await;
+        }
+        match Untagged::parse(&response) {
+            Untagged::Expunge(sequence) => self.expunged(sequence),
+            // Only after ENABLE QRESYNC, which we never send; then nothing can be matched.
+            Untagged::Vanished => self.in_flight.iter_mut().for_each(|w| w.messages.clear()),
+            Untagged::Bye(status) => {
+                return Err(Fault::session(
+                    "read messages from the source",
+                    Refusal(status),
+                ));
+            }
+            Untagged::Other => {}
+        }
+        Ok(())
+    }
+
+    /// A FETCH belongs to the window that asked for its UID, whatever comes between.
+    fn take(&mut self, uid: Uid, body: Bytes, fetched: &reply::Fetched) {
+        for window in &mut self.in_flight {
+            let owed = window
+                .admitted
+                .window
+                .messages
+                .iter()
+                .find(|m| m.info.uid == uid);
+            let Some(owed) = owed else { continue };
+            if window
+                .messages
+                .iter()
+                .any(|message| message.info.uid == uid)
+            {
+                return;
+            }
+            window.bytes_left = window.bytes_left.saturating_sub(body.len() as u64);
+            let info = as_fetched(&owed.info, fetched, body.len() as u64);
+            window.messages.push(Message { info, body });
+            return;
+        }
+    }
+
+    /// A message is gone, and those after it have moved down by one.
+    fn expunged(&mut self, sequence: u32) {
+        if let Some(uid) = self.sequences.remove(&sequence) {
+            for window in &mut self.in_flight {
+                window.messages.retain(|message| message.info.uid != uid);
+            }
+        }
+        let above = self.sequences.split_off(&sequence);
+        self.sequences
+            .extend(above.into_iter().map(|(number, uid)| (number - 1, uid)));
+    }
+
+    async fn tagged(&mut self, tag: &[u8], status: &reply::Status) -> Result<(), Fault> {
+        let action = "read messages from the source";
+        let Some(window) = self.in_flight.front_mut() else {
+            return Err(Fault::session(action, "the server answered an unknown tag"));
+        };
+        if tag == format!("F{}", window.tag).as_bytes() {
+            if status.kind != StatusKind::Ok {
+                window.said = Some(said(status));
+            }
+            return Ok(());
+        }
+        if tag != format!("N{}", window.tag).as_bytes() || status.kind != StatusKind::Ok {
+            return Err(Fault::session(action, Refusal(status.clone())));
+        }
+        if let Some(window) = self.in_flight.pop_front() {
+            for message in &window.messages {
+                self.sequences.retain(|_, uid| *uid != message.info.uid);
+            }
+            // Nobody takes it any more: the loop ends at its next turn.
+            let _ = self.fetched.send(window.finish()).await;
+        }
+        Ok(())
+    }
+
+    /// A literal that is not to be held: streamed if it is the one message of its window, else read
+    /// to nowhere, to be asked for again as what it is.
+    async fn large(&mut self, head: Bytes, literal_bytes: u64) -> Result<(), Fault> {
+        let streams = self
+            .in_flight
+            .front()
+            .is_some_and(|w| w.admitted.window.streamed);
+        if streams && self.in_flight.len() == 1 {
+            return self.stream(head, literal_bytes).await;
+        }
+        self.reader.discard(literal_bytes).await.map_err(broken)?;
+        let tail = self.rest_of_response().await?;
+        let Some(uid) = attributes_around(&head, &tail).and_then(|fetched| fetched.uid) else {
+            return Ok(());
+        };
+        for window in &mut self.in_flight {
+            if window
+                .admitted
+                .window
+                .messages
+                .iter()
+                .any(|m| m.info.uid == uid)
+            {
+                let cause = MissingCause::Oversized(literal_bytes);
+                window.oversized.push(Missing { uid, cause });
+            }
+        }
+        Ok(())
+    }
+
+    async fn rest_of_response(&mut self) -> Result<Bytes, Fault> {
+        loop {
+            match self
+                .reader
+                .response(self.body_bytes_max)
+                .await
+                .map_err(broken)?
+            {
+                Incoming::Response(rest) => return Ok(rest),
+                Incoming::Large { literal_bytes, .. } => {
+                    self.reader.discard(literal_bytes).await.map_err(broken)?;
+                }
+            }
+        }
+    }
+
+    /// Hands a body on while it arrives, all but its end, and the end once it can be believed.
+    async fn stream(&mut self, head: Bytes, size: u64) -> Result<(), Fault> {
+        let Some(InFlight { tag, admitted, .. }) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
+        let asked = admitted.window.messages[0].info.clone();
+        let (pieces, chunks) = mpsc::channel(CHUNKS_MAX);
+        // Date and flags that come after the body would come too late: the scan's stand.
+        let early = attributes_around(&head, &Bytes::from_static(b")\r\n")).unwrap_or_default();
+        let info = as_fetched(&asked, &early, size);
+        let body = Streamed { size, chunks };
+        let window = Fetched::Streamed {
+            admitted,
+            info,
+            body,
+        };
+        if self.fetched.send(window).await.is_err() {
+            return Ok(());
+        }
+        let mut hasher = IdentityHasher::default();
+        let mut left = size;
+        while left > HELD_BACK_BYTES {
+            let chunk = self
+                .reader
+                .chunk(left - HELD_BACK_BYTES)
+                .await
+                .map_err(broken)?;
+            left -= chunk.len() as u64;
+            hasher.update(&chunk);
+            if pieces.send(Chunk::Data(chunk)).await.is_err() {
+                return Err(Fault::session("stream a message", "the target gave up"));
+            }
+        }
+        let mut end = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
+        while left > 0 {
+            let chunk = self.reader.chunk(left).await.map_err(broken)?;
+            left -= chunk.len() as u64;
+            end.extend_from_slice(&chunk);
+        }
+        hasher.update(&end);
+        let tail = self.rest_of_response().await?;
+        let fetched = attributes_around(&head, &tail).unwrap_or_default();
+        if fetched.uid != Some(asked.uid) || !self.is_believed(tag, fetched.sequence).await? {
+            return Err(Fault::session(
+                format!("stream UID {}", asked.uid),
+                "the message was deleted while it was read",
+            ));
+        }
+        let identity: Identity = hasher.finish();
+        // Should the target be gone, its own fault tells.
+        let _ = pieces.send(Chunk::Last(end.into(), identity)).await;
+        Ok(())
+    }
+
+    /// Waits for the NOOP behind a streamed FETCH.
+    async fn is_believed(&mut self, tag: u64, sequence: u32) -> Result<bool, Fault> {
+        let mut sequence = Some(sequence);
+        let mut fetch_ok = false;
+        loop {
+            let response = self.rest_of_response().await?;
+            if let Some((got, status)) = reply::tagged(&response) {
+                let ok = status.kind == StatusKind::Ok;
+                if got == format!("F{tag}").as_bytes() {
+                    fetch_ok = ok;
+                } else if got == format!("N{tag}").as_bytes() {
+                    return Ok(fetch_ok && ok && sequence.is_some());
+                } else {
+                    let cause = "the server answered an unknown tag";
+                    return Err(Fault::session("stream a message", cause));
+                }
+                continue;
+            }
+            match Untagged::parse(&response) {
+                Untagged::Expunge(gone) => {
+                    sequence = match sequence {
+                        Some(number) if number == gone => None,
+                        Some(number) if number > gone => Some(number - 1),
+                        other => other,
+                    };
+                }
+                Untagged::Vanished => sequence = None,
+                Untagged::Bye(status) => {
+                    return Err(Fault::session("stream a message", Refusal(status)));
+                }
+                Untagged::Other => {}
+            }
+        }
+    }
+}
+
+impl InFlight {
+    /// What came of a window, once the NOOP behind it was answered.
+    fn finish(self) -> Fetched {
+        let mut messages = self.messages;
+        messages.sort_by_key(|message| message.info.uid);
+        let mut missing = self.oversized;
+        for owed in &self.admitted.window.messages {
+            let uid = owed.info.uid;
+            let came = messages.iter().any(|message| message.info.uid == uid);
+            if !came && !missing.iter().any(|missing| missing.uid == uid) {
+                let cause = MissingCause::NotSent {
+                    said: self.said.clone(),
+                };
+                missing.push(Missing { uid, cause });
+            }
+        }
+        Fetched::Whole {
+            admitted: self.admitted,
+            messages,
+            missing,
+        }
+    }
+}
+
+/// The scan's word on a message, made newer by what came with its body.
+fn as_fetched(scanned: &MessageInfo, fetched: &reply::Fetched, size: u64) -> MessageInfo {
+    MessageInfo {
+        uid: scanned.uid,
+        size,
+        date: fetched.date.or(scanned.date),
+        flags: fetched
+            .flags
+            .clone()
+            .unwrap_or_else(|| scanned.flags.clone()),
+    }
+}

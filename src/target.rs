@@ -1,0 +1,187 @@
+//! The end where mail is written. It can delete nothing.
+
+pub mod imap;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::fault::Fault;
+use crate::identity::Identity;
+use crate::ledger::{WindowId, WindowMessage};
+use crate::mail::{
+    Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
+};
+use crate::source::Streamed;
+use crate::throttle::Admission;
+
+/// A logged-in connection to where mail is written.
+pub trait Target: Send {
+    /// Every mailbox of the account.
+    fn list(&mut self) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
+
+    /// How this server takes names.
+    fn naming(&self) -> Naming;
+
+    /// How the server would spell this path; none where it cannot.
+    fn spell(&self, path: &MailboxPath) -> Option<WireName>;
+
+    /// Creates a mailbox; one that is there already is no error.
+    fn create(
+        &mut self,
+        name: &WireName,
+        special_use: Option<SpecialUse>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Subscribes to a mailbox.
+    fn subscribe(&mut self, name: &WireName) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Opens a mailbox. What follows is about this mailbox.
+    fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Destination, Fault>> + Send;
+
+    /// What stands at and above a UID, asked anew, ascending.
+    fn look(&mut self, from: Uid) -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
+
+    /// What stands at these UIDs, asked anew.
+    fn read_back(&mut self, uids: &[Uid])
+    -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
+
+    /// The digests of one message; none if it is gone. Its body is not kept.
+    fn identify(
+        &mut self,
+        uid: Uid,
+    ) -> impl Future<Output = Result<Option<Identity>, Fault>> + Send;
+
+    /// Appends windows as they come and tells each one's outcome, until there are no more.
+    ///
+    /// A window whose outcome was not told, or not for each of its messages, is in doubt.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that stops it; what was known before was told.
+    fn append(
+        &mut self,
+        windows: mpsc::Receiver<Outgoing>,
+        answers: mpsc::Sender<Answered>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The longest that an APPEND took to be answered on this connection.
+    fn slowest_append(&self) -> Duration;
+
+    /// Ends the connection in good order.
+    fn log_out(self) -> impl Future<Output = ()> + Send;
+}
+
+/// How a server takes names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// What no level of a name can hold: the delimiter.
+    pub forbidden: Option<char>,
+    /// Whether there are levels at all.
+    pub nested: bool,
+}
+
+/// What opening a target mailbox told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Its UIDVALIDITY; none where the server gives none that lasts.
+    pub uid_validity: Option<UidValidity>,
+    /// A UID that no later message goes below.
+    pub uid_next: Uid,
+}
+
+/// A message on the target, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its UID at the target.
+    pub uid: Uid,
+    /// Its RFC822.SIZE.
+    pub size: u64,
+    /// Its internal date.
+    pub date: Option<InternalDate>,
+    /// Its flags.
+    pub flags: Flags,
+}
+
+/// A window to be appended. Its intent is in the ledger.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Its id in the ledger.
+    pub id: WindowId,
+    /// What it sends.
+    pub messages: Vec<OutgoingMessage>,
+    /// Whether to send each message alone, in the way that leaves the least in doubt.
+    pub careful: bool,
+    /// The memory it holds.
+    pub admission: Admission,
+}
+
+/// A message to be appended.
+#[derive(Debug)]
+pub struct OutgoingMessage {
+    /// What the ledger's window says of it: what it is sent with. A date of none leaves it to the
+    /// server; what the server cannot store of the flags is left out on the way.
+    pub record: WindowMessage,
+    /// Its octets.
+    pub body: Body,
+}
+
+impl OutgoingMessage {
+    /// Its digests; none for a streamed body that was not sent to its end.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        match &self.body {
+            Body::Whole(_) => self.record.identity,
+            Body::Streamed { identity, .. } => identity.get().copied(),
+        }
+    }
+}
+
+/// The octets of a message to be appended.
+#[derive(Debug)]
+pub enum Body {
+    /// All there.
+    Whole(Bytes),
+    /// Still arriving.
+    Streamed {
+        /// Taken by whoever sends it: it can be sent once.
+        body: Mutex<Option<Streamed>>,
+        /// Its digests, set when its last octets are sent.
+        identity: OnceLock<Identity>,
+        /// Octets in all.
+        size: u64,
+    },
+}
+
+impl Body {
+    /// Octets in all.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Whole(octets) => octets.len() as u64,
+            Self::Streamed { size, .. } => *size,
+        }
+    }
+}
+
+/// What became of the messages of a window.
+#[derive(Debug)]
+pub struct Answered {
+    /// The window, with the memory it holds.
+    pub window: Arc<Outgoing>,
+    /// One answer for each message of the window; none for one in doubt.
+    pub answers: Vec<Option<Answer>>,
+}
+
+/// What the target said to one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Stored, at this UID where the server told one.
+    Stored(Option<(UidValidity, Uid)>),
+    /// Not stored, and it will not be; the server's words.
+    Refused(String),
+    /// Not stored for a reason that is not the message's.
+    NotNow,
+}

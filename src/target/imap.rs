@@ -1,0 +1,195 @@
+//! An IMAP target: LIST, CREATE, SUBSCRIBE, SELECT, APPEND and FETCH. Nothing that deletes.
+
+mod append;
+mod storable;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use self::storable::Storable;
+use super::{Answered, Destination, Found, Naming, Outgoing, Target};
+use crate::fault::{Fault, Scope};
+use crate::identity::Identity;
+use crate::imap::exec::Connection;
+use crate::imap::reply::{self, StatusKind, uid_set};
+use crate::imap::{download, listing};
+use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
+
+/// A logged-in IMAP connection that writes.
+pub struct ImapTarget {
+    connection: Connection,
+    windows_in_flight_max: usize,
+    open: Option<OpenMailbox>,
+    slowest_append: Duration,
+}
+
+/// The mailbox that was opened last.
+struct OpenMailbox {
+    name: WireName,
+    storable: Storable,
+}
+
+impl ImapTarget {
+    /// Writes by this connection, so many windows in flight at once.
+    #[must_use]
+    pub fn new(connection: Connection, windows_in_flight_max: usize) -> Self {
+        Self {
+            connection,
+            windows_in_flight_max,
+            open: None,
+            slowest_append: Duration::ZERO,
+        }
+    }
+
+    async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
+        let action = "look at what is on the target";
+        // Some servers (Courier) show what was appended only after a NOOP.
+        self.connection
+            .run_ok("NOOP", action, Scope::Session)
+            .await?;
+        let command = format!("UID FETCH {set} (UID RFC822.SIZE INTERNALDATE FLAGS)");
+        let fetched = listing::messages(&mut self.connection, &command, action).await?;
+        let mut found: Vec<Found> = fetched
+            .into_iter()
+            .filter_map(|fetched| {
+                Some(Found {
+                    uid: fetched.uid?,
+                    size: fetched.size?,
+                    date: fetched.date,
+                    flags: fetched.flags.unwrap_or_else(Flags::default),
+                })
+            })
+            .collect();
+        found.sort_by_key(|found| found.uid);
+        found.dedup_by_key(|found| found.uid);
+        Ok(found)
+    }
+}
+
+impl Target for ImapTarget {
+    async fn list(&mut self) -> Result<Vec<Mailbox>, Fault> {
+        listing::mailboxes(&mut self.connection).await
+    }
+
+    fn naming(&self) -> Naming {
+        let delimiter = self.connection.hierarchy().delimiter;
+        Naming {
+            forbidden: delimiter.map(char::from),
+            nested: delimiter.is_some(),
+        }
+    }
+
+    fn spell(&self, path: &MailboxPath) -> Option<WireName> {
+        self.connection.hierarchy().name(path)
+    }
+
+    async fn create(
+        &mut self,
+        name: &WireName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<(), Fault> {
+        let quoted = self.connection.quoted(name)?;
+        let action = format!("create the mailbox {}", name.0.escape_ascii());
+        let attribute = special_use
+            .filter(|_| self.connection.capabilities().has("CREATE-SPECIAL-USE"))
+            .map(|special_use| format!(" (USE ({}))", listing::attribute(special_use)));
+        if let Some(attribute) = attribute {
+            let command = format!("CREATE {quoted}{attribute}");
+            if self.connection.run(&command, &action).await?.status.kind == StatusKind::Ok {
+                return Ok(());
+            }
+        }
+        let done = self
+            .connection
+            .run(&format!("CREATE {quoted}"), &action)
+            .await?;
+        if done.status.kind == StatusKind::Ok || done.status.code == "ALREADYEXISTS" {
+            return Ok(());
+        }
+        // Servers say "it exists" in many words; whether it does is what counts.
+        let status = self
+            .connection
+            .run(&format!("STATUS {quoted} (UIDNEXT)"), &action)
+            .await?;
+        if status.status.kind == StatusKind::Ok {
+            return Ok(());
+        }
+        Err(reply::fault(action, done.status, Scope::Mailbox).at(self.connection.side()))
+    }
+
+    async fn subscribe(&mut self, name: &WireName) -> Result<(), Fault> {
+        let quoted = self.connection.quoted(name)?;
+        let action = format!("subscribe to {}", name.0.escape_ascii());
+        self.connection
+            .run_ok(&format!("SUBSCRIBE {quoted}"), &action, Scope::Mailbox)
+            .await?;
+        Ok(())
+    }
+
+    async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
+        let selected = self.connection.select("SELECT", name).await?;
+        let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
+        let storable = Storable::new(selected.permanent_flags);
+        self.open = Some(OpenMailbox {
+            name: name.clone(),
+            storable,
+        });
+        Ok(Destination {
+            uid_validity: selected.uid_validity,
+            uid_next,
+        })
+    }
+
+    async fn look(&mut self, from: Uid) -> Result<Vec<Found>, Fault> {
+        let mut found = self.found(&format!("{from}:*")).await?;
+        // `n:*` names the last message even where its UID is below n (RFC 9051 section 9, seq-range).
+        found.retain(|found| found.uid >= from);
+        Ok(found)
+    }
+
+    async fn read_back(&mut self, uids: &[Uid]) -> Result<Vec<Found>, Fault> {
+        let mut found = Vec::with_capacity(uids.len());
+        // A command line of a few KiB is what every server takes.
+        for part in uids.chunks(400) {
+            found.extend(self.found(&uid_set(part)).await?);
+        }
+        found.retain(|found| uids.binary_search(&found.uid).is_ok());
+        Ok(found)
+    }
+
+    async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {
+        download::identity(&mut self.connection, uid).await
+    }
+
+    async fn append(
+        &mut self,
+        windows: mpsc::Receiver<Outgoing>,
+        answers: mpsc::Sender<Answered>,
+    ) -> Result<(), Fault> {
+        let side = self.connection.side();
+        let limits = append::Limits::of(self.connection.capabilities(), self.windows_in_flight_max);
+        let Some(open) = &mut self.open else {
+            debug_assert!(false, "append before open");
+            return Ok(());
+        };
+        let name = crate::imap::names::quoted(&open.name).unwrap_or_default();
+        let (reader, writer) = self.connection.lend();
+        let appending = append::Appending {
+            name,
+            limits,
+            storable: &open.storable,
+        };
+        let (outcome, slowest) = append::append(reader, writer, appending, windows, answers).await;
+        self.slowest_append = self.slowest_append.max(slowest);
+        outcome.map_err(|fault| fault.at(side))
+    }
+
+    fn slowest_append(&self) -> Duration {
+        self.slowest_append
+    }
+
+    async fn log_out(self) {
+        self.connection.log_out().await;
+    }
+}

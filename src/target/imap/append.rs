@@ -1,0 +1,688 @@
+//! APPEND of windows, several in flight.
+//!
+//! A writer and a reader run together on the two halves of one connection. The writer sends a
+//! window as one MULTIAPPEND (RFC 3502) or message by message; literals are non-synchronising where
+//! the server announced so (RFC 7888) and the arguments are ordinary (see [`super::storable`]),
+//! else synchronising. The header of the next APPEND rides behind the body before it, so that a
+//! synchronising literal costs one round trip and not two. The reader matches answers to commands.
+//! What the writer must know (go on, send again, done) comes back to it from the reader.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::storable::{Arguments, Attempt, Storable};
+use crate::fault::{Fault, Remedy, Scope};
+use crate::identity::Identity;
+use crate::imap::exec::Capabilities;
+use crate::imap::reply::{self, Refusal, Refused, Status, StatusKind, Untagged};
+use crate::imap::wire::{BulkReader, BulkWriter, Incoming};
+use crate::mail::UidValidity;
+use crate::source::{Chunk, Streamed};
+use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage};
+
+/// Octets gathered before they are written.
+const WRITE_BYTES: usize = 128 * 1024;
+/// Larger messages go with a synchronising literal, unless the server announced a higher limit.
+const SURE_BYTES_MAX: u64 = 1024 * 1024;
+/// How large a non-synchronising literal may be under LITERAL- (RFC 7888 section 5).
+const LITERAL_MINUS_BYTES_MAX: u64 = 4096;
+/// How long answers may still arrive after the writer failed.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// No response to an APPEND is larger.
+const RESPONSE_LITERAL_BYTES_MAX: u64 = 64 * 1024;
+
+const ACTION: &str = "append to the target";
+
+/// What the server takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    multiappend: bool,
+    /// The largest non-synchronising literal.
+    non_synchronising_bytes_max: u64,
+    /// The largest message.
+    message_bytes_max: Option<u64>,
+    windows_in_flight_max: usize,
+}
+
+impl Limits {
+    pub(super) fn of(capabilities: &Capabilities, windows_in_flight_max: usize) -> Self {
+        let message_bytes_max = capabilities.append_limit();
+        let non_synchronising_bytes_max = if capabilities.has("LITERAL+") {
+            message_bytes_max.unwrap_or(SURE_BYTES_MAX)
+        } else if capabilities.has("LITERAL-") {
+            LITERAL_MINUS_BYTES_MAX
+        } else {
+            0
+        };
+        Self {
+            multiappend: capabilities.has("MULTIAPPEND") && capabilities.has("LITERAL+"),
+            non_synchronising_bytes_max,
+            message_bytes_max,
+            windows_in_flight_max,
+        }
+    }
+}
+
+/// Where to append, and what can be said there.
+pub(super) struct Appending<'a> {
+    /// The mailbox, quoted.
+    pub(super) name: String,
+    pub(super) limits: Limits,
+    pub(super) storable: &'a Storable,
+}
+
+/// Appends windows until there are no more. Gives the longest wait for an answer, too.
+pub(super) async fn append(
+    reader: BulkReader<'_>,
+    writer: BulkWriter<'_>,
+    appending: Appending<'_>,
+    windows: mpsc::Receiver<Outgoing>,
+    answers: mpsc::Sender<Answered>,
+) -> (Result<(), Fault>, Duration) {
+    let (sent, commands) = mpsc::unbounded_channel(); // Bounded by the windows in flight.
+    let (feedback, heard) = mpsc::unbounded_channel(); // Likewise.
+    let mut writer = Writer {
+        writer,
+        appending: &appending,
+        sent,
+        heard,
+        again: VecDeque::new(),
+        windows_in_flight: 0,
+        tag: 0,
+        out: BytesMut::new(),
+    };
+    let mut reader = Reader {
+        reader,
+        appending: &appending,
+        feedback,
+        answers,
+        states: VecDeque::new(),
+        slowest: Duration::ZERO,
+    };
+    let outcome = {
+        let write = std::pin::pin!(writer.run(windows));
+        let mut read = std::pin::pin!(reader.run(commands));
+        tokio::select! {
+            biased;
+            outcome = &mut read => outcome,
+            written = write => match written {
+                Ok(()) => read.await,
+                Err(fault) => {
+                    // What the server has already answered is worth knowing; its BYE is worth more
+                    // than our broken pipe.
+                    match tokio::time::timeout(LAST_ANSWERS, read).await {
+                        Ok(Err(better)) if better.cause.is::<Refusal>() => Err(better),
+                        _ => Err(fault),
+                    }
+                }
+            },
+        }
+    };
+    reader.tell_unfinished().await;
+    (outcome, reader.slowest)
+}
+
+fn broken(error: io::Error) -> Fault {
+    Fault::session(ACTION, error)
+}
+
+/// A command on its way.
+struct Command {
+    tag: u64,
+    window: Arc<Outgoing>,
+    kind: Kind,
+    sent: Instant,
+}
+
+enum Kind {
+    /// All of the window's messages with ordinary arguments, in one command.
+    Multi(Vec<usize>),
+    /// One message.
+    Single {
+        index: usize,
+        attempt: Attempt,
+        keywords: Vec<String>,
+        synchronising: bool,
+    },
+}
+
+/// A message to be sent alone.
+struct Single {
+    window: Arc<Outgoing>,
+    index: usize,
+    attempt: Attempt,
+}
+
+/// From the reader to the writer.
+enum Feedback {
+    /// The server waits for the literal.
+    Continue,
+    /// The server will not have it: the literal must not be sent.
+    Declined,
+    /// These are to be sent (again), each alone.
+    Again(Vec<Single>),
+    /// One more window is through.
+    Finished,
+}
+
+/// From the writer to the reader.
+enum Sent {
+    /// A window begins; its commands follow.
+    Window(Arc<Outgoing>),
+    /// This message will not be sent at all.
+    Withheld(Arc<Outgoing>, usize, String),
+    /// A command was begun.
+    Command(Command),
+}
+
+struct Writer<'a> {
+    writer: BulkWriter<'a>,
+    appending: &'a Appending<'a>,
+    sent: mpsc::UnboundedSender<Sent>,
+    heard: mpsc::UnboundedReceiver<Feedback>,
+    again: VecDeque<Single>,
+    windows_in_flight: usize,
+    tag: u64,
+    out: BytesMut,
+}
+
+impl Writer<'_> {
+    async fn run(&mut self, mut windows: mpsc::Receiver<Outgoing>) -> Result<(), Fault> {
+        let mut more = true;
+        loop {
+            while let Ok(feedback) = self.heard.try_recv() {
+                self.hear(feedback);
+            }
+            if let Some(single) = self.again.pop_front() {
+                self.single(&single.window, single.index, single.attempt, true)
+                    .await?;
+                continue;
+            }
+            let may_begin =
+                more && self.windows_in_flight < self.appending.limits.windows_in_flight_max;
+            if may_begin && let Ok(window) = windows.try_recv() {
+                self.window(window).await?;
+                continue;
+            }
+            if !more && self.windows_in_flight == 0 {
+                return Ok(());
+            }
+            self.flush().await?;
+            tokio::select! {
+                biased;
+                feedback = self.heard.recv() => match feedback {
+                    Some(feedback) => self.hear(feedback),
+                    // The reader has failed, and tells why.
+                    None => return Ok(()),
+                },
+                window = windows.recv(), if may_begin => match window {
+                    Some(window) => self.window(window).await?,
+                    None => more = false,
+                },
+            }
+        }
+    }
+
+    fn hear(&mut self, feedback: Feedback) {
+        match feedback {
+            Feedback::Again(singles) => self.again.extend(singles),
+            Feedback::Finished => self.windows_in_flight -= 1,
+            // Nothing waits for these any more.
+            Feedback::Continue | Feedback::Declined => {}
+        }
+    }
+
+    async fn window(&mut self, window: Outgoing) -> Result<(), Fault> {
+        let window = Arc::new(window);
+        self.windows_in_flight += 1;
+        self.tell(Sent::Window(window.clone()));
+        let mut alone = Vec::new();
+        let mut together = Vec::new();
+        for (index, message) in window.messages.iter().enumerate() {
+            let size = message.body.size();
+            match self.appending.limits.message_bytes_max {
+                Some(max) if size > max => {
+                    let text = format!(
+                        "it has {size} octets, and the server takes at most {max} (APPENDLIMIT)"
+                    );
+                    self.tell(Sent::Withheld(window.clone(), index, text));
+                }
+                _ if self.arguments(message, Attempt::Whole).ordinary && self.is_sure(message) => {
+                    together.push(index);
+                }
+                _ => alone.push(index),
+            }
+        }
+        let multi = self.appending.limits.multiappend && !window.careful && together.len() > 1;
+        if multi {
+            self.multi(&window, together).await?;
+        } else {
+            // In the order of the window, which is the source's.
+            alone.extend(together);
+            alone.sort_unstable();
+        }
+        for index in alone {
+            self.single(&window, index, Attempt::Whole, window.careful)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn arguments(&self, message: &OutgoingMessage, attempt: Attempt) -> Arguments {
+        self.appending
+            .storable
+            .arguments(&message.record.flags, message.record.date, attempt)
+    }
+
+    /// Whether a message may go with a non-synchronising literal, as far as its body says.
+    fn is_sure(&self, message: &OutgoingMessage) -> bool {
+        matches!(&message.body, Body::Whole(octets)
+            if octets.len() as u64 <= self.appending.limits.non_synchronising_bytes_max
+                // Zero octets are refused by Dovecot, which is no reason to lose a window's others.
+                && !octets.is_empty())
+    }
+
+    async fn multi(&mut self, window: &Arc<Outgoing>, indexes: Vec<usize>) -> Result<(), Fault> {
+        let tag = self.next_tag();
+        self.tell(Sent::Command(Command {
+            tag,
+            window: window.clone(),
+            kind: Kind::Multi(indexes.clone()),
+            sent: Instant::now(),
+        }));
+        self.out
+            .extend_from_slice(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
+        for index in indexes {
+            let message = &window.messages[index];
+            let arguments = self.arguments(message, Attempt::Whole);
+            let Body::Whole(octets) = &message.body else {
+                continue;
+            };
+            let head = format!("{} {{{}+}}\r\n", arguments.text, octets.len());
+            self.out.extend_from_slice(head.as_bytes());
+            self.write(octets).await?;
+        }
+        self.out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    async fn single(
+        &mut self,
+        window: &Arc<Outgoing>,
+        index: usize,
+        attempt: Attempt,
+        careful: bool,
+    ) -> Result<(), Fault> {
+        let message = &window.messages[index];
+        let arguments = self.arguments(message, attempt);
+        let synchronising = careful || !arguments.ordinary || !self.is_sure(message);
+        let tag = self.next_tag();
+        self.tell(Sent::Command(Command {
+            tag,
+            window: window.clone(),
+            kind: Kind::Single {
+                index,
+                attempt,
+                keywords: arguments.keywords,
+                synchronising,
+            },
+            sent: Instant::now(),
+        }));
+        let plus = if synchronising { "" } else { "+" };
+        let head = format!(
+            "M{tag} APPEND {}{} {{{}{plus}}}\r\n",
+            self.appending.name,
+            arguments.text,
+            message.body.size()
+        );
+        self.out.extend_from_slice(head.as_bytes());
+        if synchronising && !self.may_send_literal().await? {
+            return Ok(());
+        }
+        match &message.body {
+            Body::Whole(octets) => self.write(octets).await?,
+            Body::Streamed { body, identity, .. } => {
+                let Some(body) = body.lock().await.take() else {
+                    let cause = "a streamed message cannot be sent twice on one connection";
+                    return Err(Fault::session(ACTION, cause));
+                };
+                self.stream(window, body, identity).await?;
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Waits for the server's word on a synchronising literal.
+    async fn may_send_literal(&mut self) -> Result<bool, Fault> {
+        self.flush().await?;
+        loop {
+            match self.heard.recv().await {
+                Some(Feedback::Continue) => return Ok(true),
+                Some(Feedback::Declined) => return Ok(false),
+                Some(other) => self.hear(other),
+                None => return Err(Fault::session(ACTION, "the connection ended")),
+            }
+        }
+    }
+
+    async fn stream(
+        &mut self,
+        window: &Arc<Outgoing>,
+        mut body: Streamed,
+        identity: &OnceLock<Identity>,
+    ) -> Result<(), Fault> {
+        let mut left = body.size;
+        while let Some(chunk) = body.chunks.recv().await {
+            let (octets, is_last) = match chunk {
+                Chunk::Data(octets) => (octets, false),
+                Chunk::Last(octets, digests) => {
+                    // Set before the last octet leaves: the answer may come at once.
+                    let _ = identity.set(digests);
+                    (octets, true)
+                }
+            };
+            left = left.saturating_sub(octets.len() as u64);
+            window.admission.flow(octets.len() as u64).await;
+            self.write(&octets).await?;
+            self.flush().await?;
+            if is_last && left == 0 {
+                return Ok(());
+            }
+        }
+        // The literal stays unfinished: the server never commits it (RFC 9051 section 6.3.12).
+        Err(Fault::session(
+            "stream a message",
+            "the source ended in the middle of it",
+        ))
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        if self.out.len() + octets.len() > WRITE_BYTES {
+            self.write_out().await?;
+        }
+        if octets.len() > WRITE_BYTES {
+            return self.writer.write(octets).await.map_err(broken);
+        }
+        self.out.extend_from_slice(octets);
+        Ok(())
+    }
+
+    async fn write_out(&mut self) -> Result<(), Fault> {
+        self.writer.write(&self.out).await.map_err(broken)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Fault> {
+        if !self.out.is_empty() {
+            self.write_out().await?;
+        }
+        self.writer.flush().await.map_err(broken)
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.tag += 1;
+        self.tag
+    }
+
+    fn tell(&self, sent: Sent) {
+        // The reader's end is gone only when it failed, which the next wait shows.
+        let _ = self.sent.send(sent);
+    }
+}
+
+struct Reader<'a> {
+    reader: BulkReader<'a>,
+    appending: &'a Appending<'a>,
+    feedback: mpsc::UnboundedSender<Feedback>,
+    answers: mpsc::Sender<Answered>,
+    /// The windows in flight.
+    states: VecDeque<Answered>,
+    slowest: Duration,
+}
+
+impl Reader<'_> {
+    async fn run(&mut self, mut commands: mpsc::UnboundedReceiver<Sent>) -> Result<(), Fault> {
+        // Nothing is read while nothing is in flight: no wait without a reason.
+        while let Some(sent) = commands.recv().await {
+            match sent {
+                Sent::Window(window) => {
+                    let answers = vec![None; window.messages.len()];
+                    self.states.push_back(Answered { window, answers });
+                }
+                Sent::Withheld(window, index, text) => {
+                    self.answer(&window, index, Answer::Refused(text)).await?;
+                }
+                Sent::Command(command) => {
+                    let status = self.status_of(&command).await?;
+                    self.slowest = self.slowest.max(command.sent.elapsed());
+                    self.completed(command, status).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads to the tagged status of the oldest command.
+    async fn status_of(&mut self, command: &Command) -> Result<Status, Fault> {
+        let synchronising = matches!(
+            command.kind,
+            Kind::Single {
+                synchronising: true,
+                ..
+            }
+        );
+        let mut asked_for = false;
+        loop {
+            let response = match self.reader.response(RESPONSE_LITERAL_BYTES_MAX).await {
+                Ok(Incoming::Response(response)) => response,
+                Ok(Incoming::Large { literal_bytes, .. }) => {
+                    self.reader.discard(literal_bytes).await.map_err(broken)?;
+                    continue;
+                }
+                Err(error) => return Err(broken(error)),
+            };
+            if response.starts_with(b"+") {
+                if !synchronising || asked_for {
+                    return Err(Fault::session(
+                        ACTION,
+                        "the server asked for a literal twice",
+                    ));
+                }
+                asked_for = true;
+                let _ = self.feedback.send(Feedback::Continue);
+                continue;
+            }
+            if let Some((tag, status)) = reply::tagged(&response) {
+                if tag != format!("M{}", command.tag).as_bytes() {
+                    return Err(Fault::session(ACTION, "the server answered an unknown tag"));
+                }
+                if synchronising && !asked_for {
+                    let _ = self.feedback.send(Feedback::Declined);
+                }
+                return Ok(status);
+            }
+            if let Untagged::Bye(status) = Untagged::parse(&response) {
+                return Err(Fault::session(ACTION, Refusal(status)));
+            }
+        }
+    }
+
+    async fn completed(&mut self, command: Command, status: Status) -> Result<(), Fault> {
+        let Command { window, kind, .. } = command;
+        if status.kind == StatusKind::Ok {
+            return self.stored(&window, kind, &status).await;
+        }
+        let non_synchronising = matches!(
+            kind,
+            Kind::Multi(_)
+                | Kind::Single {
+                    synchronising: false,
+                    ..
+                }
+        );
+        if status.kind == StatusKind::Bad && non_synchronising {
+            // It may now be reading the message as commands. What it made of it is in doubt.
+            return Err(Fault::session(ACTION, Refusal(status)));
+        }
+        match reply::append_refusal(&status) {
+            Refused::Message => self.declined(&window, kind, &status).await,
+            meaning => {
+                self.not_now(&window, &kind);
+                Err(stopped(meaning, status))
+            }
+        }
+    }
+
+    async fn stored(
+        &mut self,
+        window: &Arc<Outgoing>,
+        kind: Kind,
+        status: &Status,
+    ) -> Result<(), Fault> {
+        let (indexes, keywords) = match kind {
+            Kind::Multi(indexes) => (indexes, Vec::new()),
+            Kind::Single {
+                index,
+                attempt,
+                keywords,
+                ..
+            } => {
+                if attempt > Attempt::Whole {
+                    let flags = &window.messages[index].record.flags;
+                    let whole = self
+                        .appending
+                        .storable
+                        .arguments(flags, None, Attempt::Whole);
+                    let left_out = whole.keywords.into_iter().filter(|k| !keywords.contains(k));
+                    self.appending.storable.refused(left_out);
+                }
+                (vec![index], keywords)
+            }
+        };
+        self.appending.storable.accepted(&keywords);
+        // A set of another size cannot be matched to the messages: then no UID is known.
+        let uids = status
+            .append_uids(indexes.len() + 1)
+            .filter(|(_, uids)| uids.len() == indexes.len() && uids.is_sorted());
+        for (at, index) in indexes.into_iter().enumerate() {
+            let uid = uids
+                .as_ref()
+                .map(|(validity, uids)| (UidValidity(*validity), uids[at]));
+            self.answer(window, index, Answer::Stored(uid)).await?;
+        }
+        Ok(())
+    }
+
+    /// The messages themselves were refused: a MULTIAPPEND is tried message by message, a message
+    /// with less, and then it is refused for good.
+    async fn declined(
+        &mut self,
+        window: &Arc<Outgoing>,
+        kind: Kind,
+        status: &Status,
+    ) -> Result<(), Fault> {
+        let again = |index, attempt| Single {
+            window: window.clone(),
+            index,
+            attempt,
+        };
+        match kind {
+            Kind::Multi(indexes) => {
+                let singles = indexes
+                    .into_iter()
+                    .map(|index| again(index, Attempt::Whole));
+                let _ = self.feedback.send(Feedback::Again(singles.collect()));
+                Ok(())
+            }
+            Kind::Single { index, attempt, .. } => {
+                let message = &window.messages[index];
+                let next = self.appending.storable.next_attempt(
+                    attempt,
+                    &message.record.flags,
+                    message.record.date,
+                );
+                match next {
+                    Some(attempt) => {
+                        let singles = vec![again(index, attempt)];
+                        let _ = self.feedback.send(Feedback::Again(singles));
+                        Ok(())
+                    }
+                    None => {
+                        let text = format!("the server said: {status}");
+                        self.answer(window, index, Answer::Refused(text)).await
+                    }
+                }
+            }
+        }
+    }
+
+    fn not_now(&mut self, window: &Arc<Outgoing>, kind: &Kind) {
+        let indexes = match kind {
+            Kind::Multi(indexes) => indexes.clone(),
+            Kind::Single { index, .. } => vec![*index],
+        };
+        if let Some(state) = self.state(window) {
+            for index in indexes {
+                state.answers[index] = Some(Answer::NotNow);
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        window: &Arc<Outgoing>,
+        index: usize,
+        answer: Answer,
+    ) -> Result<(), Fault> {
+        let Some(state) = self.state(window) else {
+            return Ok(());
+        };
+        state.answers[index] = Some(answer);
+        if state.answers.iter().any(Option::is_none) {
+            return Ok(());
+        }
+        let at = self
+            .states
+            .iter()
+            .position(|state| Arc::ptr_eq(&state.window, window));
+        if let Some(answered) = at.and_then(|at| self.states.remove(at)) {
+            let _ = self.feedback.send(Feedback::Finished);
+            self.answers.send(answered).await.map_err(|_| {
+                Fault::session(ACTION, "nobody takes the outcome of what was appended")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, window: &Arc<Outgoing>) -> Option<&mut Answered> {
+        self.states
+            .iter_mut()
+            .find(|state| Arc::ptr_eq(&state.window, window))
+    }
+
+    /// Tells what is known of windows that are not through.
+    async fn tell_unfinished(&mut self) {
+        for state in std::mem::take(&mut self.states) {
+            let _ = self.answers.send(state).await;
+        }
+    }
+}
+
+/// The fault that ends the appending for a reason that is not the message's.
+fn stopped(meaning: Refused, status: Status) -> Fault {
+    let (scope, remedy) = match meaning {
+        Refused::Quota => (Scope::Account, Remedy::Nothing),
+        Refused::Later(pause) => (Scope::Session, Remedy::Wait(pause)),
+        // The next try finds what is there, and creates what is not.
+        Refused::MissingMailbox | Refused::Message => (Scope::Session, Remedy::Reconnect),
+    };
+    Fault::new(scope, remedy, ACTION, Refusal(status))
+}

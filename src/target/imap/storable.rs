@@ -1,0 +1,242 @@
+//! What of a message's flags and date can be said in an APPEND, and how far that can be trusted.
+//!
+//! A server that dislikes an argument of an APPEND with a non-synchronising literal may read the
+//! literal, which is somebody's mail, as commands (Dovecot 2.3 does after BAD). So arguments are
+//! built from parsed values only, and anything that is not ordinary goes with a synchronising
+//! literal, where a refusal comes before the message is sent.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use crate::imap::date;
+use crate::mail::{Flags, InternalDate, SystemFlag};
+
+/// 1970-01-01 and 2038-01-01, in seconds: dates that every server stores.
+const ORDINARY_SECONDS: std::ops::Range<i64> = 0..2_145_916_800;
+/// Longer keywords are refused by some servers (Dovecot 2.3 above 50).
+const KEYWORD_BYTES_MAX: usize = 50;
+
+/// What the open mailbox stores.
+#[derive(Debug)]
+pub(super) struct Storable {
+    /// PERMANENTFLAGS, if it was told.
+    permanent: Option<Vec<String>>,
+    keywords: Mutex<Keywords>,
+}
+
+/// What this mailbox did with keywords so far.
+#[derive(Debug, Default)]
+struct Keywords {
+    accepted: BTreeSet<String>,
+    refused: BTreeSet<String>,
+}
+
+/// How much of flags and date an attempt sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Attempt {
+    /// Everything.
+    Whole,
+    /// No keyword that the server has not yet taken.
+    ProvenKeywords,
+    /// Also no date.
+    NoDate,
+}
+
+/// The arguments of an APPEND before its literal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Arguments {
+    /// Flag list and date, with the spaces before them.
+    pub(super) text: String,
+    /// Whether a server can have no reason to dislike them.
+    pub(super) ordinary: bool,
+    /// The keywords among the flags.
+    pub(super) keywords: Vec<String>,
+}
+
+impl Storable {
+    pub(super) fn new(permanent: Option<Vec<String>>) -> Self {
+        // A list without any flag is a server that does not know what the list is for.
+        let permanent = permanent.filter(|flags| !flags.is_empty());
+        Self {
+            permanent,
+            keywords: Mutex::default(),
+        }
+    }
+
+    /// The arguments for a message.
+    pub(super) fn arguments(
+        &self,
+        flags: &Flags,
+        date: Option<InternalDate>,
+        attempt: Attempt,
+    ) -> Arguments {
+        let system = SystemFlag::ALL
+            .into_iter()
+            .filter(|flag| flags.has(*flag) && self.stores(flag.as_str(), false))
+            .map(|flag| flag.as_str().to_owned());
+        let (keywords, proven) = self.keywords_to_send(flags, attempt);
+        let list: Vec<String> = system.chain(keywords.iter().cloned()).collect();
+        let date = date.filter(|_| attempt < Attempt::NoDate);
+        let written = date.and_then(|date| Some((date, date::format(date)?)));
+        let date_ordinary = written
+            .as_ref()
+            .is_none_or(|(date, _)| ORDINARY_SECONDS.contains(&date.seconds()));
+        let mut text = String::new();
+        if !list.is_empty() {
+            text = format!(" ({})", list.join(" "));
+        }
+        if let Some((_, written)) = written {
+            text.push_str(&format!(" \"{written}\""));
+        }
+        Arguments {
+            text,
+            ordinary: proven && date_ordinary,
+            keywords,
+        }
+    }
+
+    /// The keywords to send, and whether this mailbox took each of them before.
+    fn keywords_to_send(&self, flags: &Flags, attempt: Attempt) -> (Vec<String>, bool) {
+        let known = self.lock();
+        let keywords: Vec<String> = flags
+            .keywords()
+            .iter()
+            .filter(|keyword| is_keyword(keyword) && self.stores(keyword, true))
+            .filter(|keyword| !known.refused.contains(*keyword))
+            .filter(|keyword| {
+                attempt < Attempt::ProvenKeywords || known.accepted.contains(*keyword)
+            })
+            .cloned()
+            .collect();
+        let proven = keywords
+            .iter()
+            .all(|keyword| known.accepted.contains(keyword));
+        (keywords, proven)
+    }
+
+    /// The attempt after one that was refused; none if there is nothing left to leave out.
+    pub(super) fn next_attempt(
+        &self,
+        refused: Attempt,
+        flags: &Flags,
+        date: Option<InternalDate>,
+    ) -> Option<Attempt> {
+        let now = self.arguments(flags, date, refused);
+        [Attempt::ProvenKeywords, Attempt::NoDate]
+            .into_iter()
+            .find(|attempt| {
+                // What goes out without surprises was refused for the message's own sake.
+                *attempt > refused && !now.ordinary && self.arguments(flags, date, *attempt) != now
+            })
+    }
+
+    /// Notes that the server took an APPEND with these keywords.
+    pub(super) fn accepted(&self, keywords: &[String]) {
+        self.lock().accepted.extend(keywords.iter().cloned());
+    }
+
+    /// Notes that an APPEND went through only without these keywords.
+    pub(super) fn refused(&self, keywords: impl IntoIterator<Item = String>) {
+        self.lock().refused.extend(keywords);
+    }
+
+    fn stores(&self, flag: &str, is_keyword: bool) -> bool {
+        self.permanent.as_ref().is_none_or(|permanent| {
+            permanent
+                .iter()
+                .any(|p| p.eq_ignore_ascii_case(flag) || (is_keyword && p == "\\*"))
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Keywords> {
+        self.keywords
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Whether this is an atom (RFC 9051 section 9, `flag-keyword`) that servers take.
+fn is_keyword(keyword: &str) -> bool {
+    keyword.len() <= KEYWORD_BYTES_MAX
+        && keyword
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permanent(flags: &[&str]) -> Storable {
+        Storable::new(Some(flags.iter().map(|flag| (*flag).to_owned()).collect()))
+    }
+
+    fn date(text: &str) -> Option<InternalDate> {
+        Some(date::parse(text).expect("a date"))
+    }
+
+    #[test]
+    fn only_atoms_are_sent_as_keywords() {
+        let flags = Flags::parse([
+            "ok",
+            "a b",
+            "x)",
+            "y\r\nz",
+            "é",
+            "a]b",
+            "\"q",
+            &"k".repeat(51),
+        ]);
+        let arguments = Storable::new(None).arguments(&flags, None, Attempt::Whole);
+        assert_eq!(arguments.text, " (ok)");
+    }
+
+    #[test]
+    fn a_keyword_is_ordinary_once_it_was_taken() {
+        let storable = Storable::new(None);
+        let flags = Flags::parse(["\\Seen", "Work"]);
+        assert!(!storable.arguments(&flags, None, Attempt::Whole).ordinary);
+        storable.accepted(&["Work".to_owned()]);
+        let arguments = storable.arguments(&flags, None, Attempt::Whole);
+        assert_eq!(
+            (arguments.text.as_str(), arguments.ordinary),
+            (" (\\Seen Work)", true)
+        );
+    }
+
+    #[test]
+    fn flags_that_are_not_permanent_are_left_out() {
+        let flags = Flags::parse(["\\Seen", "\\Draft", "Work", "$Junk"]);
+        let text = |storable: Storable| storable.arguments(&flags, None, Attempt::Whole).text;
+        assert_eq!(text(permanent(&["\\seen", "$junk"])), " (\\Seen $Junk)");
+        assert_eq!(text(permanent(&["\\Seen", "\\*"])), " (\\Seen $Junk Work)");
+        assert_eq!(text(permanent(&[])), " (\\Seen \\Draft $Junk Work)");
+    }
+
+    #[test]
+    fn odd_dates_are_not_ordinary() {
+        let storable = Storable::new(None);
+        for (text, ordinary) in [
+            ("17-Jul-1996 02:44:25 -0700", true),
+            ("31-Dec-1969 23:59:59 +0000", false),
+            ("19-Jan-2040 00:00:00 +0000", false),
+        ] {
+            let arguments = storable.arguments(&Flags::default(), date(text), Attempt::Whole);
+            assert_eq!(arguments.text, format!(" \"{text}\""));
+            assert_eq!(arguments.ordinary, ordinary, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_with_less_until_nothing_is_left_to_leave_out() {
+        let storable = Storable::new(None);
+        let (flags, old) = (Flags::parse(["odd"]), date("31-Dec-1969 23:59:59 +0000"));
+        let second = storable.next_attempt(Attempt::Whole, &flags, old);
+        assert_eq!(second, Some(Attempt::ProvenKeywords));
+        let third = storable.next_attempt(Attempt::ProvenKeywords, &flags, old);
+        assert_eq!(third, Some(Attempt::NoDate));
+        assert_eq!(storable.next_attempt(Attempt::NoDate, &flags, old), None);
+        let plain = Flags::parse(["\\Seen"]);
+        assert_eq!(storable.next_attempt(Attempt::Whole, &plain, None), None);
+    }
+}

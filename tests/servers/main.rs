@@ -1,0 +1,19 @@
+//! The promises of the command line against real Dovecot, Cyrus and Courier on loopback.
+//! `tests/run` gets the servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what a test cannot go on without ends it, and what it saw is printed, in helpers too"
+)]
+
+mod client;
+mod deadline;
+mod dump;
+mod fixtures;
+mod harness;
+mod messages;
+mod migrate;
+mod names;
+mod product;
+mod random;
