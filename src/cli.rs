@@ -2,7 +2,6 @@
 
 mod flags;
 mod migrate;
-mod pending;
 mod signals;
 mod state;
 mod status;

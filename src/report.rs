@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::fate::{Fate, RemarkKind};
 use crate::ledger::{AccountSnapshot, AccountState, Count, MailboxSnapshot, Snapshot};
 
-pub use files::{write_csv, write_json};
+pub use files::{status_json, write_csv, write_json};
 pub use screen::{status_text, summary_text};
 
 /// Sums over mailboxes.

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use mailhaul::ledger::hold::{StateDir, ledger_path};
+use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::ledger::{Ledger, Snapshot};
+use mailhaul::report::{self, Verdict};
 
-use super::pending::hold::{StateDir, ledger_path};
-use super::pending::report::{self, Verdict};
-use super::pending::sqlite::SqliteLedger;
 use super::{Exit, Failure};
 
 /// Takes the state directory for this process.

@@ -60,7 +60,7 @@ impl StateDir {
     /// Where the log goes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join("log.jsonl")
+        self.path.join("log.ndjson")
     }
 }
 

@@ -121,12 +121,7 @@ fn cell(text: &str) -> Cow<'_, str> {
 ///
 /// If the file cannot be written; an older report stays then.
 pub fn write_json(snapshot: &Snapshot, verdict: Verdict, path: &Path) -> Result<(), Fault> {
-    let report = Report {
-        version: 1,
-        exit_code: verdict.exit_code(),
-        totals: all_fates(&Totals::of_all(snapshot)),
-        accounts: snapshot.accounts.iter().map(Account::of).collect(),
-    };
+    let report = Report::of(snapshot, verdict);
     let write = || {
         let mut draft = Draft::create(path)?;
         serde_json::to_writer_pretty(&mut draft, &report)?;
@@ -136,12 +131,33 @@ pub fn write_json(snapshot: &Snapshot, verdict: Verdict, path: &Path) -> Result<
     write().map_err(|error: io::Error| fault(path, error))
 }
 
+/// What `report.json` would say now, for `status --json`.
+#[must_use]
+pub fn status_json(snapshot: &Snapshot) -> String {
+    let report = Report::of(snapshot, Verdict::of(snapshot));
+    // Plain data into memory: there is nothing to fail at.
+    let mut text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     version: u32,
     exit_code: u8,
     totals: BTreeMap<Fate, Count>,
     accounts: Vec<Account<'a>>,
+}
+
+impl<'a> Report<'a> {
+    fn of(snapshot: &'a Snapshot, verdict: Verdict) -> Self {
+        Self {
+            version: 1,
+            exit_code: verdict.exit_code(),
+            totals: all_fates(&Totals::of_all(snapshot)),
+            accounts: snapshot.accounts.iter().map(Account::of).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
