@@ -154,16 +154,24 @@ impl Drop for Ui {
     }
 }
 
+/// Events may call an account by its key in the ledger or by its label. Several accounts may have
+/// one label: then all their lines are named.
 fn names(batch: &Batch, file: &str) -> Names {
-    let accounts = batch.accounts.iter().map(|account| {
+    let mut names = HashMap::new();
+    let mut lines: HashMap<String, Vec<String>> = HashMap::new();
+    for account in &batch.accounts {
+        let line = account.line.to_string();
+        lines.entry(account.label()).or_default().push(line.clone());
         let label = escape::display(&account.label()).into_owned();
-        let place = match account.line {
-            0 => label.clone(),
-            line => format!("{file}:{line}: {label}"),
-        };
-        (account.name().key, (label, place))
-    });
-    Names(accounts.collect::<HashMap<_, _>>())
+        let place = format!("{file}:{line}: {label}");
+        names.insert(account.name().key, (label, place));
+    }
+    for (label, lines) in lines {
+        let shown = escape::display(&label).into_owned();
+        let place = format!("{file}:{}: {shown}", lines.join(","));
+        names.insert(label, (shown, place));
+    }
+    Names(names)
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
@@ -396,6 +404,23 @@ mod tests {
         assert_eq!(values[0]["event"], "account_failed");
         assert_eq!(values[0]["reason"], "NO said\r\n\u{1b}[31m\"it\"");
         assert_eq!(values[1]["event"], "stopping");
+    }
+
+    #[test]
+    fn an_account_is_found_by_key_and_by_label() {
+        let csv = "source_host,source_user,source_password,target_host,target_user,target_password\n\
+                   a,info,s,b,info,t\nc,info,s,d,info,t\na,x\u{202e},s,b,y,t\n";
+        let path = Path::new("accounts.csv");
+        let loaded =
+            mailhaul::accounts::parse(csv.as_bytes(), path, &Default::default(), &|_| None);
+        let names = names(&loaded.expect("good").batch, "accounts.csv");
+        assert_eq!(names.place("info@a info@b"), "accounts.csv:2: info");
+        assert_eq!(names.place("info"), "accounts.csv:2,3: info");
+        assert_eq!(
+            names.place("x\u{202e} -> y"),
+            "accounts.csv:4: x\\u{202e} -> y"
+        );
+        assert_eq!(names.label("x\u{202e}@a y@b"), "x\\u{202e} -> y");
     }
 
     #[test]

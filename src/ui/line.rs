@@ -53,7 +53,7 @@ impl Names {
         }
     }
 
-    fn place(&self, account: &str) -> String {
+    pub(super) fn place(&self, account: &str) -> String {
         match self.0.get(account) {
             Some((_, place)) => place.clone(),
             None => display(account).into_owned(),

@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
 
 const HEADER: &str =
     "source_host,source_user,source_password,target_host,target_user,target_password\n";
+/// No run here reaches a server; one that waits for one has lost its way.
+const RUN_MAX: Duration = Duration::from_secs(30);
+/// For runs that get as far as connecting, to ports on which nobody listens.
+const HURRY: &str = "--give-up-after 1ms";
 const SECRET: &str = "Tr0ub4dor";
 
 /// A folder with an `accounts.csv`, in which commands run.
@@ -37,10 +42,25 @@ impl Folder {
         let mut command = Command::cargo_bin("mailhaul").expect("built");
         command
             .current_dir(self.path())
+            .timeout(RUN_MAX)
             .env_remove("NO_COLOR")
             .envs(environment.iter().copied())
             .args(line.split(' '));
         Ran(command.output().expect("ran"))
+    }
+}
+
+impl Folder {
+    /// Waits until the log tells of an event.
+    fn wait_for_log(&self, event: &str) {
+        let log = self.path().join("accounts.mailhaul/log.ndjson");
+        for _ in 0..RUN_MAX.as_millis() / 20 {
+            if fs::read_to_string(&log).is_ok_and(|text| text.contains(event)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{event} never happened");
     }
 }
 
@@ -79,7 +99,7 @@ impl Ran {
 }
 
 fn good() -> String {
-    format!("{HEADER}127.0.0.1,anna,{SECRET},127.0.0.2,anna,{SECRET}\n")
+    format!("source_port,target_port,{HEADER}1,1,127.0.0.1,anna,{SECRET},127.0.0.2,anna,{SECRET}\n")
 }
 
 #[test]
@@ -279,7 +299,7 @@ fn state_lives_beside_the_csv_for_its_owner_alone() {
         ("migrate accounts.csv", "accounts.mailhaul"),
         ("migrate accounts.csv --state deep/other", "deep/other"),
     ] {
-        folder.run(line);
+        folder.run(&format!("{line} {HURRY}")).code(3);
         let state = folder.path().join(name);
         let mode = fs::metadata(&state).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{name}");
@@ -307,10 +327,38 @@ fn a_second_process_is_told_who_holds_the_state() {
     assert!(!state.join("log.ndjson").exists());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_holds_its_state_and_stops_when_asked() {
+    let folder = Folder::new(&good());
+    for signal in ["INT", "TERM", "HUP"] {
+        let run = std::process::Command::new(assert_cmd::cargo::cargo_bin!("mailhaul"))
+            .current_dir(folder.path())
+            .args(["migrate", "accounts.csv", "--progress", "plain"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let id = run.id();
+        folder.wait_for_log("account_parked");
+        folder
+            .run("migrate accounts.csv")
+            .code(5)
+            .says(&format!("held by process {id}"));
+        let kill = format!("kill -{signal} {id}");
+        Command::new("sh").args(["-c", &kill]).assert().success();
+        Ran(run.wait_with_output().expect("ended"))
+            .code(75)
+            .says("stopping: what is in flight is finished")
+            .says("run the same command again");
+        fs::remove_file(folder.path().join("accounts.mailhaul/log.ndjson")).expect("there");
+    }
+}
+
 #[test]
 fn what_a_run_leaves_behind_holds_no_secret() {
     let folder = Folder::new(&good());
-    let ran = folder.run("migrate accounts.csv --progress json -v");
+    let ran = folder.run(&format!("migrate accounts.csv --progress json -v {HURRY}"));
     assert!(!ran.stdout().contains(SECRET) && !ran.stderr().contains(SECRET));
     for file in fs::read_dir(folder.path().join("accounts.mailhaul")).expect("made") {
         let bytes = fs::read(file.expect("listed").path()).expect("read");
@@ -322,7 +370,12 @@ fn what_a_run_leaves_behind_holds_no_secret() {
 #[test]
 fn events_are_json_on_standard_output_and_nothing_else_is() {
     let folder = Folder::new(&good());
-    let ran = folder.run("migrate accounts.csv --progress json");
+    let ran = folder.run(&format!("migrate accounts.csv --progress json {HURRY}"));
+    assert!(
+        ran.stdout().contains("\"event\":\"run_finished\""),
+        "{}",
+        ran.stdout()
+    );
     for line in ran.stdout().lines() {
         let value: serde_json::Value = serde_json::from_str(line).expect(line);
         assert!(
