@@ -87,7 +87,7 @@ pub(super) async fn append(
 ) -> (Result<(), Fault>, Duration) {
     let (sent, commands) = mpsc::unbounded_channel(); // Bounded by the windows in flight.
     let (feedback, heard) = mpsc::unbounded_channel(); // Likewise.
-    let mut writer = Writer {
+    let writer = Writer {
         writer,
         appending: &appending,
         sent,
@@ -193,7 +193,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    async fn run(&mut self, mut windows: mpsc::Receiver<Outgoing>) -> Result<(), Fault> {
+    /// Consumes itself: that no more commands come is how the reader knows the end.
+    async fn run(mut self, mut windows: mpsc::Receiver<Outgoing>) -> Result<(), Fault> {
         let mut more = true;
         loop {
             while let Ok(feedback) = self.heard.try_recv() {
