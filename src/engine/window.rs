@@ -425,14 +425,18 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
     /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
-    fn is_plausible(&self, validity: UidValidity, uid: Uid) -> bool {
-        validity == self.place.validity
-            && uid >= self.place.lo
-            && !self
-                .acknowledged
-                .iter()
-                .rev()
-                .any(|known| known.acknowledged.target_uid == uid)
+    fn is_plausible(&mut self, validity: UidValidity, uid: Uid) -> bool {
+        let rival = self
+            .acknowledged
+            .iter_mut()
+            .rev()
+            .find(|known| known.acknowledged.target_uid == uid);
+        if let Some(rival) = rival {
+            // Whose copy it is only its bytes can tell.
+            rival.is_suspect = true;
+            return false;
+        }
+        validity == self.place.validity && uid >= self.place.lo
     }
 
     fn stored(&mut self, message: &OutgoingMessage, target_uid: Uid) -> Outcome {
@@ -447,6 +451,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
         self.acknowledged.push(Unverified {
             acknowledged,
             subject,
+            is_suspect: false,
         });
         Outcome {
             uid,

@@ -4,4 +4,7 @@ mod copy;
 mod crashes;
 mod ledger;
 mod network;
+mod resume;
+mod servers;
+mod sources;
 mod world;
