@@ -192,7 +192,7 @@ pub struct ScanTotals {
     /// Messages that were deleted at the source before they were ever fetched: they have no entry,
     /// and are counted in `messages` and as gone.
     pub vanished: u64,
-    /// The source's UIDNEXT at the last whole scan; 0 before one.
+    /// The source's UIDNEXT at the last whole scan; 0 before one and while one is under way.
     pub uid_next: u32,
 }
 

@@ -63,12 +63,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         mailbox: job.pair.source.path.to_string(),
         messages: opened.messages,
     });
-    if opened.messages > known.messages - known.vanished {
-        let messages = opened.messages + known.vanished;
-        ledger
-            .scanned(bound.id, ScanTotals { messages, ..known })
-            .await?;
-    }
     let mut copying = Copying {
         work,
         job,
@@ -81,7 +75,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
             known,
             ..Census::default()
         },
+        noted: known,
     };
+    copying.note(opened.messages + known.vanished, 0).await?;
     let expected = opened.messages.max(known.messages);
     for range in Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max) {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
@@ -92,7 +88,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         return Ok(Pass::Stopped);
     }
     let totals = copying.census.totals(opened.uid_next);
-    if totals != known {
+    if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
     }
     ledger.set_mailbox_fault(bound.id, None).await?;
@@ -211,6 +207,8 @@ struct Copying<'a, 'w, L> {
     place: Option<Place>,
     retry_last: Vec<Owed>,
     census: Census,
+    /// What the ledger has of it.
+    noted: ScanTotals,
 }
 
 impl<L: Ledger> Copying<'_, '_, L> {
@@ -230,6 +228,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let delta = delta(&scan, &history, &self.job.tried);
             if first {
                 self.census.count(&scan, &history);
+                let Census { known, messages, bytes, .. } = self.census;
+                self.note(messages + known.vanished, bytes).await?;
                 self.tell_scanned(&scan, &delta);
                 self.retry_last.extend(delta.retry_last.iter().cloned());
                 first = false;
@@ -251,6 +251,21 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
         }
+    }
+
+    /// Notes what is known to be there at least, so that a run that ends early knows what it leaves.
+    async fn note(&mut self, messages: u64, bytes: u64) -> Result<(), Fault> {
+        let so_far = ScanTotals {
+            messages: self.noted.messages.max(messages),
+            bytes: self.noted.bytes.max(bytes),
+            ..self.noted
+        };
+        if so_far == self.noted {
+            return Ok(());
+        }
+        // Not a whole scan: what is missing in it has not vanished.
+        self.noted = ScanTotals { uid_next: 0, ..so_far };
+        self.work.run.ledger.scanned(self.mailbox, self.noted).await
     }
 
     /// Tries once more what was refused or could not be read in an earlier pass, each alone.
@@ -545,7 +560,7 @@ fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<verify::Unverified> {
 }
 
 /// Counts every message ever seen in a mailbox.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Census {
     /// What earlier scans counted.
     known: ScanTotals,

@@ -535,6 +535,10 @@ impl Reader<'_> {
         }
         match reply::append_refusal(&status) {
             Refused::Message => self.declined(&window, kind, &status).await,
+            // Together they are too much: alone, some of them fit.
+            Refused::Quota if matches!(kind, Kind::Multi(_)) => {
+                self.declined(&window, kind, &status).await
+            }
             meaning => {
                 self.not_now(&window, &kind);
                 Err(stopped(meaning, status))
