@@ -5,6 +5,7 @@
 mod account;
 mod batch;
 mod hosts;
+mod logins;
 mod mailbox;
 mod resolve;
 mod verify;

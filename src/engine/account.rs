@@ -10,8 +10,9 @@ use super::batch::{End, Run};
 use super::mailbox::{self, Job};
 use super::resolve;
 use crate::accounts::Account;
+use crate::endpoint::Endpoint;
 use crate::event::Event;
-use crate::fault::{Fault, Scope, Side};
+use crate::fault::{About, Fault, Scope, Side};
 use crate::imap::exec::Connection;
 use crate::ledger::{AccountState, BoundMailbox, Claim, Ledger};
 use crate::mail::{Mailbox, MailboxPath, WireName};
@@ -92,7 +93,7 @@ pub(super) enum Pass {
 ///
 /// Only what stops the whole run.
 pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<End, Fault> {
-    let label: Arc<str> = account.label().into();
+    let label: Arc<str> = account.name().key.into();
     if run.stop.is_requested() {
         return Ok(End::Stopped);
     }
@@ -210,31 +211,22 @@ async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fa
     Ok(End::Failed)
 }
 
-/// What to do next, by what the fault says would help.
+/// What to do next.
 fn hint(fault: &Fault) -> String {
     let side = fault.side.map_or("account's", Side::as_str);
-    let text = fault.chain();
-    if text.contains("certificate is not trusted") {
-        return format!(
+    let first = match fault.about {
+        About::Trust => format!(
             "if this certificate is the server's, put its fingerprint into the column \
-             {side}_tls_pin, or give the CA that signed it with --ca-file; then run the same \
-             command again"
-        );
-    }
-    if text.contains("log in") {
-        return format!(
+             {side}_tls_pin, or give the CA that signed it with --ca-file"
+        ),
+        About::Credentials => format!(
             "check the {side} user and password in the accounts file, and that the server lets \
-             them use IMAP; then run the same command again"
-        );
-    }
-    if text.to_ascii_lowercase().contains("quota") {
-        return "make room on the target mailbox or raise its quota, then run the same command \
-                again: it goes on where it stopped"
-            .to_owned();
-    }
-    format!(
-        "see to the {side} server, then run the same command again: it goes on where it stopped"
-    )
+             them use IMAP"
+        ),
+        About::Quota => "make room in the target mailbox, or raise its quota".to_owned(),
+        About::Server => format!("see to the {side} server"),
+    };
+    format!("{first}; then run the same command again: it goes on where it stopped")
 }
 
 /// A number from 0 to 1 that the seed decides.
@@ -333,11 +325,7 @@ async fn connect_source<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapSource, Fault> {
-    let connection: Connection = work
-        .run
-        .connector
-        .connect(&account.source, Side::Source)
-        .await?;
+    let connection = connect(work, &account.source, Side::Source).await?;
     Ok(ImapSource::new(
         connection,
         work.run.config.window_bytes_max,
@@ -348,15 +336,20 @@ async fn connect_target<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapTarget, Fault> {
-    let connection = work
-        .run
-        .connector
-        .connect(&account.target, Side::Target)
-        .await?;
+    let connection = connect(work, &account.target, Side::Target).await?;
     Ok(ImapTarget::new(
         connection,
         work.run.config.windows_in_flight_max,
     ))
+}
+
+async fn connect<L: Ledger>(
+    work: &Work<'_, L>,
+    endpoint: &Endpoint,
+    side: Side,
+) -> Result<Connection, Fault> {
+    let connect = work.run.connector.connect(endpoint, side);
+    work.run.logins.connect(endpoint, side, connect).await
 }
 
 /// Works on mailboxes until there are none left, or the connections break.

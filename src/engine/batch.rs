@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Env;
 use super::account;
 use super::hosts::Hosts;
+use super::logins::Logins;
 use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::{Event, Observer};
@@ -27,6 +28,7 @@ pub(super) struct Run<L> {
     pub(super) connector: Connector,
     pub(super) memory: Memory,
     pub(super) hosts: Hosts,
+    pub(super) logins: Logins,
     /// Accounts at work; one that waits gives its place to another.
     pub(super) places: Semaphore,
     pub(super) begun: Instant,
@@ -55,6 +57,7 @@ pub(super) async fn run<L: Ledger>(
         connector: Connector::new(env.dial, &config)?,
         memory: Memory::new(config.memory_bytes_max),
         hosts: Hosts::new(&batch, &config),
+        logins: Logins::default(),
         places: Semaphore::new(config.accounts_max.max(1)),
         begun: Instant::now(),
         ledger: env.ledger,

@@ -43,6 +43,10 @@ impl Job {
     }
 }
 
+/// Stands for the UIDVALIDITY of a mailbox that could not be opened or has no place at the target
+/// yet. No server gives it (RFC 9051 section 9, `nz-number`).
+const NEVER_OPENED: UidValidity = UidValidity(0);
+
 /// Copies what is missing of one mailbox.
 ///
 /// # Errors
@@ -92,6 +96,13 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         ledger.scanned(bound.id, totals).await?;
     }
     ledger.set_mailbox_fault(bound.id, None).await?;
+    for never_opened in job
+        .bound
+        .iter()
+        .filter(|b| b.binding.source_validity == NEVER_OPENED)
+    {
+        ledger.set_mailbox_fault(never_opened.id, None).await?;
+    }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
     Ok(Pass::Through)
@@ -118,8 +129,7 @@ pub(super) async fn give_up_unbound<L: Ledger>(
     let binding = Binding {
         source_name: pair.source.name.clone(),
         source_path: pair.source.path.clone(),
-        // No server has it: the mailbox is bound again when it can be opened.
-        source_validity: UidValidity(0),
+        source_validity: NEVER_OPENED,
         target_name: WireName(Vec::new()),
         target_path: pair.target.clone(),
         target_validity: None,
@@ -228,7 +238,12 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let delta = delta(&scan, &history, &self.job.tried);
             if first {
                 self.census.count(&scan, &history);
-                let Census { known, messages, bytes, .. } = self.census;
+                let Census {
+                    known,
+                    messages,
+                    bytes,
+                    ..
+                } = self.census;
                 self.note(messages + known.vanished, bytes).await?;
                 self.tell_scanned(&scan, &delta);
                 self.retry_last.extend(delta.retry_last.iter().cloned());
@@ -264,7 +279,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             return Ok(());
         }
         // Not a whole scan: what is missing in it has not vanished.
-        self.noted = ScanTotals { uid_next: 0, ..so_far };
+        self.noted = ScanTotals {
+            uid_next: 0,
+            ..so_far
+        };
         self.work.run.ledger.scanned(self.mailbox, self.noted).await
     }
 

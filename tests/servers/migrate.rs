@@ -204,10 +204,7 @@ fn servers_that_die_in_mid_run_cost_time_only() {
         storage: "maildir:~/Maildir",
         ..Options::default()
     };
-    let mut servers = [
-        dovecot::start(&Options::default()),
-        dovecot::start(&target),
-    ];
+    let mut servers = [dovecot::start(&Options::default()), dovecot::start(&target)];
     let mails: Vec<Mail> = (0..4_000).map(|number| small("INBOX", number)).collect();
     servers[0].client("u0001").append(&mails);
     let stored = dump(&servers[0], "u0001");
