@@ -7,9 +7,12 @@ mod batch;
 mod hosts;
 mod logins;
 mod mailbox;
+mod prepare;
 mod resolve;
+mod scan;
 mod verify;
 mod window;
+mod work;
 
 use std::sync::Arc;
 
