@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::account::Work;
 use super::resolve::settle_time;
-use super::window::Place;
+use super::window::{Place, Unverified};
+use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
@@ -20,26 +20,6 @@ use crate::plan::delta::Acknowledged;
 use crate::plan::settle::{Candidate, InDoubt, is_plausible, settle};
 use crate::plan::verdict::{is_rewritten, judge};
 use crate::target::{Found, Target};
-
-/// A message that the target took and that was not read back.
-#[derive(Debug, Clone)]
-pub(super) struct Unverified {
-    pub(super) acknowledged: Acknowledged,
-    /// Its subject, where it is wanted in the report.
-    pub(super) subject: Option<String>,
-    /// Whether the target told its UID for another message, too: then only its bytes count.
-    pub(super) is_suspect: bool,
-}
-
-impl From<Acknowledged> for Unverified {
-    fn from(acknowledged: Acknowledged) -> Self {
-        Self {
-            acknowledged,
-            subject: None,
-            is_suspect: false,
-        }
-    }
-}
 
 /// On which connection one looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

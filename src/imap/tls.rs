@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{
 
 use super::wire::BoxStream;
 use crate::endpoint::{Endpoint, Fingerprint};
-use crate::fault::{Fault, Remedy, Scope};
+use crate::fault::{About, Fault, Remedy, Scope};
 
 /// How servers are trusted; shared by all connections, so that TLS sessions are resumed.
 #[derive(Clone)]
@@ -153,7 +153,7 @@ fn handshake_fault(action: String, error: io::Error) -> Fault {
     match tls {
         Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(untrusted)))) => {
             let cause = Untold(untrusted.to_string());
-            Fault::new(Scope::Account, Remedy::Nothing, action, cause)
+            Fault::new(Scope::Account, Remedy::Nothing, action, cause).about(About::Trust)
         }
         Some(TlsError::InvalidCertificate(_)) => {
             Fault::new(Scope::Account, Remedy::Nothing, action, error)
