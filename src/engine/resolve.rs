@@ -175,9 +175,23 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         &settlement,
         work.run.config.doubts_max,
     );
+    let claimed = outcomes.iter().filter(|o| o.entry.target_uid.is_some());
+    let (count, bytes) = claimed.fold((0, 0), |(count, bytes), outcome| {
+        (count + 1, bytes + outcome.entry.size)
+    });
     work.run.ledger.close(id, window.mailbox, outcomes).await?;
     // What comes next relies on it.
-    work.run.ledger.flush().await
+    work.run.ledger.flush().await?;
+    if count > 0 {
+        work.copied(count, bytes);
+        work.event(Event::Copied {
+            account: work.label.clone(),
+            mailbox: path.to_string(),
+            messages: count,
+            bytes,
+        });
+    }
+    Ok(())
 }
 
 /// The messages of a window that the target has not told the UID of.
