@@ -1,8 +1,13 @@
 //! Second runs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
+use mailhaul::fault::Side;
 use mailhaul::ledger::AccountState;
-use mailhaul::rehearsal::Profile;
+use mailhaul::rehearsal::{Deed, Fault, Profile};
 use mailhaul::report::Verdict;
 
 use crate::network::Kill;
@@ -109,7 +114,7 @@ async fn a_target_that_changes_its_uidvalidity_in_a_crash_gets_no_second_copy() 
     world.deliver(0..6);
     assert!(
         world
-            .run_until(Kill::Sent(mailhaul::fault::Side::Target, 900))
+            .run_until(Kill::Sent(Side::Target, 900))
             .await
             .is_none()
     );
@@ -128,7 +133,7 @@ async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
     // The run dies between the OK and the read-back.
     let copy = world.copy();
     world.on_event(move |event| {
-        if matches!(event, mailhaul::event::Event::Copied { .. }) {
+        if matches!(event, Event::Copied { .. }) {
             copy.expunge(&INBOX, 2);
         }
     });
@@ -148,9 +153,9 @@ async fn a_stopped_run_ends_soon_and_the_next_one_completes() {
         world.deliver(0..60);
         world.anna().deliver(&["Other"], letter(1));
         world.config.connections_max = 1;
-        let (stop, told) = (world.stop.clone(), std::sync::atomic::AtomicU64::new(0));
+        let (stop, told) = (world.stop.clone(), AtomicU64::new(0));
         world.on_event(move |_| {
-            if told.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1 == event {
+            if told.fetch_add(1, Ordering::Relaxed) + 1 == event {
                 stop.request();
             }
         });
@@ -164,9 +169,7 @@ async fn a_stopped_run_ends_soon_and_the_next_one_completes() {
         assert!(report.fate(Fate::Copied) < 61);
         let report = world.run().await;
         report.assert_done(61);
-        let settled = |event: &&mailhaul::event::Event| {
-            matches!(event, mailhaul::event::Event::Settled { .. })
-        };
+        let settled = |event: &&Event| matches!(event, Event::Settled { .. });
         assert_eq!(report.events.iter().filter(settled).count(), 0);
         world.assert_copied();
     }
@@ -176,18 +179,12 @@ async fn a_stopped_run_ends_soon_and_the_next_one_completes() {
 async fn a_stop_does_not_wait_longer_than_it_may_for_a_server_that_hangs() {
     let mut world = World::usual();
     world.deliver(0..20);
-    let hang = mailhaul::rehearsal::Deed::Delay(
-        "APPEND".to_owned(),
-        std::time::Duration::from_secs(10_000),
-    );
-    world
-        .target
-        .faults()
-        .arm(mailhaul::rehearsal::Fault::once(hang).after(1));
-    world.config.idle_timeout = std::time::Duration::from_secs(100_000);
+    let hang = Deed::Delay("APPEND".to_owned(), Duration::from_secs(10_000));
+    world.target.faults().arm(Fault::once(hang).after(1));
+    world.config.idle_timeout = Duration::from_secs(100_000);
     let stop = world.stop.clone();
     world.on_event(move |event| {
-        if matches!(event, mailhaul::event::Event::Copied { .. }) {
+        if matches!(event, Event::Copied { .. }) {
             stop.request();
         }
     });

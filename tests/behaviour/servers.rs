@@ -1,6 +1,8 @@
 //! Every kind of target ends with the same mail.
 
-use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Literal, Message, Profile};
+use mailhaul::event::Event;
+use mailhaul::fate::Fate;
+use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Held, Literal, Message, Profile};
 
 use crate::world::{INBOX, MessageExt, World, letter};
 
@@ -55,9 +57,22 @@ async fn every_kind_of_target_ends_with_the_same_mail() {
         println!("{}", target.name);
         let mut world = World::new(Profile::dovecot(), target);
         fill(&world);
-        world.run().await.assert_done(MESSAGES);
+        let report = world.run().await;
+        report.assert_done(MESSAGES);
         world.assert_copied();
+        assert_eq!(told(&report.events), [MESSAGES, MESSAGES]);
     }
+}
+
+/// The messages told as copied, one window at a time and at the end.
+fn told(events: &[Event]) -> [u64; 2] {
+    events
+        .iter()
+        .fold([0, 0], |[windows, end], event| match event {
+            Event::Copied { messages, .. } => [windows + messages, end],
+            Event::AccountDone { messages, .. } => [windows, end + messages],
+            _ => [windows, end],
+        })
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,13 +154,10 @@ async fn mail_cannot_run_as_commands() {
             world.anna().deliver(&["a"], message);
         }
         let report = world.run().await;
-        assert_eq!(
-            report.totals.sum(&[mailhaul::fate::Fate::Copied]).messages,
-            12
-        );
+        assert_eq!(report.totals.sum(&[Fate::Copied]).messages, 12);
         let (wanted, there) = (world.anna().snapshot(), world.copy().snapshot());
         for (path, wanted) in &wanted.mailboxes {
-            let bodies = |held: &[mailhaul::rehearsal::Held]| {
+            let bodies = |held: &[Held]| {
                 let mut bodies: Vec<_> = held.iter().map(|one| one.body.clone()).collect();
                 bodies.sort();
                 bodies

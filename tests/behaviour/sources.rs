@@ -1,5 +1,6 @@
 //! Sources that lie, break and change.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mailhaul::event::Event;
@@ -122,10 +123,10 @@ async fn mail_that_comes_and_goes_during_the_run_is_neither_lost_nor_doubled() {
     let mut world = World::usual();
     world.deliver(0..40);
     world.config.scan_messages_max = 5;
-    let (anna, next) = (world.anna(), std::sync::atomic::AtomicU32::new(100));
+    let (anna, next) = (world.anna(), AtomicU32::new(100));
     world.on_event(move |event| {
         if matches!(event, Event::Copied { .. }) {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let number = next.fetch_add(1, Ordering::Relaxed);
             if number < 110 {
                 anna.deliver(&INBOX, letter(number));
                 anna.expunge(&INBOX, 41 - (number - 100));
