@@ -10,9 +10,16 @@ use mailhaul::report::Verdict;
 
 use crate::world::{INBOX, World, letter};
 
+const BODY_FAULTS: [BodyFault; 4] = [
+    BodyFault::Nil,
+    BodyFault::Nothing,
+    BodyFault::No,
+    BodyFault::Empty,
+];
+
 #[tokio::test(start_paused = true)]
 async fn a_message_the_source_does_not_give_is_listed_and_the_others_are_copied() {
-    for body in [BodyFault::Nil, BodyFault::Nothing, BodyFault::No] {
+    for body in BODY_FAULTS {
         let mut world = World::usual();
         world.deliver(0..10);
         world
@@ -44,7 +51,7 @@ async fn a_message_the_source_does_not_give_is_listed_and_the_others_are_copied(
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_cannot_be_read_once_is_copied_all_the_same() {
-    for body in [BodyFault::Nil, BodyFault::Nothing, BodyFault::No] {
+    for body in BODY_FAULTS {
         let mut world = World::usual();
         world.deliver(0..10);
         world.source.faults().arm(Fault::once(Deed::Body(4, body)));

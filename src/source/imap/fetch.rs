@@ -178,6 +178,10 @@ impl Fetching<'_> {
                 .iter()
                 .find(|m| m.info.uid == uid);
             let Some(owed) = owed else { continue };
+            if body.is_empty() && owed.info.size > 0 {
+                // A message that the server lists and cannot read (iCloud): as if it had not come.
+                return;
+            }
             if window
                 .messages
                 .iter()
