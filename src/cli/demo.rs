@@ -33,7 +33,7 @@ use mail::PEOPLE;
 /// way: the second run need not wait the usual time before it looks.
 const MIGRATE: [&str; 6] = ["migrate", ACCOUNTS, "--ca-file", ROOTS, "--settle", "500ms"];
 /// What each APPEND costs a server that writes to a disk, and a network.
-const APPEND_TIME: Duration = Duration::from_millis(20);
+const APPEND_TIME: Duration = Duration::from_millis(50);
 /// How much of the mail is on the target when the first run is cut off.
 const CUT_PERCENT: u64 = 40;
 /// No run of a demo takes as long unless something is wrong.
@@ -102,6 +102,7 @@ impl World {
         });
         let target = Server::new(Profile {
             name: "new".to_owned(),
+            multiappend: false, // As most servers: so the run is cut off anywhere in a window.
             ..Profile::dovecot()
         });
         mail::fill(&source, &target);
