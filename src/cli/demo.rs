@@ -173,14 +173,15 @@ impl World {
         let [source, target] = [&self.source, &self.target].map(|server| server.profile());
         line(&format!(
             "Two IMAP servers are at work in this process, on loopback and with TLS:\n\
-             \x20 source  {}, delimiter {:?}, prefix {:?}; {} with {} in {}, {}\n\
-             \x20 target  {}, delimiter {:?}, empty; keeps sent mail in {:?}",
+             \x20 source  {}  delimiter {:?}, prefix {:?}\n\
+             \x20         {}, {}, {}, {}\n\
+             \x20 target  {}  delimiter {:?}; empty, keeps sent mail in {:?}",
             self.source_listening.local_addr(),
             source.delimiter,
             source.prefix,
             ui::count(PEOPLE.len() as u64, "account"),
-            ui::count(self.messages, "message"),
             ui::count(mailboxes, "mailbox"),
+            ui::count(self.messages, "message"),
             ByteSize::b(bytes).display().iec(),
             self.target_listening.local_addr(),
             target.delimiter,
@@ -218,8 +219,9 @@ impl World {
         self.wait_until_noticed().await;
         let totals = self.totals().await?;
         line(&format!(
-            "Killed, without a chance to clean up. The target has {} of {} messages; the ledger\n\
-             says {} are copied, and {} were sent and nobody knows what became of them.",
+            "Killed, without a chance to clean up. The target has {} of {} messages. The\n\
+             ledger is sure of {} that it read back; {} are in doubt: it noted that they\n\
+             would be sent, and not yet what became of them.",
             self.target.counters().appended,
             self.messages,
             totals.sum(&[Fate::Copied]).messages,
@@ -242,8 +244,9 @@ impl World {
     /// The second run, to its end.
     async fn resume(&self) -> Result<ExitStatus, Failure> {
         line(
-            "\n2. The same command again. It first looks on the target for what is in doubt, once\n\
-             anything still on its way has had time to land: 500 ms on this machine, 5 s by default.",
+            "\n2. The same command again. First it looks on the target for what is in doubt, once\n\
+             what is still on its way had time to land (--settle): 500 ms do for servers on\n\
+             this machine, the default is 5 s.",
         );
         let mut run = self.migrate()?;
         let ended = timeout(RUN_MAX, run.wait()).await;
@@ -307,10 +310,11 @@ impl World {
         }
         let (found, missing) = settled(&self.folder.path().join(STATE).join("log.ndjson"));
         line(&format!(
-            "Of the messages in doubt {found} were found on the target, {missing} were not and were sent again."
+            "Of the messages in doubt {found} were found on the target and left alone,\n\
+             {missing} were not there and were sent."
         ));
         line(&format!(
-            "{equal} of {} messages are equal on both sides; the target stored {appended} in both runs.",
+            "{equal} of {} messages are equal on both sides; both runs together stored {appended}.",
             self.messages,
         ));
         for difference in differences.iter().take(DIFFERENCES_MAX) {

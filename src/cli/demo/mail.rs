@@ -155,6 +155,8 @@ const ROUND: [Kind; 15] = [
     Kind::Utf8,
 ];
 
+/// Which message is large, of all; no twin follows it.
+const LARGE: u32 = 18;
 const LARGE_BYTES: usize = 3 * 1024 * 1024;
 /// The first and the last second of a message: from 1996 to 2024.
 const SECONDS: (i64, i64) = (820_454_400, 1_735_689_600);
@@ -200,7 +202,7 @@ impl Writer {
         let mut messages: Vec<Message> = Vec::with_capacity(mailbox.messages);
         for index in 0..mailbox.messages {
             let kind = match ROUND[index % ROUND.len()] {
-                _ if self.written == 20 => Kind::Large,
+                _ if self.written == LARGE => Kind::Large,
                 kind => kind,
             };
             self.written += 1;
