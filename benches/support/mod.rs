@@ -117,19 +117,24 @@ impl End {
     }
 
     fn endpoint(&self, user: &str) -> Endpoint {
-        Endpoint {
-            host: self.address.ip().to_string(),
-            port: self.address.port(),
-            tls: if self.pin.is_some() {
-                Tls::Implicit
-            } else {
-                Tls::Plain
-            },
-            pin: self.pin,
-            user: user.to_owned(),
-            auth: Auth::Password,
-            secret: SecretSource::Literal("secret".into()),
-        }
+        endpoint(self.address, self.pin, user)
+    }
+}
+
+/// A login on a server of this machine, in the clear unless its certificate is given.
+pub(crate) fn endpoint(address: SocketAddr, pin: Option<Fingerprint>, user: &str) -> Endpoint {
+    Endpoint {
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls: if pin.is_some() {
+            Tls::Implicit
+        } else {
+            Tls::Plain
+        },
+        pin,
+        user: user.to_owned(),
+        auth: Auth::Password,
+        secret: SecretSource::Literal("secret".into()),
     }
 }
 
