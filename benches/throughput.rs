@@ -23,7 +23,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 async fn main() -> Result<(), String> {
     let sets = [("small", small()), ("mixed", mixed())];
     let profiles = [Profile::dovecot(), Profile::exchange(), Profile::plain()];
-    println!("{ACCOUNTS} accounts at once, limits as they are by default");
+    println!("{ACCOUNTS} accounts at once, settle time {SETTLE:?}, all other limits by default");
     println!("set    profile   tls  messages    MiB  messages/s  MiB/s");
     for (set, messages) in &sets {
         let mib = messages.iter().map(|m| m.body.len()).sum::<usize>() as f64 / MIB;
