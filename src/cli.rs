@@ -144,6 +144,19 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Tells why the command did not do its work, and what to do.
+    pub(crate) fn tell(&self) {
+        if let Self::Accounts(problems) = self {
+            problems
+                .iter()
+                .for_each(|problem| ui::say(&problem.to_string()));
+        }
+        ui::error(&self.to_string());
+        if let Some(text) = self.hint() {
+            ui::hint(text);
+        }
+    }
+
     fn usage(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage {
             text: text.into(),

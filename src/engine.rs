@@ -5,10 +5,14 @@
 mod account;
 mod batch;
 mod hosts;
+mod logins;
 mod mailbox;
+mod prepare;
 mod resolve;
+mod scan;
 mod verify;
 mod window;
+mod work;
 
 use std::sync::Arc;
 

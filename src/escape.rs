@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The longest text that [`display`] shows, in characters.
-const CHARACTERS_MAX: usize = 200;
+const CHARACTERS_MAX: usize = 400;
 
-/// The text for a person's screen: control characters escaped, cut at 200 characters.
+/// The text for a person's screen: control characters escaped, cut at 400 characters.
 #[must_use]
 pub fn display(text: &str) -> Cow<'_, str> {
     let escaped = escaped(text);
@@ -76,10 +76,10 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_and_says_so() {
-        assert_eq!(display(&"ä".repeat(200)), "ä".repeat(200));
-        let cut = display(&"ä".repeat(201)).into_owned();
-        assert_eq!(cut, "ä".repeat(199) + "…");
-        assert_eq!(display(&"\0".repeat(1_000)).chars().count(), 200);
+        assert_eq!(display(&"ä".repeat(400)), "ä".repeat(400));
+        let cut = display(&"ä".repeat(401)).into_owned();
+        assert_eq!(cut, "ä".repeat(399) + "…");
+        assert_eq!(display(&"\0".repeat(1_000)).chars().count(), 400);
     }
 
     proptest! {

@@ -14,6 +14,8 @@ pub struct Fault {
     pub remedy: Remedy,
     /// Which end it happened at, if at one.
     pub side: Option<Side>,
+    /// What a person would have to see to.
+    pub about: About,
     /// What went wrong; a server's own words where it said any.
     #[source]
     pub cause: Box<dyn std::error::Error + Send + Sync>,
@@ -43,6 +45,20 @@ pub enum Remedy {
     Wait(Duration),
     /// Nothing that mailhaul can do: a person must.
     Nothing,
+}
+
+/// What a person would have to see to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum About {
+    /// The server, or the way to it.
+    #[default]
+    Server,
+    /// Whether the server's certificate is to be trusted.
+    Trust,
+    /// User, password or token.
+    Credentials,
+    /// Room in the mailbox.
+    Quota,
 }
 
 /// One of the two ends.
@@ -85,6 +101,7 @@ impl Fault {
             scope,
             remedy,
             side: None,
+            about: About::default(),
             cause: cause.into(),
         }
     }
@@ -101,6 +118,13 @@ impl Fault {
     #[must_use]
     pub fn at(mut self, side: Side) -> Self {
         self.side = Some(side);
+        self
+    }
+
+    /// The same fault, for a person who must see to this.
+    #[must_use]
+    pub fn about(mut self, about: About) -> Self {
+        self.about = about;
         self
     }
 

@@ -7,7 +7,7 @@
 pub mod hold;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
@@ -59,9 +59,9 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         uids: RangeInclusive<Uid>,
     ) -> impl Future<Output = Result<History, Fault>> + Send;
 
-    /// The target UIDs at or above `lo` that messages of any source mailbox bound to the same
-    /// target mailbox have claimed, ascending. Accounts with one [`AccountName::target`] share its
-    /// mailboxes; claims under another UIDVALIDITY of the target mailbox do not count.
+    /// The target UIDs at or above `lo` that messages of any source mailbox of the account bound to
+    /// the same target mailbox have claimed, ascending. No two accounts have one target; claims
+    /// under another UIDVALIDITY of the target mailbox do not count.
     fn claimed(
         &self,
         mailbox: MailboxId,
@@ -192,7 +192,7 @@ pub struct ScanTotals {
     /// Messages that were deleted at the source before they were ever fetched: they have no entry,
     /// and are counted in `messages` and as gone.
     pub vanished: u64,
-    /// The source's UIDNEXT at the last whole scan; 0 before one.
+    /// The source's UIDNEXT at the last whole scan; 0 before one and while one is under way.
     pub uid_next: u32,
 }
 
@@ -269,6 +269,20 @@ pub enum AccountState {
 pub struct Snapshot {
     /// The accounts, by key.
     pub accounts: Vec<AccountSnapshot>,
+}
+
+impl Snapshot {
+    /// How the accounts with these keys stand: those of one wave, say.
+    #[must_use]
+    pub fn of_accounts(&self, keys: &BTreeSet<String>) -> Self {
+        let of_them = self
+            .accounts
+            .iter()
+            .filter(|account| keys.contains(&account.name.key));
+        Self {
+            accounts: of_them.cloned().collect(),
+        }
+    }
 }
 
 /// How one account stands.

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => match error.downcast_ref::<Failure>() {
             Some(failure) => {
-                ui::say_failure(failure);
+                failure.tell();
                 failure.exit()
             }
             None => {

@@ -19,13 +19,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use console::style;
-use mailhaul::accounts::{Batch, Problem};
+use mailhaul::accounts::Batch;
 use mailhaul::config::Config;
 use mailhaul::escape;
 use mailhaul::event::{Event, Observer};
 use tokio::time::Instant;
-
-use crate::cli::Failure;
 
 use bars::{Bars, Screen, Slots};
 use line::{Line, Names};
@@ -352,24 +350,13 @@ pub(crate) fn hint(text: &str) {
     say(&format!("  {} {text}", style("hint:").for_stderr().cyan()));
 }
 
-/// Why a command did not do its work, and what to do.
-pub(crate) fn say_failure(failure: &Failure) {
-    if let Failure::Accounts(problems) = failure {
-        problems.iter().for_each(say_problem);
-    }
-    let text = failure.to_string();
-    let text = escape::escaped(&text);
+/// Why something was not done.
+pub(crate) fn error(text: &str) {
+    let text = escape::escaped(text);
     say(&format!(
         "{} {text}",
         style("error:").for_stderr().red().bold()
     ));
-    if let Some(text) = failure.hint() {
-        hint(text);
-    }
-}
-
-fn say_problem(problem: &Problem) {
-    say(&problem.to_string());
 }
 
 fn write_out(bytes: &[u8]) {

@@ -87,6 +87,11 @@ impl Arguments {
         let stop = Stop::new();
         let (drain_max, is_dry_run) = (config.drain_max, config.dry_run);
         let with_subjects = config.report_headers;
+        let accounts = batch
+            .accounts
+            .iter()
+            .map(|account| account.name().key)
+            .collect();
         let observer = ui.observer();
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
@@ -100,6 +105,7 @@ impl Arguments {
                     is_stopped,
                     is_complete: tally.is_complete(),
                     with_subjects,
+                    accounts,
                 };
                 state::conclude(ledger, &state, ran).await
             };

@@ -1,6 +1,7 @@
 //! The state directory, the ledger in it and the reports beside it: every call that opens or writes
 //! them is here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use mailhaul::ledger::hold::{StateDir, ledger_path};
@@ -56,6 +57,8 @@ pub(super) struct Ran {
     pub(super) is_complete: bool,
     /// Subjects go into the reports.
     pub(super) with_subjects: bool,
+    /// The keys of its accounts: the ledger may know more, of other waves.
+    pub(super) accounts: BTreeSet<String>,
 }
 
 /// Writes the reports of all passes and tells how it ended.
@@ -66,7 +69,8 @@ pub(super) async fn conclude(
 ) -> Result<End, Failure> {
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
     let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let verdict = match Verdict::of(&snapshot) {
+    let own = snapshot.of_accounts(&ran.accounts);
+    let verdict = match Verdict::of(&own) {
         _ if ran.is_stopped => Verdict::Stopped,
         // Accounts that never got as far as the ledger are known to this run only.
         Verdict::Done if !ran.is_complete => Verdict::Incomplete,
@@ -79,7 +83,7 @@ pub(super) async fn conclude(
     written.map_err(failed)?;
     ledger.finish().await.map_err(failed)?;
     Ok(End {
-        text: report::summary_text(&snapshot, verdict, Some(&csv)),
+        text: report::summary_text(&own, verdict, Some(&csv)),
         exit: match verdict {
             Verdict::Done => Exit::Complete,
             Verdict::Incomplete => Exit::Incomplete,

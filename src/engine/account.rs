@@ -1,21 +1,20 @@
 //! One account: tries until it is through, given up or stopped.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::batch::{End, Run};
 use super::mailbox::{self, Job};
-use super::resolve;
+use super::work::{End, Pass, Run, Tally, Work};
+use super::{prepare, resolve};
 use crate::accounts::Account;
+use crate::endpoint::Endpoint;
 use crate::event::Event;
-use crate::fault::{Fault, Scope, Side};
+use crate::fault::{About, Fault, Scope, Side};
 use crate::imap::exec::Connection;
-use crate::ledger::{AccountState, BoundMailbox, Claim, Ledger};
-use crate::mail::{Mailbox, MailboxPath, WireName};
-use crate::plan::mailboxes::{self, Pair, Reason};
+use crate::ledger::{AccountState, Ledger};
 use crate::plan::retry::{Next, Retry};
 use crate::source::Source;
 use crate::source::imap::ImapSource;
@@ -23,76 +22,13 @@ use crate::target::Target;
 use crate::target::imap::ImapTarget;
 use crate::throttle::Throttle;
 
-/// What the work on one account has at hand.
-pub(super) struct Work<'a, L> {
-    pub(super) run: &'a Run<L>,
-    /// The account's name in events.
-    pub(super) label: Arc<str>,
-    pub(super) claim: Claim,
-    pub(super) throttle: Throttle,
-    tally: Mutex<Tally>,
-}
-
-/// What was achieved for an account in this run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Tally {
-    /// Grows with everything that a retry would not have to do again.
-    steps: u64,
-    messages: u64,
-    bytes: u64,
-    not_copied: u64,
-}
-
-impl<L: Ledger> Work<'_, L> {
-    pub(super) fn event(&self, event: Event) {
-        self.run.observer.event(&event);
-    }
-
-    /// Notes messages that the target has acknowledged.
-    pub(super) fn copied(&self, messages: u64, bytes: u64) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.messages += messages;
-        tally.bytes += bytes;
-        tally.steps += messages;
-    }
-
-    /// Notes a message that will not be copied in this pass.
-    pub(super) fn not_copied(&self) {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .not_copied += 1;
-    }
-
-    /// Notes that something is done that a retry would not have to do again.
-    pub(super) fn step(&self) {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .steps += 1;
-    }
-
-    fn tally(&self) -> Tally {
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How far a try got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// Everything owed was done, or noted why not.
-    Through,
-    /// A stop was asked for.
-    Stopped,
-}
-
 /// Works on one account until it is through, given up or stopped.
 ///
 /// # Errors
 ///
 /// Only what stops the whole run.
 pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<End, Fault> {
-    let label: Arc<str> = account.label().into();
+    let label: Arc<str> = account.name().key.into();
     if run.stop.is_requested() {
         return Ok(End::Stopped);
     }
@@ -117,13 +53,7 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
                     account: label.clone(),
                 });
                 let (label, throttle) = (label.clone(), throttle.clone());
-                Work {
-                    run,
-                    label,
-                    claim,
-                    throttle,
-                    tally: Mutex::default(),
-                }
+                Work::new(run, label, claim, throttle)
             }
         };
         let before = work.tally();
@@ -210,31 +140,22 @@ async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fa
     Ok(End::Failed)
 }
 
-/// What to do next, by what the fault says would help.
+/// What to do next.
 fn hint(fault: &Fault) -> String {
     let side = fault.side.map_or("account's", Side::as_str);
-    let text = fault.chain();
-    if text.contains("certificate is not trusted") {
-        return format!(
+    let first = match fault.about {
+        About::Trust => format!(
             "if this certificate is the server's, put its fingerprint into the column \
-             {side}_tls_pin, or give the CA that signed it with --ca-file; then run the same \
-             command again"
-        );
-    }
-    if text.contains("log in") {
-        return format!(
+             {side}_tls_pin, or give the CA that signed it with --ca-file"
+        ),
+        About::Credentials => format!(
             "check the {side} user and password in the accounts file, and that the server lets \
-             them use IMAP; then run the same command again"
-        );
-    }
-    if text.to_ascii_lowercase().contains("quota") {
-        return "make room on the target mailbox or raise its quota, then run the same command \
-                again: it goes on where it stopped"
-            .to_owned();
-    }
-    format!(
-        "see to the {side} server, then run the same command again: it goes on where it stopped"
-    )
+             them use IMAP"
+        ),
+        About::Quota => "make room in the target mailbox, or raise its quota".to_owned(),
+        About::Server => format!("see to the {side} server"),
+    };
+    format!("{first}; then run the same command again: it goes on where it stopped")
 }
 
 /// A number from 0 to 1 that the seed decides.
@@ -276,7 +197,12 @@ async fn attempt<L: Ledger>(
     let bound = ledger.mailboxes(work.claim.account).await?;
     let plan = match plan {
         Some(plan) => plan,
-        None => plan.insert(make_plan(work, &mut source, &mut target, &bound).await?),
+        None => {
+            let jobs = prepare::jobs(work, &mut source, &mut target, &bound).await?;
+            plan.insert(Plan {
+                jobs: Mutex::new(jobs),
+            })
+        }
     };
     if work.run.config.dry_run {
         return Ok(Pass::Through);
@@ -333,11 +259,7 @@ async fn connect_source<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapSource, Fault> {
-    let connection: Connection = work
-        .run
-        .connector
-        .connect(&account.source, Side::Source)
-        .await?;
+    let connection = connect(work, &account.source, Side::Source).await?;
     Ok(ImapSource::new(
         connection,
         work.run.config.window_bytes_max,
@@ -348,15 +270,20 @@ async fn connect_target<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
 ) -> Result<ImapTarget, Fault> {
-    let connection = work
-        .run
-        .connector
-        .connect(&account.target, Side::Target)
-        .await?;
+    let connection = connect(work, &account.target, Side::Target).await?;
     Ok(ImapTarget::new(
         connection,
         work.run.config.windows_in_flight_max,
     ))
+}
+
+async fn connect<L: Ledger>(
+    work: &Work<'_, L>,
+    endpoint: &Endpoint,
+    side: Side,
+) -> Result<Connection, Fault> {
+    let connect = work.run.connector.connect(endpoint, side);
+    work.run.logins.connect(endpoint, side, connect).await
 }
 
 /// Works on mailboxes until there are none left, or the connections break.
@@ -422,113 +349,5 @@ async fn another_lane<L: Ledger>(
             });
             Ok(Pass::Through)
         }
-    }
-}
-
-/// Lists both ends, decides which mailbox goes where, and makes what is missing at the target.
-async fn make_plan<S: Source, T: Target, L: Ledger>(
-    work: &Work<'_, L>,
-    source: &mut S,
-    target: &mut T,
-    bound: &[BoundMailbox],
-) -> Result<Plan, Fault> {
-    let there = target.list().await?;
-    let fixed: BTreeMap<WireName, MailboxPath> = bound
-        .iter()
-        .filter(|bound| bound.fixed)
-        .map(|bound| {
-            (
-                bound.binding.source_name.clone(),
-                bound.binding.target_path.clone(),
-            )
-        })
-        .collect();
-    let pairs = mailboxes::pair(&source.list().await?, &there, &target.naming(), &fixed);
-    work.event(Event::AccountListed {
-        account: work.label.clone(),
-        mailboxes: pairs.len(),
-        messages: None,
-        bytes: None,
-    });
-    let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
-    let mut jobs = VecDeque::with_capacity(pairs.len());
-    for mut pair in pairs {
-        if !work.run.config.dry_run {
-            match make_target(target, &mut pair, &there, &mut taken).await {
-                Ok(name) => {
-                    let (bound, tried) = (Vec::new(), BTreeSet::new());
-                    jobs.push_back(Job {
-                        pair: pair.clone(),
-                        target_name: name,
-                        bound,
-                        tried,
-                    });
-                }
-                Err(fault) if fault.scope <= Scope::Mailbox => {
-                    mailbox::give_up_unbound(work, &pair, &fault).await?;
-                    continue;
-                }
-                Err(fault) => return Err(fault),
-            }
-        }
-        let is_new = pair.reason != Reason::Fixed || work.run.config.dry_run;
-        if is_new {
-            work.event(Event::MailboxPlanned {
-                account: work.label.clone(),
-                source: pair.source.path.to_string(),
-                target: Some(pair.target.to_string()),
-                reason: pair.reason.to_string(),
-            });
-        }
-    }
-    Ok(Plan {
-        jobs: Mutex::new(jobs),
-    })
-}
-
-/// Sees to it that the target has the mailbox of a pair, under a plainer name where it refuses this
-/// one, and that it is subscribed as the source's is.
-async fn make_target<T: Target>(
-    target: &mut T,
-    pair: &mut Pair,
-    there: &[Mailbox],
-    taken: &mut BTreeSet<MailboxPath>,
-) -> Result<WireName, Fault> {
-    let name = match &pair.existing {
-        Some(name) => name.clone(),
-        None => create(target, pair, taken).await?,
-    };
-    let subscribed = there
-        .iter()
-        .any(|mailbox| mailbox.name == name && mailbox.subscribed);
-    if pair.source.subscribed && !subscribed {
-        target.subscribe(&name).await?;
-    }
-    Ok(name)
-}
-
-async fn create<T: Target>(
-    target: &mut T,
-    pair: &mut Pair,
-    taken: &mut BTreeSet<MailboxPath>,
-) -> Result<WireName, Fault> {
-    let refused = match target.spell(&pair.target) {
-        Some(name) => match target.create(&name, pair.source.special_use).await {
-            Ok(()) => return Ok(name),
-            Err(fault) if fault.scope == Scope::Mailbox => fault,
-            Err(fault) => return Err(fault),
-        },
-        None => mailbox::no_name(&pair.target),
-    };
-    let plainer = mailboxes::free(mailboxes::plainer(&pair.target), taken);
-    match target.spell(&plainer) {
-        Some(name) if plainer != pair.target && pair.reason != Reason::Fixed => {
-            target.create(&name, pair.source.special_use).await?;
-            taken.insert(plainer.clone());
-            pair.target = plainer;
-            pair.reason = Reason::Renamed;
-            Ok(name)
-        }
-        _ => Err(refused),
     }
 }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::Env;
 use super::account;
 use super::hosts::Hosts;
+use super::logins::Logins;
+use super::work::{End, Run};
 use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::{Event, Observer};
@@ -17,32 +19,6 @@ use crate::imap::connect::Connector;
 use crate::ledger::Ledger;
 use crate::stop::Stop;
 use crate::throttle::Memory;
-
-/// What all accounts of a run share.
-pub(super) struct Run<L> {
-    pub(super) config: Config,
-    pub(super) ledger: L,
-    pub(super) observer: Arc<dyn Observer>,
-    pub(super) stop: Stop,
-    pub(super) connector: Connector,
-    pub(super) memory: Memory,
-    pub(super) hosts: Hosts,
-    /// Accounts at work; one that waits gives its place to another.
-    pub(super) places: Semaphore,
-    pub(super) begun: Instant,
-    pub(super) seed: u64,
-}
-
-/// How an account ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// A pass went through.
-    Done,
-    /// It could not be finished.
-    Failed,
-    /// The run was stopped before it was through.
-    Stopped,
-}
 
 pub(super) async fn run<L: Ledger>(
     env: Env<L>,
@@ -55,6 +31,7 @@ pub(super) async fn run<L: Ledger>(
         connector: Connector::new(env.dial, &config)?,
         memory: Memory::new(config.memory_bytes_max),
         hosts: Hosts::new(&batch, &config),
+        logins: Logins::default(),
         places: Semaphore::new(config.accounts_max.max(1)),
         begun: Instant::now(),
         ledger: env.ledger,

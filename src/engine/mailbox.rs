@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::account::{Pass, Work};
-use super::window::{self, Place};
+use super::scan::{Census, Ranges};
+use super::window::{self, Place, Unverified};
+use super::work::{Pass, Work};
 use super::{resolve, verify};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
-use crate::history::{Entry, History};
+use crate::history::Entry;
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals};
 use crate::mail::{MailboxPath, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{Acknowledged, Delta, delta};
@@ -43,6 +44,10 @@ impl Job {
     }
 }
 
+/// Stands for the UIDVALIDITY of a mailbox that could not be opened or has no place at the target
+/// yet. No server gives it (RFC 9051 section 9, `nz-number`).
+const NEVER_OPENED: UidValidity = UidValidity(0);
+
 /// Copies what is missing of one mailbox.
 ///
 /// # Errors
@@ -63,12 +68,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         mailbox: job.pair.source.path.to_string(),
         messages: opened.messages,
     });
-    if opened.messages > known.messages - known.vanished {
-        let messages = opened.messages + known.vanished;
-        ledger
-            .scanned(bound.id, ScanTotals { messages, ..known })
-            .await?;
-    }
     let mut copying = Copying {
         work,
         job,
@@ -77,11 +76,10 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         target_validity: bound.binding.target_validity,
         place: None,
         retry_last: Vec::new(),
-        census: Census {
-            known,
-            ..Census::default()
-        },
+        census: Census::after(known),
+        noted: known,
     };
+    copying.note(opened.messages + known.vanished, 0).await?;
     let expected = opened.messages.max(known.messages);
     for range in Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max) {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
@@ -92,10 +90,17 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         return Ok(Pass::Stopped);
     }
     let totals = copying.census.totals(opened.uid_next);
-    if totals != known {
+    if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
     }
     ledger.set_mailbox_fault(bound.id, None).await?;
+    for never_opened in job
+        .bound
+        .iter()
+        .filter(|b| b.binding.source_validity == NEVER_OPENED)
+    {
+        ledger.set_mailbox_fault(never_opened.id, None).await?;
+    }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
     Ok(Pass::Through)
@@ -122,8 +127,7 @@ pub(super) async fn give_up_unbound<L: Ledger>(
     let binding = Binding {
         source_name: pair.source.name.clone(),
         source_path: pair.source.path.clone(),
-        // No server has it: the mailbox is bound again when it can be opened.
-        source_validity: UidValidity(0),
+        source_validity: NEVER_OPENED,
         target_name: WireName(Vec::new()),
         target_path: pair.target.clone(),
         target_validity: None,
@@ -211,6 +215,8 @@ struct Copying<'a, 'w, L> {
     place: Option<Place>,
     retry_last: Vec<Owed>,
     census: Census,
+    /// What the ledger has of it.
+    noted: ScanTotals,
 }
 
 impl<L: Ledger> Copying<'_, '_, L> {
@@ -230,6 +236,13 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let delta = delta(&scan, &history, &self.job.tried);
             if first {
                 self.census.count(&scan, &history);
+                let Census {
+                    known,
+                    messages,
+                    bytes,
+                    ..
+                } = self.census;
+                self.note(messages + known.vanished, bytes).await?;
                 self.tell_scanned(&scan, &delta);
                 self.retry_last.extend(delta.retry_last.iter().cloned());
                 first = false;
@@ -251,6 +264,24 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
         }
+    }
+
+    /// Notes what is known to be there at least, so that a run that ends early knows what it leaves.
+    async fn note(&mut self, messages: u64, bytes: u64) -> Result<(), Fault> {
+        let so_far = ScanTotals {
+            messages: self.noted.messages.max(messages),
+            bytes: self.noted.bytes.max(bytes),
+            ..self.noted
+        };
+        if so_far == self.noted {
+            return Ok(());
+        }
+        // Not a whole scan: what is missing in it has not vanished.
+        self.noted = ScanTotals {
+            uid_next: 0,
+            ..so_far
+        };
+        self.work.run.ledger.scanned(self.mailbox, self.noted).await
     }
 
     /// Tries once more what was refused or could not be read in an earlier pass, each alone.
@@ -432,7 +463,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
     async fn verify<T: Target>(
         &mut self,
         target: &mut T,
-        acknowledged: Vec<verify::Unverified>,
+        acknowledged: Vec<Unverified>,
         look: verify::Look,
     ) -> Result<bool, Fault> {
         let Some(place) = &mut self.place else {
@@ -537,146 +568,6 @@ impl<L: Ledger> Copying<'_, '_, L> {
     }
 }
 
-fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<verify::Unverified> {
-    acknowledged
-        .into_iter()
-        .map(verify::Unverified::from)
-        .collect()
-}
-
-/// Counts every message ever seen in a mailbox.
-#[derive(Debug, Default)]
-struct Census {
-    /// What earlier scans counted.
-    known: ScanTotals,
-    messages: u64,
-    bytes: u64,
-    /// Those of them that earlier scans have counted.
-    known_messages: u64,
-}
-
-impl Census {
-    /// Counts a part: what is there, and what the ledger knows though it is not there any more.
-    fn count(&mut self, scan: &[MessageInfo], history: &History) {
-        let left = history
-            .iter()
-            .filter(|(uid, _)| scan.binary_search_by_key(uid, |info| info.uid).is_err())
-            .map(|(uid, entry)| (uid, entry.size));
-        for (uid, size) in scan.iter().map(|info| (info.uid, info.size)).chain(left) {
-            self.messages += 1;
-            self.bytes += size;
-            self.known_messages += u64::from(uid.0 < self.known.uid_next);
-        }
-    }
-
-    /// The totals after a whole scan: what earlier scans counted and is nowhere now has vanished.
-    fn totals(&self, uid_next: Uid) -> ScanTotals {
-        let ScanTotals {
-            messages,
-            vanished,
-            uid_next: known_next,
-            ..
-        } = self.known;
-        let newly = if known_next == 0 {
-            0
-        } else {
-            (messages - vanished).saturating_sub(self.known_messages)
-        };
-        let vanished = vanished + newly;
-        ScanTotals {
-            messages: self.messages + vanished,
-            bytes: self.bytes,
-            vanished,
-            uid_next: uid_next.0,
-        }
-    }
-}
-
-/// Ranges of UIDs with about so many messages each, from the first UID to the last.
-struct Ranges {
-    next: Option<Uid>,
-    last: Uid,
-    span: u32,
-}
-
-impl Ranges {
-    fn new(uid_next: Uid, messages: u64, messages_max: u32) -> Self {
-        let last = Uid(uid_next.0.saturating_sub(1));
-        let parts = messages.div_ceil(u64::from(messages_max)).max(1);
-        let span = u64::from(last.0)
-            .div_ceil(parts)
-            .max(u64::from(messages_max).min(u64::from(last.0)));
-        let span = u32::try_from(span).unwrap_or(u32::MAX).max(1);
-        Self {
-            next: (last.0 > 0).then_some(Uid::FIRST),
-            last,
-            span,
-        }
-    }
-}
-
-impl Iterator for Ranges {
-    type Item = RangeInclusive<Uid>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let low = self.next?;
-        let high = Uid(low.0.saturating_add(self.span - 1)).min(self.last);
-        self.next = (high < self.last).then(|| high.next());
-        Some(low..=high)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::Flags;
-
-    fn ranges(uid_next: u32, messages: u64) -> Vec<(u32, u32)> {
-        Ranges::new(Uid(uid_next), messages, 100)
-            .map(|r| (r.start().0, r.end().0))
-            .collect()
-    }
-
-    #[test]
-    fn ranges_cover_every_uid_once() {
-        assert_eq!(ranges(1, 0), []);
-        assert_eq!(ranges(2, 1), [(1, 1)]);
-        assert_eq!(ranges(251, 250), [(1, 100), (101, 200), (201, 250)]);
-        assert_eq!(ranges(u32::MAX, 10), [(1, u32::MAX - 1)]);
-        assert_eq!(ranges(1_000_001, 200), [(1, 500_000), (500_001, 1_000_000)]);
-    }
-
-    fn message(uid: u32) -> MessageInfo {
-        MessageInfo {
-            uid: Uid(uid),
-            size: 10,
-            date: None,
-            flags: Flags::default(),
-        }
-    }
-
-    #[test]
-    fn what_was_counted_once_and_is_nowhere_has_vanished() {
-        let known = ScanTotals {
-            messages: 5,
-            bytes: 50,
-            vanished: 1,
-            uid_next: 6,
-        };
-        let mut census = Census {
-            known,
-            ..Census::default()
-        };
-        census.count(&[message(1), message(4), message(6)], &History::default());
-        let totals = census.totals(Uid(7));
-        assert_eq!(
-            totals,
-            ScanTotals {
-                messages: 6,
-                bytes: 30,
-                vanished: 3,
-                uid_next: 7
-            }
-        );
-    }
+fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<Unverified> {
+    acknowledged.into_iter().map(Unverified::from).collect()
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::account::Work;
+use super::work::Work;
 use crate::config::Config;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};

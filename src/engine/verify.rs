@@ -4,9 +4,9 @@
 //! appended may confirm, but not deny: there a server may not show its own new messages yet. What is
 //! not seen is looked for once more on a new connection.
 
-use super::account::Work;
 use super::resolve::settle_time;
-use super::window::Place;
+use super::window::{Place, Unverified};
+use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
@@ -15,23 +15,6 @@ use crate::mail::Uid;
 use crate::plan::delta::Acknowledged;
 use crate::plan::verdict::{Verdict, is_rewritten, judge};
 use crate::target::{Found, Target};
-
-/// A message that the target took and that was not read back.
-#[derive(Debug, Clone)]
-pub(super) struct Unverified {
-    pub(super) acknowledged: Acknowledged,
-    /// Its subject, where it is wanted in the report.
-    pub(super) subject: Option<String>,
-}
-
-impl From<Acknowledged> for Unverified {
-    fn from(acknowledged: Acknowledged) -> Self {
-        Self {
-            acknowledged,
-            subject: None,
-        }
-    }
-}
 
 /// On which connection one looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

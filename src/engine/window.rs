@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, mpsc};
 
-use super::account::Work;
-use super::verify::Unverified;
+use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
@@ -32,6 +31,23 @@ pub(super) struct Place {
     pub(super) validity: UidValidity,
     /// A UIDNEXT of the target mailbox: nothing that is sent from now on gets a lower UID.
     pub(super) lo: Uid,
+}
+
+/// A message that the target took and that was not read back.
+#[derive(Debug, Clone)]
+pub(super) struct Unverified {
+    pub(super) acknowledged: Acknowledged,
+    /// Its subject, where it is wanted in the report.
+    pub(super) subject: Option<String>,
+}
+
+impl From<Acknowledged> for Unverified {
+    fn from(acknowledged: Acknowledged) -> Self {
+        Self {
+            acknowledged,
+            subject: None,
+        }
+    }
 }
 
 /// What became of windows.

@@ -12,7 +12,7 @@ use super::exec::Capabilities;
 use super::reply::{self, Refusal, Status, StatusKind};
 use super::wire::Wire;
 use crate::endpoint::{Auth, Endpoint, SecretSource};
-use crate::fault::{Fault, Remedy, Scope};
+use crate::fault::{About, Fault, Remedy, Scope};
 
 /// How long a password command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,7 +35,8 @@ pub(super) async fn log_in(
     };
     let secret = secret(&endpoint.secret)
         .await
-        .map_err(|cause| Fault::new(Scope::Account, Remedy::Nothing, &action, cause))?;
+        .map_err(|cause| Fault::new(Scope::Account, Remedy::Nothing, &action, cause))
+        .map_err(|fault| fault.about(About::Credentials))?;
     let secret_text = secret.expose_secret();
     let user = endpoint.user.as_str();
     let outcome = match &endpoint.auth {
@@ -95,7 +96,7 @@ pub(super) async fn log_in(
             } else {
                 (Scope::Account, Remedy::Nothing)
             };
-            Err(Fault::new(scope, remedy, action, Refusal(status)))
+            Err(Fault::new(scope, remedy, action, Refusal(status)).about(About::Credentials))
         }
     }
 }

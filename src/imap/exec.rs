@@ -209,7 +209,7 @@ impl Connection {
         const ACTION: &str = "ask how mailboxes are named";
         if self.capabilities.has("NAMESPACE") {
             let done = self.run("NAMESPACE", ACTION).await?;
-            if let Some(hierarchy) = done.untagged.iter().find_map(personal_namespace) {
+            if let Some(hierarchy) = done.untagged.iter().find_map(namespaces) {
                 self.hierarchy = hierarchy;
                 return Ok(());
             }
@@ -221,8 +221,8 @@ impl Connection {
             .find_map(ListLine::parse)
             .and_then(|l| l.delimiter);
         self.hierarchy = Hierarchy {
-            prefix: Vec::new(),
             delimiter,
+            ..Hierarchy::default()
         };
         Ok(())
     }
@@ -393,25 +393,31 @@ impl ListLine {
     }
 }
 
-fn personal_namespace(response: &Bytes) -> Option<Hierarchy> {
+/// The first personal namespace, and the prefixes of those of others (RFC 2342 section 5).
+fn namespaces(response: &Bytes) -> Option<Hierarchy> {
     let line = response.starts_with(b"* ").then(|| response.slice(2..))?;
     let values = reply::values(&line);
-    let [word, Value::List(personal), ..] = values.as_slice() else {
+    let [word, Value::List(personal), others @ ..] = values.as_slice() else {
         return None;
     };
     if !word.text()?.eq_ignore_ascii_case("NAMESPACE") {
         return None;
     }
-    let [prefix, delimiter, ..] = personal.first()?.list()? else {
-        return None;
-    };
-    let delimiter = match delimiter {
+    let prefix = |namespace: &Value| Some(namespace.list()?.first()?.octets()?.to_vec());
+    let delimiter = match personal.first()?.list()?.get(1)? {
         Value::String(text) => text.first().copied(),
         _ => None,
     };
+    let foreign = others
+        .iter()
+        .filter_map(Value::list)
+        .flatten()
+        .filter_map(prefix);
     Some(Hierarchy {
-        prefix: prefix.octets()?.to_vec(),
+        prefix: prefix(personal.first()?)?,
         delimiter,
+        // A prefix of nothing would make every mailbox somebody else's.
+        foreign: foreign.filter(|prefix| !prefix.is_empty()).collect(),
     })
 }
 
@@ -448,18 +454,13 @@ mod tests {
     fn the_first_personal_namespace_counts() {
         let response =
             line("* NAMESPACE ((\"INBOX.\" \".\")(\"x\" \"/\")) NIL ((\"#\" \".\"))\r\n");
-        let hierarchy = personal_namespace(&response).expect("a namespace");
+        let hierarchy = namespaces(&response).expect("a namespace");
+        assert_eq!(hierarchy.prefix, b"INBOX.");
         assert_eq!(
-            hierarchy,
-            Hierarchy {
-                prefix: b"INBOX.".to_vec(),
-                delimiter: Some(b'.')
-            }
+            (hierarchy.delimiter, hierarchy.foreign),
+            (Some(b'.'), vec![b"#".to_vec()])
         );
-        assert_eq!(
-            personal_namespace(&line("* NAMESPACE NIL NIL NIL\r\n")),
-            None
-        );
+        assert_eq!(namespaces(&line("* NAMESPACE NIL NIL NIL\r\n")), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::reply::{self, Fetched, Value};
 use crate::fault::{Fault, Scope};
 use crate::mail::{Mailbox, SpecialUse, Uid, WireName};
 
-/// Every mailbox of the account, with special use and subscription.
+/// Every mailbox of the account, with special use and subscription; none that belongs to others.
 ///
 /// # Errors
 ///
@@ -16,7 +16,10 @@ pub async fn mailboxes(connection: &mut Connection) -> Result<Vec<Mailbox>, Faul
     let lines = connection.list().await?;
     let subscribed = connection.subscriptions().await?;
     let hierarchy = connection.hierarchy();
-    let mailboxes = lines.into_iter().map(|line| Mailbox {
+    let own = lines
+        .into_iter()
+        .filter(|line| !hierarchy.is_foreign(&line.name));
+    let mailboxes = own.map(|line| Mailbox {
         path: hierarchy.path(&line.name),
         special_use: special_use(&line),
         selectable: !line.has("\\Noselect") && !line.has("\\NonExistent"),

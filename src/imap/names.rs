@@ -20,9 +20,22 @@ pub struct Hierarchy {
     pub prefix: Vec<u8>,
     /// What stands between levels; none where names are flat.
     pub delimiter: Option<u8>,
+    /// What the names of other users' and shared mailboxes begin with.
+    pub foreign: Vec<Vec<u8>>,
 }
 
 impl Hierarchy {
+    /// Whether a mailbox belongs to another user or to all: not the account's own.
+    #[must_use]
+    pub fn is_foreign(&self, name: &WireName) -> bool {
+        let delimiter = self.delimiter;
+        self.foreign.iter().any(|prefix| {
+            // `user.` stands for the mailbox `user` as well.
+            let root = prefix.strip_suffix(delimiter.as_slice()).unwrap_or(prefix);
+            name.0.starts_with(prefix) || name.0 == root
+        })
+    }
+
     /// The path of a name: prefix taken off, split at the delimiter, decoded. A level that is not
     /// modified UTF-7 stands as it is.
     #[must_use]
@@ -167,6 +180,7 @@ mod tests {
         Hierarchy {
             prefix: b"INBOX.".to_vec(),
             delimiter: Some(b'.'),
+            ..Hierarchy::default()
         }
     }
 
@@ -174,6 +188,7 @@ mod tests {
         Hierarchy {
             prefix: Vec::new(),
             delimiter: Some(b'/'),
+            ..Hierarchy::default()
         }
     }
 
@@ -219,6 +234,18 @@ mod tests {
         );
         let flat = Hierarchy::default();
         assert_eq!(flat.name(&MailboxPath::new(["a", "b"])), None);
+    }
+
+    #[test]
+    fn mailboxes_of_others_are_told_from_own_ones() {
+        let foreign = vec![b"user.".to_vec(), b"#shared.".to_vec()];
+        let hierarchy = Hierarchy {
+            foreign,
+            ..courier()
+        };
+        let is_foreign = |name: &[u8]| hierarchy.is_foreign(&WireName(name.to_vec()));
+        assert!(is_foreign(b"user.joe") && is_foreign(b"#shared") && is_foreign(b"#shared.a"));
+        assert!(!is_foreign(b"INBOX.user.joe") && !is_foreign(b"users"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -21,13 +21,15 @@ use tokio_rustls::rustls::{
 
 use super::wire::BoxStream;
 use crate::endpoint::{Endpoint, Fingerprint};
-use crate::fault::{Fault, Remedy, Scope};
+use crate::fault::{About, Fault, Remedy, Scope};
 
 /// How servers are trusted; shared by all connections, so that TLS sessions are resumed.
 #[derive(Clone)]
 pub struct TlsSettings {
     provider: Arc<CryptoProvider>,
-    by_roots: Arc<ClientConfig>,
+    extra: Vec<CertificateDer<'static>>,
+    /// Made for the first connection that needs it: reading a platform's roots takes a while.
+    by_roots: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 impl TlsSettings {
@@ -38,14 +40,6 @@ impl TlsSettings {
     ///
     /// Where the extra roots cannot be read.
     pub fn new(extra_roots_pem: Option<&[u8]>) -> Result<Self, Fault> {
-        let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
-            Fault::new(
-                Scope::Batch,
-                Remedy::Nothing,
-                "read the trusted certificates",
-                cause,
-            )
-        };
         let extra: Vec<CertificateDer<'static>> = match extra_roots_pem {
             Some(pem) => CertificateDer::pem_slice_iter(pem)
                 .collect::<Result<_, _>>()
@@ -57,14 +51,21 @@ impl TlsSettings {
                 "there is no certificate in the file (PEM is expected)".into(),
             ));
         }
-        let provider = Arc::new(provider::default_provider());
-        let verifier = roots_verifier(&provider, extra).map_err(|error| unusable(error.into()))?;
-        let by_roots = client_config(&provider, Arc::new(Telling { verifier }))
-            .map_err(|error| unusable(error.into()))?;
         Ok(Self {
-            provider,
-            by_roots: Arc::new(by_roots),
+            provider: Arc::new(provider::default_provider()),
+            extra,
+            by_roots: Arc::default(),
         })
+    }
+
+    fn by_roots(&self) -> Result<Arc<ClientConfig>, Fault> {
+        if let Some(config) = self.by_roots.get() {
+            return Ok(config.clone());
+        }
+        let config = roots_verifier(&self.provider, self.extra.clone())
+            .and_then(|verifier| client_config(&self.provider, Arc::new(Telling { verifier })))
+            .map_err(|error| unusable(error.into()))?;
+        Ok(self.by_roots.get_or_init(|| Arc::new(config)).clone())
     }
 
     /// Begins TLS on a stream and checks who answers.
@@ -85,7 +86,7 @@ impl TlsSettings {
                     .map_err(|error| Fault::session(&action, error))?;
                 Arc::new(config)
             }
-            None => self.by_roots.clone(),
+            None => self.by_roots()?,
         };
         let name = ServerName::try_from(endpoint.host.clone())
             .map_err(|error| Fault::new(Scope::Account, Remedy::Nothing, &action, error))?;
@@ -94,6 +95,11 @@ impl TlsSettings {
             Err(error) => Err(handshake_fault(action, error)),
         }
     }
+}
+
+fn unusable(cause: Box<dyn std::error::Error + Send + Sync>) -> Fault {
+    let action = "read the trusted certificates";
+    Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
 }
 
 fn client_config(
@@ -147,7 +153,7 @@ fn handshake_fault(action: String, error: io::Error) -> Fault {
     match tls {
         Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(untrusted)))) => {
             let cause = Untold(untrusted.to_string());
-            Fault::new(Scope::Account, Remedy::Nothing, action, cause)
+            Fault::new(Scope::Account, Remedy::Nothing, action, cause).about(About::Trust)
         }
         Some(TlsError::InvalidCertificate(_)) => {
             Fault::new(Scope::Account, Remedy::Nothing, action, error)

@@ -98,7 +98,7 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             text = format!("{} {text}", style("failed").for_stderr().red().bold());
             if !hint.is_empty() {
                 let word = style("hint:").for_stderr().cyan();
-                text.push_str(&format!("\n  {word} {}", display(hint)));
+                text.push_str(&format!("\n  {word} {}", hint));
             }
             text
         }

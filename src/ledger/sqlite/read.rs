@@ -119,8 +119,8 @@ impl Keywords {
     }
 }
 
-/// Two accounts may share a target, and with it its mailboxes. A validity that is not known yet
-/// may be the same: a UID withheld is sent again and seen, a UID claimed twice would lose a message.
+/// A validity that is not known yet may be the same: a UID withheld is sent again and seen, a UID
+/// claimed twice would lose a message.
 pub(super) fn claimed(
     connection: &Connection,
     mailbox: MailboxId,
@@ -129,9 +129,8 @@ pub(super) fn claimed(
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT message.target_uid
          FROM mailbox AS own
-             JOIN account AS owner ON owner.id = own.account
-             JOIN account ON account.target = owner.target
-             JOIN mailbox ON mailbox.account = account.id AND mailbox.target_name = own.target_name
+             JOIN mailbox
+                 ON mailbox.account = own.account AND mailbox.target_name = own.target_name
              JOIN message ON message.mailbox = mailbox.id
          WHERE own.id = ?1 AND message.target_uid >= ?2
              AND coalesce(mailbox.target_validity = own.target_validity, TRUE)

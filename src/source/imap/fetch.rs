@@ -25,6 +25,8 @@ const IN_FLIGHT_MAX: usize = 3;
 const CHUNKS_MAX: usize = 4;
 /// The last octets of a streamed body, kept back until it can be believed.
 const HELD_BACK_BYTES: u64 = 1024;
+/// How much of a body that nobody wants is read to keep the connection.
+const READ_PAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What a window may bring beyond what was announced, in percent, and in bytes.
 const EXCESS_PERCENT: u64 = 25;
 const EXCESS_BYTES: u64 = 64 * 1024;
@@ -302,7 +304,8 @@ impl Fetching<'_> {
             left -= chunk.len() as u64;
             hasher.update(&chunk);
             if pieces.send(Chunk::Data(chunk)).await.is_err() {
-                return Err(Fault::session("stream a message", "the target gave up"));
+                // The target will not have it.
+                return self.read_past(tag, left).await;
             }
         }
         let mut end = Vec::with_capacity(usize::try_from(left).unwrap_or(0));
@@ -324,6 +327,19 @@ impl Fetching<'_> {
         // Should the target be gone, its own fault tells.
         let _ = pieces.send(Chunk::Last(end.into(), identity)).await;
         Ok(())
+    }
+
+    /// Reads the rest of a body to nowhere, if that is less trouble than a new connection.
+    async fn read_past(&mut self, tag: u64, left: u64) -> Result<(), Fault> {
+        if left > READ_PAST_BYTES_MAX {
+            return Err(Fault::session(
+                "stream a message",
+                "the target did not take it",
+            ));
+        }
+        self.reader.discard(left).await.map_err(broken)?;
+        self.rest_of_response().await?;
+        self.is_believed(tag, 0).await.map(|_| ())
     }
 
     /// Waits for the NOOP behind a streamed FETCH.

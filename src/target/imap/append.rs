@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::storable::{Arguments, Attempt, Storable};
-use crate::fault::{Fault, Remedy, Scope};
+use crate::fault::{About, Fault, Remedy, Scope};
 use crate::identity::Identity;
 use crate::imap::exec::Capabilities;
 use crate::imap::reply::{self, Refusal, Refused, Status, StatusKind, Untagged};
@@ -535,6 +535,10 @@ impl Reader<'_> {
         }
         match reply::append_refusal(&status) {
             Refused::Message => self.declined(&window, kind, &status).await,
+            // Together they are too much: alone, some of them fit.
+            Refused::Quota if matches!(kind, Kind::Multi(_)) => {
+                self.declined(&window, kind, &status).await
+            }
             meaning => {
                 self.not_now(&window, &kind);
                 Err(stopped(meaning, status))
@@ -685,5 +689,10 @@ fn stopped(meaning: Refused, status: Status) -> Fault {
         // The next try finds what is there, and creates what is not.
         Refused::MissingMailbox | Refused::Message => (Scope::Session, Remedy::Reconnect),
     };
-    Fault::new(scope, remedy, ACTION, Refusal(status))
+    let about = if meaning == Refused::Quota {
+        About::Quota
+    } else {
+        About::Server
+    };
+    Fault::new(scope, remedy, ACTION, Refusal(status)).about(about)
 }

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Mailboxes made at the first login, with their special use.
     pub(crate) special: &'static [(&'static str, &'static str)],
     pub(crate) self_signed: bool,
+    /// How mail is stored. A killed Dovecot finds what its sdbox index had not noted yet only
+    /// later, as new mail; in a Maildir what is stored is seen at once.
+    pub(crate) storage: &'static str,
 }
 
 impl Default for Options {
@@ -33,6 +36,7 @@ impl Default for Options {
             connections_max: 100,
             special: &[],
             self_signed: false,
+            storage: "sdbox:~/sdbox",
         }
     }
 }
@@ -90,6 +94,7 @@ fn configuration_text(options: &Options, folder: &Path, port: u16, tls_port: u16
         separator,
         prefix,
         connections_max,
+        storage,
         ..
     } = options;
     let capability = options
@@ -145,7 +150,7 @@ mail_max_userip_connections = {connections_max}
 default_vsz_limit = 0
 first_valid_uid = 1
 mail_fsync = never
-mail_location = sdbox:~/sdbox
+mail_location = {storage}
 mailbox_list_index = yes
 mail_plugins = {plugins}
 {capability}service anvil {{

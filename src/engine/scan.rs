@@ -1,0 +1,149 @@
+//! How a mailbox is scanned: in ranges of UIDs, every message counted once over all passes.
+
+use std::ops::RangeInclusive;
+
+use crate::history::History;
+use crate::ledger::ScanTotals;
+use crate::mail::{MessageInfo, Uid};
+
+/// Counts every message ever seen in a mailbox.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Census {
+    /// What earlier scans counted.
+    pub(super) known: ScanTotals,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// Those of them that earlier scans have counted.
+    known_messages: u64,
+}
+
+impl Census {
+    /// A count that begins, after what earlier scans counted.
+    pub(super) fn after(known: ScanTotals) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a part: what is there, and what the ledger knows though it is not there any more.
+    pub(super) fn count(&mut self, scan: &[MessageInfo], history: &History) {
+        let left = history
+            .iter()
+            .filter(|(uid, _)| scan.binary_search_by_key(uid, |info| info.uid).is_err())
+            .map(|(uid, entry)| (uid, entry.size));
+        for (uid, size) in scan.iter().map(|info| (info.uid, info.size)).chain(left) {
+            self.messages += 1;
+            self.bytes += size;
+            self.known_messages += u64::from(uid.0 < self.known.uid_next);
+        }
+    }
+
+    /// The totals after a whole scan: what earlier scans counted and is nowhere now has vanished.
+    pub(super) fn totals(&self, uid_next: Uid) -> ScanTotals {
+        let ScanTotals {
+            messages,
+            vanished,
+            uid_next: known_next,
+            ..
+        } = self.known;
+        let newly = if known_next == 0 {
+            0
+        } else {
+            (messages - vanished).saturating_sub(self.known_messages)
+        };
+        let vanished = vanished + newly;
+        ScanTotals {
+            messages: self.messages + vanished,
+            bytes: self.bytes,
+            vanished,
+            uid_next: uid_next.0,
+        }
+    }
+}
+
+/// Ranges of UIDs with about so many messages each, from the first UID to the last.
+pub(super) struct Ranges {
+    next: Option<Uid>,
+    last: Uid,
+    span: u32,
+}
+
+impl Ranges {
+    pub(super) fn new(uid_next: Uid, messages: u64, messages_max: u32) -> Self {
+        let last = Uid(uid_next.0.saturating_sub(1));
+        let parts = messages.div_ceil(u64::from(messages_max)).max(1);
+        let span = u64::from(last.0)
+            .div_ceil(parts)
+            .max(u64::from(messages_max).min(u64::from(last.0)));
+        let span = u32::try_from(span).unwrap_or(u32::MAX).max(1);
+        Self {
+            next: (last.0 > 0).then_some(Uid::FIRST),
+            last,
+            span,
+        }
+    }
+}
+
+impl Iterator for Ranges {
+    type Item = RangeInclusive<Uid>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let low = self.next?;
+        let high = Uid(low.0.saturating_add(self.span - 1)).min(self.last);
+        self.next = (high < self.last).then(|| high.next());
+        Some(low..=high)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Flags;
+
+    fn ranges(uid_next: u32, messages: u64) -> Vec<(u32, u32)> {
+        Ranges::new(Uid(uid_next), messages, 100)
+            .map(|r| (r.start().0, r.end().0))
+            .collect()
+    }
+
+    #[test]
+    fn ranges_cover_every_uid_once() {
+        assert_eq!(ranges(1, 0), []);
+        assert_eq!(ranges(2, 1), [(1, 1)]);
+        assert_eq!(ranges(251, 250), [(1, 100), (101, 200), (201, 250)]);
+        assert_eq!(ranges(u32::MAX, 10), [(1, u32::MAX - 1)]);
+        assert_eq!(ranges(1_000_001, 200), [(1, 500_000), (500_001, 1_000_000)]);
+    }
+
+    fn message(uid: u32) -> MessageInfo {
+        MessageInfo {
+            uid: Uid(uid),
+            size: 10,
+            date: None,
+            flags: Flags::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_counted_once_and_is_nowhere_has_vanished() {
+        let known = ScanTotals {
+            messages: 5,
+            bytes: 50,
+            vanished: 1,
+            uid_next: 6,
+        };
+        let mut census = Census::after(known);
+        census.count(&[message(1), message(4), message(6)], &History::default());
+        let totals = census.totals(Uid(7));
+        assert_eq!(
+            totals,
+            ScanTotals {
+                messages: 6,
+                bytes: 30,
+                vanished: 3,
+                uid_next: 7
+            }
+        );
+    }
+}

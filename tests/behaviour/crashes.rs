@@ -1,0 +1,285 @@
+//! Whatever breaks in the middle, the end is the same.
+
+use std::time::Duration;
+
+use mailhaul::fate::Fate;
+use mailhaul::fault::Side;
+use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
+use mailhaul::report::Verdict;
+
+use crate::network::Kill;
+use crate::world::{INBOX, Report, World, letter};
+
+/// A small account with what makes recovery hard: twins, a message without headers, one that is
+/// streamed, two mailboxes.
+fn world(target: Profile) -> World {
+    let mut world = World::new(Profile::dovecot(), target);
+    world.deliver(0..6);
+    world.anna().deliver(&INBOX, letter(2));
+    world.anna().deliver(&INBOX, letter(2));
+    world
+        .anna()
+        .deliver(&INBOX, Message::new("no header at all"));
+    let body = [&letter(50).body[..], &[b'x'; 9_000]].concat();
+    world.anna().deliver(&INBOX, Message::new(body));
+    for number in 10..15 {
+        world.anna().deliver(&["Archive"], letter(number));
+    }
+    world.config.window_bytes_max = 6_000;
+    world.config.window_messages_max = 3;
+    world
+}
+
+const MESSAGES: u64 = 15;
+
+/// Bytes that a whole run sends to or receives from one side, nearly.
+async fn bytes_of_a_run(target: &Profile, kind: fn(Side, u64) -> Kill, side: Side) -> u64 {
+    let (mut low, mut high) = (0_u64, 1 << 18);
+    while high - low > 256 {
+        let middle = low.midpoint(high);
+        let mut world = world(target.clone());
+        if world.run_until(kind(side, middle)).await.is_none() {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// Kills a run at many points, and resumes it each time.
+async fn killed_everywhere(target: Profile, kind: fn(Side, u64) -> Kill, side: Side, points: u64) {
+    let bytes = bytes_of_a_run(&target, kind, side).await;
+    for point in 0..points {
+        let kill = kind(side, 1 + point * bytes / points);
+        let mut world = world(target.clone());
+        assert!(world.run_until(kill).await.is_none(), "{kill:?}");
+        let report = world.run().await;
+        assert_all_there(&world, &report, &format!("{kill:?}"));
+    }
+}
+
+#[track_caller]
+fn assert_all_there(world: &World, report: &Report, what: &str) {
+    let fates = (report.fate(Fate::Copied), report.verdict);
+    assert_eq!(
+        fates,
+        (MESSAGES, Verdict::Done),
+        "{what} {:?}",
+        report.totals
+    );
+    assert_eq!(report.totals.in_doubt, 0, "{what}");
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_byte_to_the_target_is_resumed() {
+    killed_everywhere(Profile::dovecot(), Kill::Sent, Side::Target, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_byte_to_a_target_without_extensions_is_resumed() {
+    killed_everywhere(Profile::plain(), Kill::Sent, Side::Target, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_byte_from_the_target_is_resumed() {
+    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Target, 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_byte_from_a_target_without_extensions_is_resumed() {
+    killed_everywhere(Profile::plain(), Kill::Received, Side::Target, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_any_byte_from_the_source_is_resumed() {
+    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Source, 40).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_at_every_event_is_resumed() {
+    for event in 1.. {
+        let mut world = world(Profile::dovecot());
+        if world.run_until(Kill::Events(event)).await.is_some() {
+            assert!(event > 15, "only {event} events");
+            break;
+        }
+        let report = world.run().await;
+        assert_all_there(&world, &report, &format!("event {event}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_again_and_again_gets_through() {
+    let mut world = world(Profile::exchange());
+    let mut kills = 0;
+    let report = loop {
+        kills += 1;
+        // Each time a little further: the streamed message must get through in one go.
+        let kill = Kill::Sent(Side::Target, 2_000 + 400 * kills);
+        if let Some(report) = world.run_until(kill).await {
+            break report;
+        }
+        assert!(kills < 100, "no end");
+    };
+    assert!(kills > 5, "only {kills} kills");
+    assert_all_there(&world, &report, "many kills");
+}
+
+/// Cuts connections of one side after many numbers of bytes; the run itself goes on.
+async fn cut_everywhere(target: Profile, side: Side, cut: fn(u64) -> Deed, bytes: u64) {
+    for point in 0..60 {
+        for connection in 0..2 {
+            let mut world = world(target.clone());
+            let server = match side {
+                Side::Source => &world.source,
+                Side::Target => &world.target,
+            };
+            let deed = cut(1 + point * bytes / 60);
+            let what = format!("{deed:?} of connection {connection}");
+            server.faults().arm(Fault::once(deed).after(connection));
+            let report = world.run().await;
+            assert_all_there(&world, &report, &what);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_after_any_byte_to_the_target_loses_nothing() {
+    cut_everywhere(Profile::dovecot(), Side::Target, Deed::CutAfterRead, 14_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_after_any_byte_to_a_target_without_extensions_loses_nothing() {
+    cut_everywhere(Profile::plain(), Side::Target, Deed::CutAfterRead, 14_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_after_any_byte_from_the_target_loses_nothing() {
+    cut_everywhere(
+        Profile::exchange(),
+        Side::Target,
+        Deed::CutAfterWritten,
+        4_000,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_after_any_byte_from_the_source_loses_nothing() {
+    cut_everywhere(
+        Profile::dovecot(),
+        Side::Source,
+        Deed::CutAfterWritten,
+        16_000,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_after_any_byte_to_the_source_loses_nothing() {
+    cut_everywhere(Profile::dovecot(), Side::Source, Deed::CutAfterRead, 1_500).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_whose_ok_is_lost_is_not_repeated() {
+    for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {
+        for append in 0..4 {
+            let mut world = world(target.clone());
+            let fault = Fault::once(Deed::CutAfter("APPEND".to_owned())).after(append);
+            world.target.faults().arm(fault);
+            let report = world.run().await;
+            assert_all_there(&world, &report, &format!("append {append}"));
+            assert_eq!(world.target.counters().appended, MESSAGES);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_that_commits_after_its_connection_is_lost_is_waited_for() {
+    for append in 0..4 {
+        let mut world = world(Profile::exchange());
+        world.config.settle = Duration::from_secs(2);
+        let late = Deed::CommitLate(Matching::Any, Duration::from_millis(1_500));
+        world.target.faults().arm(Fault::once(late).after(append));
+        // Nothing of it is answered in time.
+        world.config.idle_timeout = Duration::from_secs(1);
+        let report = world.run().await;
+        assert_all_there(&world, &report, &format!("append {append}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_append_is_waited_for_and_not_repeated() {
+    let mut world = world(Profile::dovecot());
+    let slow = Deed::Delay("APPEND".to_owned(), Duration::from_secs(200));
+    world.target.faults().arm(Fault::always(slow));
+    let report = world.run().await;
+    assert_all_there(&world, &report, "slow");
+    assert_eq!(world.target.counters().appended, MESSAGES);
+    assert!(report.took > Duration::from_secs(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_acknowledged_and_not_stored_is_copied_again() {
+    for target in [Profile::dovecot(), Profile::exchange()] {
+        let mut world = world(target);
+        let forget = Deed::Forget(Matching::Contains(b"letter 3\r".to_vec()));
+        world.target.faults().arm(Fault::once(forget));
+        let report = world.run().await;
+        assert_all_there(&world, &report, "forgotten once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_never_stored_is_listed_as_lost() {
+    let mut world = world(Profile::exchange());
+    let forget = Deed::Forget(Matching::Contains(b"letter 3\r".to_vec()));
+    world.target.faults().arm(Fault::always(forget));
+    let report = world.run().await;
+    assert_eq!(
+        (report.fate(Fate::Lost), report.fate(Fate::Copied)),
+        (1, MESSAGES - 1)
+    );
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert_eq!(world.copy().snapshot().messages() as u64, MESSAGES - 1);
+    world.target.faults().clear();
+    let report = world.run().await;
+    assert_all_there(&world, &report, "stored at last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_messages_in_many_windows_keep_their_count() {
+    for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {
+        for point in 0..40 {
+            let mut world = World::new(Profile::dovecot(), target.clone());
+            for _ in 0..10 {
+                world.anna().deliver(&INBOX, letter(1));
+            }
+            world.config.window_messages_max = 1;
+            let deeds = [
+                Deed::CutAfterRead(200 + 110 * point),
+                Deed::CutAfterWritten(600 + 45 * point),
+            ];
+            for deed in deeds {
+                world.target.faults().arm(Fault::once(deed.clone()));
+            }
+            world.run().await.assert_done(10);
+            world.assert_copied();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cuts_every_append_is_given_up() {
+    let mut world = world(Profile::dovecot());
+    let cut = Deed::CutBefore("APPEND".to_owned());
+    world.target.faults().arm(Fault::always(cut));
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert_eq!(report.fate(Fate::Copied), 0);
+    world.target.faults().clear();
+    let report = world.run().await;
+    assert_all_there(&world, &report, "no more cuts");
+}

@@ -1,0 +1,162 @@
+//! A ledger that may lose what was only queued, as a crash does.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use mailhaul::fault::Fault;
+use mailhaul::history::History;
+use mailhaul::ledger::sqlite::SqliteLedger;
+use mailhaul::ledger::{
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Ledger, MailboxId,
+    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Snapshot, WindowId,
+};
+use mailhaul::mail::Uid;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// A ledger in memory that keeps what is only queued until something must be durable.
+#[derive(Clone)]
+pub(crate) struct CrashLedger {
+    durable: SqliteLedger,
+    queued: Arc<Mutex<Vec<Queued>>>,
+}
+
+enum Queued {
+    Record(MailboxId, Vec<Outcome>),
+    Close(WindowId, MailboxId, Vec<Outcome>),
+    Scanned(MailboxId, ScanTotals),
+    MailboxFault(MailboxId, Option<String>),
+}
+
+impl CrashLedger {
+    pub(crate) fn new() -> Self {
+        Self {
+            durable: SqliteLedger::in_memory().unwrap(),
+            queued: Arc::default(),
+        }
+    }
+
+    /// Loses what was only queued.
+    pub(crate) async fn crash(&self) {
+        self.queued.lock().await.clear();
+    }
+
+    async fn queue(&self, queued: Queued) -> Result<(), Fault> {
+        self.queued.lock().await.push(queued);
+        Ok(())
+    }
+
+    /// Makes everything queued durable; nothing else is queued while the guard lives.
+    async fn written(&self) -> Result<MutexGuard<'_, Vec<Queued>>, Fault> {
+        let mut queue = self.queued.lock().await;
+        for queued in std::mem::take(&mut *queue) {
+            match queued {
+                Queued::Record(mailbox, outcomes) => {
+                    self.durable.record(mailbox, outcomes).await?;
+                }
+                Queued::Close(window, mailbox, outcomes) => {
+                    self.durable.close(window, mailbox, outcomes).await?;
+                }
+                Queued::Scanned(mailbox, scan) => self.durable.scanned(mailbox, scan).await?,
+                Queued::MailboxFault(mailbox, fault) => {
+                    self.durable.set_mailbox_fault(mailbox, fault).await?;
+                }
+            }
+        }
+        Ok(queue)
+    }
+}
+
+impl Ledger for CrashLedger {
+    async fn claim(&self, account: &AccountName) -> Result<Claim, Fault> {
+        let _queue = self.written().await?;
+        self.durable.claim(account).await
+    }
+
+    async fn mailboxes(&self, account: AccountId) -> Result<Vec<BoundMailbox>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.mailboxes(account).await
+    }
+
+    async fn bind(&self, account: AccountId, binding: &Binding) -> Result<MailboxId, Fault> {
+        let _queue = self.written().await?;
+        self.durable.bind(account, binding).await
+    }
+
+    async fn history(
+        &self,
+        mailbox: MailboxId,
+        uids: RangeInclusive<Uid>,
+    ) -> Result<History, Fault> {
+        let _queue = self.written().await?;
+        self.durable.history(mailbox, uids).await
+    }
+
+    async fn claimed(&self, mailbox: MailboxId, lo: Uid) -> Result<Vec<Uid>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.claimed(mailbox, lo).await
+    }
+
+    async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.open_windows(account).await
+    }
+
+    async fn open(&self, window: &NewWindow) -> Result<WindowId, Fault> {
+        let _queue = self.written().await?;
+        self.durable.open(window).await
+    }
+
+    async fn record(&self, mailbox: MailboxId, outcomes: Vec<Outcome>) -> Result<(), Fault> {
+        self.queue(Queued::Record(mailbox, outcomes)).await
+    }
+
+    async fn close(
+        &self,
+        window: WindowId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Fault> {
+        self.queue(Queued::Close(window, mailbox, outcomes)).await
+    }
+
+    async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
+        self.queue(Queued::Scanned(mailbox, scan)).await
+    }
+
+    async fn set_mailbox_fault(
+        &self,
+        mailbox: MailboxId,
+        fault: Option<String>,
+    ) -> Result<(), Fault> {
+        self.queue(Queued::MailboxFault(mailbox, fault)).await
+    }
+
+    async fn set_account_state(
+        &self,
+        account: AccountId,
+        state: AccountState,
+        reason: Option<String>,
+    ) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.set_account_state(account, state, reason).await
+    }
+
+    async fn flush(&self) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.flush().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Fault> {
+        let _queue = self.written().await?;
+        self.durable.snapshot().await
+    }
+
+    async fn remarks(
+        &self,
+        after: Option<RemarkCursor>,
+        limit: usize,
+    ) -> Result<Vec<RemarkRow>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.remarks(after, limit).await
+    }
+}
