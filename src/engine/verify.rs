@@ -4,7 +4,6 @@
 //! appended may confirm, but not deny: there a server may not show its own new messages yet. What is
 //! not seen is looked for once more on a new connection.
 
-use super::resolve::settle_time;
 use super::window::{Place, Unverified};
 use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
@@ -112,7 +111,8 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         .last()
         .map_or(place.lo, |last: &Found| place.lo.max(last.uid.next()));
     if unseen > 0 {
-        tokio::time::sleep(settle_time(&work.run.config, target.slowest_append())).await;
+        work.appended_in(target.slowest_append());
+        tokio::time::sleep(work.settle_time()).await;
         let cause = "the target acknowledged messages that it does not show";
         let action = format!("read back {unseen} messages of {}", place.pair.target);
         return Err(Fault::session(action, cause).at(Side::Target));
