@@ -68,7 +68,7 @@ pub enum Event {
         /// Their bytes.
         owed_bytes: u64,
     },
-    /// The target acknowledged messages.
+    /// The target acknowledged messages, or shows them where it does not tell of each.
     Copied {
         /// The account.
         account: Arc<str>,

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -60,7 +61,7 @@ impl Admission {
     /// Waits until `bytes` more of a streamed body may flow.
     pub async fn flow(&self, bytes: u64) {
         if let Some(flow) = &self.flow {
-            flow.take_bytes(bytes).await;
+            flow.take(0, bytes).await;
         }
     }
 }
@@ -102,17 +103,15 @@ impl Throttle {
 
     /// Waits until a window may be moved. Bytes that are streamed are charged as they flow.
     pub async fn admit(&self, messages: u32, bytes: u64, streamed: bool) -> Admission {
-        for rate in &self.flow.messages {
-            rate.take(messages).await;
-        }
         if streamed {
+            self.flow.take(messages, 0).await;
             let memory = self.memory.take(STREAM_BYTES as u64).await;
             return Admission {
                 _memory: memory,
                 flow: Some(self.flow.clone()),
             };
         }
-        self.flow.take_bytes(bytes).await;
+        self.flow.take(messages, bytes).await;
         Admission {
             _memory: self.memory.take(bytes).await,
             flow: None,
@@ -121,11 +120,13 @@ impl Throttle {
 }
 
 impl Flow {
-    async fn take_bytes(&self, bytes: u64) {
-        for rate in &self.bytes {
-            let units = bytes.div_ceil(Rate::BYTES_UNIT).max(1);
-            rate.take(u32::try_from(units).unwrap_or(u32::MAX)).await;
-        }
+    /// Waits for all limits at once: one after the other each would idle while the next is waited
+    /// for.
+    async fn take(&self, messages: u32, bytes: u64) {
+        let units = u32::try_from(bytes.div_ceil(Rate::BYTES_UNIT)).unwrap_or(u32::MAX);
+        let messages = self.messages.iter().map(|rate| rate.take(messages));
+        let bytes = self.bytes.iter().map(|rate| rate.take(units));
+        tokio::join!(join_all(messages), join_all(bytes));
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
             continue;
         };
         match resolve_mailbox(work, source, target, mailbox, windows).await {
-            Ok(()) => work.step(),
+            // That nothing had arrived is no progress: the pauses between tries go on growing.
+            Ok(()) => {}
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 let reason = fault.chain();
                 work.run
@@ -165,9 +166,35 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         &settlement,
         work.run.config.doubts_max,
     );
+    for outcome in &outcomes {
+        for remark in &outcome.remarks {
+            work.not_copied();
+            work.event(Event::NotCopied {
+                account: work.label.clone(),
+                mailbox: path.to_string(),
+                uid: outcome.uid.0,
+                fate: outcome.entry.fate,
+                reason: remark.text.clone(),
+            });
+        }
+    }
+    let claimed = outcomes.iter().filter(|o| o.entry.target_uid.is_some());
+    let (count, bytes) = claimed.fold((0, 0), |(count, bytes), outcome| {
+        (count + 1, bytes + outcome.entry.size)
+    });
     work.run.ledger.close(id, window.mailbox, outcomes).await?;
     // What comes next relies on it.
-    work.run.ledger.flush().await
+    work.run.ledger.flush().await?;
+    if count > 0 {
+        work.copied(count, bytes);
+        work.event(Event::Copied {
+            account: work.label.clone(),
+            mailbox: path.to_string(),
+            messages: count,
+            bytes,
+        });
+    }
+    Ok(())
 }
 
 /// The messages of a window that the target has not told the UID of.

@@ -39,6 +39,8 @@ pub(super) struct Unverified {
     pub(super) acknowledged: Acknowledged,
     /// Its subject, where it is wanted in the report.
     pub(super) subject: Option<String>,
+    /// Whether the target told its UID for another message, too: then only its bytes count.
+    pub(super) is_suspect: bool,
 }
 
 impl From<Acknowledged> for Unverified {
@@ -46,6 +48,7 @@ impl From<Acknowledged> for Unverified {
         Self {
             acknowledged,
             subject: None,
+            is_suspect: false,
         }
     }
 }
@@ -441,14 +444,18 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
     /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
-    fn is_plausible(&self, validity: UidValidity, uid: Uid) -> bool {
-        validity == self.place.validity
-            && uid >= self.place.lo
-            && !self
-                .acknowledged
-                .iter()
-                .rev()
-                .any(|known| known.acknowledged.target_uid == uid)
+    fn is_plausible(&mut self, validity: UidValidity, uid: Uid) -> bool {
+        let rival = self
+            .acknowledged
+            .iter_mut()
+            .rev()
+            .find(|known| known.acknowledged.target_uid == uid);
+        if let Some(rival) = rival {
+            // Whose copy it is only its bytes can tell.
+            rival.is_suspect = true;
+            return false;
+        }
+        validity == self.place.validity && uid >= self.place.lo
     }
 
     fn stored(&mut self, message: &OutgoingMessage, target_uid: Uid) -> Outcome {
@@ -463,6 +470,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
         self.acknowledged.push(Unverified {
             acknowledged,
             subject,
+            is_suspect: false,
         });
         Outcome {
             uid,

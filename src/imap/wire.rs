@@ -507,3 +507,204 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    /// A wire, and what is at its other end.
+    fn wire() -> (Wire, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        (Wire::new(Box::new(ours), IDLE), theirs)
+    }
+
+    fn frames(received: &[u8]) -> Vec<&[u8]> {
+        let (mut framer, mut rest, mut frames) = (Framer::default(), received, Vec::new());
+        while let Some(end) = framer.frame(rest, 1 << 20).expect("no limit is met") {
+            let (frame, after) = rest.split_at(end);
+            frames.push(frame);
+            rest = after;
+        }
+        frames
+    }
+
+    #[test]
+    fn a_response_ends_at_its_line_end_outside_literals() {
+        let received =
+            b"* 1 FETCH (BODY[] {9}\r\na\r\n* OK\r\n FLAGS ())\r\n* OK {x}\r\nA1 OK\npart";
+        assert_eq!(
+            frames(received),
+            [
+                &b"* 1 FETCH (BODY[] {9}\r\na\r\n* OK\r\n FLAGS ())\r\n"[..],
+                b"* OK {x}\r\n",
+                b"A1 OK\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn literals_of_both_kinds_and_of_no_bytes_are_found() {
+        assert_eq!(announced_literal(b"x {12}\r\n"), Some(12));
+        assert_eq!(announced_literal(b"x ~{12}\n"), Some(12));
+        assert_eq!(announced_literal(b"x {0}\r\n"), Some(0));
+        for none in ["x {}\r\n", "x {1} \r\n", "x {-1}\r\n", "x 1}\r\n", "x {12}"] {
+            assert_eq!(announced_literal(none.as_bytes()), None, "{none}");
+        }
+        let huge = "x {99999999999999999999}\r\n";
+        assert_eq!(announced_literal(huge.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_line_or_a_literal_beyond_every_limit_is_an_error() {
+        let line = vec![b'x'; LINE_BYTES_MAX + 2];
+        assert!(Framer::default().frame(&line, usize::MAX).is_err());
+        let literal = b"* 1 FETCH (BODY[] {1000}\r\n";
+        assert!(Framer::default().frame(literal, 999).is_err());
+        let endless = b"* 1 FETCH (BODY[] {9223372036854775807}\r\n";
+        assert!(Framer::default().frame(endless, 1 << 20).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_the_same_in_whatever_pieces_they_arrive(
+            bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..6),
+            cuts in prop::collection::vec(1..30usize, 1..40),
+        ) {
+            let response = |body: &Vec<u8>| {
+                [format!("* 1 FETCH (BODY[] {{{}}}\r\n", body.len()).as_bytes(), body, b" UID 7)\r\n"]
+                    .concat()
+            };
+            let responses: Vec<Vec<u8>> = bodies.iter().map(response).collect();
+            let all = responses.concat();
+            let (mut framer, mut received, mut framed) = (Framer::default(), Vec::new(), Vec::new());
+            let mut left = &all[..];
+            for cut in cuts.into_iter().chain(std::iter::repeat(7)) {
+                let (piece, after) = left.split_at(cut.min(left.len()));
+                received.extend_from_slice(piece);
+                left = after;
+                while let Some(end) = framer.frame(&received, 1 << 20).expect("within limits") {
+                    let rest = received.split_off(end);
+                    framed.push(std::mem::replace(&mut received, rest));
+                }
+                if left.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(framed, responses);
+            prop_assert!(received.is_empty());
+        }
+    }
+
+    #[test]
+    fn async_imap_is_shown_nothing_it_could_stumble_over() {
+        let plain = |response: &str| plainest_form(response.as_bytes());
+        assert_eq!(plain("* 5 FETCH (\u{0} odd"), "");
+        assert_eq!(plain("A1 no [ODD (\"x] text {5}\r\n"), "A1 NO -\r\n");
+        assert_eq!(plain("+\r\n"), "+ \r\n");
+        assert_eq!(plain("+ go ahead\r\n"), "+ \r\n");
+        assert_eq!(plain("+ eyJhIjoxfQ==\r\n"), "+ eyJhIjoxfQ==\r\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_is_kept_as_it_was_sent() {
+        let (mut wire, mut server) = wire();
+        let said = b"* odd {3}\r\na\r\n\r\nA1 OK [X] done\r\n";
+        server.write_all(said).await.unwrap();
+        let mut shown = [0; 64];
+        let count = wire.read(&mut shown).await.unwrap();
+        assert_eq!(&shown[..count], b"A1 OK -\r\n");
+        assert_eq!(wire.take_heard().concat(), said);
+        drop(server);
+        let end = wire.read(&mut shown).await.unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_a_server_sends_before_tls_is_not_taken_for_its_answer() {
+        let (mut wire, mut server) = wire();
+        server.write_all(b"* OK hello\r\n").await.unwrap();
+        wire.response().await.unwrap();
+        assert!(wire.into_stream().is_ok());
+        let (mut wire, mut server) = self::wire();
+        server
+            .write_all(b"* OK hello\r\n* OK injected\r\n")
+            .await
+            .unwrap();
+        wire.response().await.unwrap();
+        assert!(wire.into_stream().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_large_literal_is_not_held() {
+        let (mut wire, mut server) = wire();
+        let said = b"* 1 FETCH (UID 7 BODY[] {10}\r\n0123456789 FLAGS ())\r\nA1 OK done\r\n";
+        server.write_all(said).await.unwrap();
+        let (mut reader, _) = wire.lend();
+        let Ok(Incoming::Large {
+            head,
+            literal_bytes,
+        }) = reader.response(9).await
+        else {
+            panic!("the literal is larger than nine octets");
+        };
+        assert_eq!((&head[..], literal_bytes), (&said[..30], 10));
+        assert_eq!(reader.chunk(4).await.unwrap(), "0123");
+        reader.discard(6).await.unwrap();
+        for expected in [" FLAGS ())\r\n", "A1 OK done\r\n"] {
+            let Ok(Incoming::Response(response)) = reader.response(9).await else {
+                panic!("no large literal is left");
+            };
+            assert_eq!(response, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_in_which_nothing_moves_ends() {
+        let (mut wire, mut server) = wire();
+        let begun = Instant::now();
+        let error = wire.response().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 300);
+        server.write_all(b"* OK late\r\n").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_server_is_not_a_silent_one() {
+        let (mut wire, mut server) = wire();
+        let said = b"* OK byte by byte\r\n";
+        let slowly = async {
+            for octet in said {
+                tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+                server.write_all(&[*octet]).await.unwrap();
+            }
+        };
+        let (response, ()) = tokio::join!(wire.response(), slowly);
+        assert_eq!(response.unwrap(), &said[..]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_waits_does_not_count() {
+        let (mut wire, mut server) = wire();
+        for _ in 0..3 {
+            tokio::time::sleep(IDLE * 2).await;
+            let later = async {
+                tokio::time::sleep(IDLE - Duration::from_secs(1)).await;
+                server.write_all(b"* OK\r\n").await.unwrap();
+            };
+            let (response, ()) = tokio::join!(wire.response(), later);
+            assert!(response.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wire_never_prints_what_it_carries() {
+        let (mut wire, mut server) = wire();
+        server.write_all(b"* OK hunter2\r\n").await.unwrap();
+        wire.write_all(b"A1 LOGIN anna hunter2\r\n").await.unwrap();
+        wire.response().await.unwrap();
+        assert!(!format!("{wire:?}").contains("hunter2"));
+    }
+}

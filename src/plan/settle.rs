@@ -57,7 +57,7 @@ pub fn is_plausible(found: &Found, in_doubt: &[InDoubt]) -> bool {
 }
 
 /// Sizes that a rewriting server can make of each other: within a tenth, or 64 octets.
-fn is_close(sent: u64, stored: u64) -> bool {
+pub(super) fn is_close(sent: u64, stored: u64) -> bool {
     sent.abs_diff(stored) <= (sent / 10).max(64)
 }
 

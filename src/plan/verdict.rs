@@ -3,32 +3,12 @@
 use crate::fate::{Remark, RemarkKind};
 use crate::history::Entry;
 use crate::identity::Identity;
-use crate::mail::Uid;
+use crate::plan::settle::is_close;
 use crate::target::Found;
 
-/// What a read-back says of one copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is there, with these remarks.
-    Copied(Vec<Remark>),
-    /// Something of another size is there: its body must tell whether it is the copy.
-    Compare(Vec<Remark>),
-    /// It is not there, and no message was ever stored at its UID.
-    NeverStored,
-    /// It is not there, and something was: its owner removed it.
-    Removed,
-}
-
-/// Judges one copy: `found` is what stands at its UID, `uid_next` the target's UIDNEXT now.
+/// What is to be said of a copy that was found with these attributes.
 #[must_use]
-pub fn judge(entry: &Entry, target_uid: Uid, found: Option<&Found>, uid_next: Uid) -> Verdict {
-    let Some(found) = found else {
-        return if target_uid >= uid_next {
-            Verdict::NeverStored
-        } else {
-            Verdict::Removed
-        };
-    };
+pub fn judge(entry: &Entry, found: &Found) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if let (Some(sent), stored) = (entry.date, found.date)
         && stored != Some(sent)
@@ -41,28 +21,29 @@ pub fn judge(entry: &Entry, target_uid: Uid, found: Option<&Found>, uid_next: Ui
     if !reduced.is_empty() {
         remarks.push(Remark::new(RemarkKind::FlagsReduced, reduced.join(" ")));
     }
-    if found.size == entry.size {
-        return Verdict::Copied(remarks);
+    if found.size != entry.size {
+        let text = format!("sent {} octets, the target has {}", entry.size, found.size);
+        remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
-    let text = format!("sent {} octets, the target has {}", entry.size, found.size);
-    remarks.push(Remark::new(RemarkKind::BytesAltered, text));
-    Verdict::Compare(remarks)
+    remarks
 }
 
 /// Whether a body of another size is the copy of a message, as its server rewrote it.
 #[must_use]
-pub fn is_rewritten(entry: &Entry, stored: &Identity) -> bool {
+pub fn is_rewritten(entry: &Entry, size: u64, stored: &Identity) -> bool {
     // Without digests there is nothing to compare with: the size alone proves nothing.
-    entry
-        .digest
-        .is_none_or(|(exact, headers)| stored.exact == exact || stored.headers == headers)
+    entry.digest.is_none_or(|(exact, headers)| {
+        // All messages without the usual headers have one key: then the size must speak, too.
+        let tells_apart = headers != Identity::of(b"").headers || is_close(entry.size, size);
+        stored.exact == exact || (stored.headers == headers && tells_apart)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fate::Fate;
-    use crate::mail::{Flags, InternalDate};
+    use crate::mail::{Flags, InternalDate, Uid};
 
     fn entry() -> Entry {
         Entry {
@@ -86,21 +67,13 @@ mod tests {
         }
     }
 
-    fn kinds(verdict: Verdict) -> Vec<RemarkKind> {
-        match verdict {
-            Verdict::Copied(remarks) | Verdict::Compare(remarks) => {
-                remarks.into_iter().map(|remark| remark.kind).collect()
-            }
-            other => panic!("{other:?}"),
-        }
+    fn kinds(remarks: &[Remark]) -> Vec<RemarkKind> {
+        remarks.iter().map(|remark| remark.kind).collect()
     }
 
     #[test]
     fn an_equal_copy_needs_no_remark() {
-        assert_eq!(
-            judge(&entry(), Uid(7), Some(&found()), Uid(8)),
-            Verdict::Copied(Vec::new())
-        );
+        assert_eq!(judge(&entry(), &found()), []);
     }
 
     #[test]
@@ -111,14 +84,28 @@ mod tests {
             flags: Flags::parse(["\\Seen"]),
             ..found()
         };
-        let verdict = judge(&entry(), Uid(7), Some(&other), Uid(8));
         use RemarkKind::{BytesAltered, DateAltered, FlagsReduced};
-        assert_eq!(kinds(verdict), [DateAltered, FlagsReduced, BytesAltered]);
+        assert_eq!(
+            kinds(&judge(&entry(), &other)),
+            [DateAltered, FlagsReduced, BytesAltered]
+        );
     }
 
     #[test]
-    fn what_is_missing_was_never_stored_or_was_removed() {
-        assert_eq!(judge(&entry(), Uid(7), None, Uid(7)), Verdict::NeverStored);
-        assert_eq!(judge(&entry(), Uid(7), None, Uid(8)), Verdict::Removed);
+    fn a_message_without_headers_is_not_every_other_one() {
+        let identity = |body: &[u8]| Identity::of(body);
+        let sent = |body: &[u8]| Entry {
+            size: body.len() as u64,
+            digest: Some((identity(body).exact, identity(body).headers)),
+            ..entry()
+        };
+        let (bare, other) = ([b'x'; 6_000], b"no headers");
+        assert!(!is_rewritten(&sent(&bare), 10, &identity(other)));
+        assert!(is_rewritten(&sent(b"a\nb"), 4, &identity(b"a\r\nb")));
+        let (short, long) = (
+            b"Subject: a\r\n\r\nx",
+            [b"Subject: a\r\n\r\n", &bare[..]].concat(),
+        );
+        assert!(is_rewritten(&sent(short), 6_014, &identity(&long)));
     }
 }

@@ -1,7 +1,9 @@
 //! Whatever breaks in the middle, the end is the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mailhaul::event::Event;
 use mailhaul::fate::Fate;
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
@@ -74,27 +76,27 @@ fn assert_all_there(world: &World, report: &Report, what: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_to_the_target_is_resumed() {
-    killed_everywhere(Profile::dovecot(), Kill::Sent, Side::Target, 60).await;
+    killed_everywhere(Profile::dovecot(), Kill::Sent, Side::Target, 30).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_to_a_target_without_extensions_is_resumed() {
-    killed_everywhere(Profile::plain(), Kill::Sent, Side::Target, 60).await;
+    killed_everywhere(Profile::plain(), Kill::Sent, Side::Target, 30).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_from_the_target_is_resumed() {
-    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Target, 60).await;
+    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Target, 30).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_from_a_target_without_extensions_is_resumed() {
-    killed_everywhere(Profile::plain(), Kill::Received, Side::Target, 40).await;
+    killed_everywhere(Profile::plain(), Kill::Received, Side::Target, 30).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_from_the_source_is_resumed() {
-    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Source, 40).await;
+    killed_everywhere(Profile::dovecot(), Kill::Received, Side::Source, 30).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,14 +131,14 @@ async fn a_run_killed_again_and_again_gets_through() {
 
 /// Cuts connections of one side after many numbers of bytes; the run itself goes on.
 async fn cut_everywhere(target: Profile, side: Side, cut: fn(u64) -> Deed, bytes: u64) {
-    for point in 0..60 {
+    for point in 0..30 {
         for connection in 0..2 {
             let mut world = world(target.clone());
             let server = match side {
                 Side::Source => &world.source,
                 Side::Target => &world.target,
             };
-            let deed = cut(1 + point * bytes / 60);
+            let deed = cut(1 + point * bytes / 30);
             let what = format!("{deed:?} of connection {connection}");
             server.faults().arm(Fault::once(deed).after(connection));
             let report = world.run().await;
@@ -252,15 +254,15 @@ async fn a_message_that_is_never_stored_is_listed_as_lost() {
 #[tokio::test(start_paused = true)]
 async fn equal_messages_in_many_windows_keep_their_count() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {
-        for point in 0..40 {
+        for point in 0..20 {
             let mut world = World::new(Profile::dovecot(), target.clone());
             for _ in 0..10 {
                 world.anna().deliver(&INBOX, letter(1));
             }
             world.config.window_messages_max = 1;
             let deeds = [
-                Deed::CutAfterRead(200 + 110 * point),
-                Deed::CutAfterWritten(600 + 45 * point),
+                Deed::CutAfterRead(200 + 220 * point),
+                Deed::CutAfterWritten(600 + 90 * point),
             ];
             for deed in deeds {
                 world.target.faults().arm(Fault::once(deed.clone()));
@@ -279,7 +281,33 @@ async fn a_server_that_cuts_every_append_is_given_up() {
     let report = world.run().await;
     assert_eq!(report.verdict, Verdict::Incomplete);
     assert_eq!(report.fate(Fate::Copied), 0);
+    // Each message is given up after so many tries, with growing pauses between them.
+    assert_eq!(report.fate(Fate::Refused), MESSAGES);
+    assert!(world.target.counters().command("APPEND") <= 3 * MESSAGES);
+    assert!(report.took > Duration::from_secs(20), "{:?}", report.took);
+    let told = |event: &Event| match event {
+        Event::NotCopied { mailbox, uid, .. } => Some((mailbox.clone(), *uid)),
+        _ => None,
+    };
+    let told: BTreeSet<_> = report.events.iter().filter_map(told).collect();
+    assert_eq!(told.len() as u64, MESSAGES);
     world.target.faults().clear();
     let report = world.run().await;
     assert_all_there(&world, &report, "no more cuts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_not_stored_is_not_mistaken_for_the_next_of_its_size() {
+    for target in [Profile::dovecot(), Profile::exchange()] {
+        let mut world = World::new(Profile::dovecot(), target);
+        world.config.window_messages_max = 1;
+        for name in ["one", "two", "six", "ten"] {
+            let body = format!("Subject: {name}\r\n\r\n{name}");
+            world.anna().deliver(&INBOX, Message::new(body));
+        }
+        let forget = Deed::Forget(Matching::Contains(b"two".to_vec()));
+        world.target.faults().arm(Fault::once(forget));
+        world.run().await.assert_done(4);
+        world.assert_copied();
+    }
 }

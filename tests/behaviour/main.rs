@@ -1,7 +1,19 @@
 //! What the engine promises, tried on the rehearsal server: streams in memory, a paused clock.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test cannot go on without ends it, in helpers too"
+)]
+
 mod copy;
 mod crashes;
 mod ledger;
 mod network;
+mod outages;
+mod pace;
+mod refusals;
+mod resume;
+mod secrets;
+mod servers;
+mod sources;
 mod world;

@@ -16,7 +16,6 @@ use mailhaul::rehearsal::Server;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 pub(crate) const SOURCE_PORT: u16 = 1143;
 pub(crate) const TARGET_PORT: u16 = 2143;
@@ -81,7 +80,6 @@ impl Fuse {
 pub(crate) struct Network {
     servers: Mutex<BTreeMap<u16, Server>>,
     refusals: Mutex<BTreeMap<(String, u16), u64>>,
-    dialled: Mutex<Vec<(u16, Instant)>>,
     sessions: Mutex<JoinSet<()>>,
     fuse: Mutex<Option<Arc<Fuse>>>,
 }
@@ -97,20 +95,12 @@ impl Network {
         self.refusals.lock().unwrap().insert(key, times);
     }
 
-    /// When connections to a port were asked for.
-    pub(crate) fn dialled(&self, port: u16) -> Vec<Instant> {
-        let dialled = self.dialled.lock().unwrap();
-        let to_port = dialled.iter().filter(|(to, _)| *to == port);
-        to_port.map(|(_, when)| *when).collect()
-    }
-
     pub(crate) fn set_fuse(&self, fuse: Option<Arc<Fuse>>) {
         *self.fuse.lock().unwrap() = fuse;
     }
 
     fn open(&self, endpoint: &Endpoint) -> io::Result<BoxStream> {
         let port = endpoint.port;
-        self.dialled.lock().unwrap().push((port, Instant::now()));
         let key = (endpoint.host.clone(), port);
         if let Some(left) = self.refusals.lock().unwrap().get_mut(&key)
             && *left > 0

@@ -178,6 +178,10 @@ impl Fetching<'_> {
                 .iter()
                 .find(|m| m.info.uid == uid);
             let Some(owed) = owed else { continue };
+            if body.is_empty() && owed.info.size > 0 {
+                // A message that the server lists and cannot read (iCloud): as if it had not come.
+                return;
+            }
             if window
                 .messages
                 .iter()
@@ -412,5 +416,216 @@ fn as_fetched(scanned: &MessageInfo, fetched: &reply::Fetched, size: u64) -> Mes
             .flags
             .clone()
             .unwrap_or_else(|| scanned.flags.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::imap::wire::Wire;
+    use crate::mail::Flags;
+    use crate::plan::windows::{Owed, Window};
+    use crate::throttle::{Memory, Throttle};
+
+    /// Bodies above this are not held.
+    const HELD_MAX: u64 = 100;
+
+    fn window(uids: &[u32], size: u64) -> Window {
+        let owed = |uid: &u32| Owed {
+            info: MessageInfo {
+                uid: Uid(*uid),
+                size,
+                date: None,
+                flags: Flags::default(),
+            },
+            doubts: 0,
+        };
+        Window {
+            messages: uids.iter().map(owed).collect(),
+            streamed: size > HELD_MAX,
+            careful: false,
+        }
+    }
+
+    /// Says each piece when the NOOP of its number has come.
+    async fn serve(mut server: DuplexStream, said: &[&str]) {
+        let mut heard = Vec::new();
+        for (at, said) in said.iter().enumerate() {
+            let noop = format!("N{} NOOP\r\n", at + 1);
+            while memchr::memmem::find(&heard, noop.as_bytes()).is_none() {
+                if server.read_buf(&mut heard).await.expect("readable") == 0 {
+                    return;
+                }
+            }
+            server.write_all(said.as_bytes()).await.expect("writable");
+        }
+        // Open until the client has had enough.
+        while server
+            .read_buf(&mut heard)
+            .await
+            .is_ok_and(|count| count > 0)
+        {}
+    }
+
+    /// What comes of windows: `7=body`, `missing 8`, `large 9`, `streamed 7 whole`.
+    async fn fetched(windows: Vec<Window>, said: &[&str]) -> (Vec<String>, Option<String>) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let mut wire = Wire::new(Box::new(ours), Duration::from_secs(60));
+        let throttle = Throttle::new(&Config::default(), Memory::new(1 << 20), &[]);
+        let (admit, admitted) = mpsc::channel(windows.len().max(1));
+        for window in windows {
+            let admission = throttle.admit(1, window.bytes(), window.streamed).await;
+            let admitted = Admitted { window, admission };
+            admit.try_send(admitted).expect("there is room");
+        }
+        drop(admit);
+        let (hand_on, mut handed) = mpsc::channel(1);
+        let told = async {
+            let mut told = Vec::new();
+            while let Some(fetched) = handed.recv().await {
+                tell(fetched, &mut told).await;
+            }
+            told
+        };
+        let work = async {
+            let outcome = {
+                let (reader, writer) = wire.lend();
+                fetch(reader, writer, admitted, hand_on, HELD_MAX).await
+            };
+            drop(wire);
+            outcome
+        };
+        let (outcome, told, ()) = tokio::join!(work, told, serve(theirs, said));
+        (told, outcome.err().map(|fault| fault.chain()))
+    }
+
+    async fn tell(fetched: Fetched, told: &mut Vec<String>) {
+        match fetched {
+            Fetched::Whole {
+                messages, missing, ..
+            } => {
+                told.extend(
+                    messages
+                        .iter()
+                        .map(|one| format!("{}={}", one.info.uid, one.body.escape_ascii())),
+                );
+                told.extend(missing.iter().map(|one| match one.cause {
+                    MissingCause::NotSent { .. } => format!("missing {}", one.uid),
+                    MissingCause::Oversized(_) => format!("large {}", one.uid),
+                }));
+            }
+            Fetched::Streamed { info, mut body, .. } => {
+                let mut state = "broken";
+                while let Some(chunk) = body.chunks.recv().await {
+                    if matches!(chunk, Chunk::Last(..)) {
+                        state = "whole";
+                    }
+                }
+                told.push(format!("streamed {} {state}", info.uid));
+            }
+        }
+    }
+
+    const DONE: &str = "F1 OK\r\nN1 OK\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_of_the_uid_it_names() {
+        let said = [
+            "* 9 EXISTS\r\n* 2 FETCH (BODY[] {1}\r\nb UID 8)\r\n* 1 FETCH (FLAGS (\\Seen))\r\n",
+            "* 4 FETCH (UID 99 BODY[] {1}\r\nz)\r\n* 3 FETCH (BODY[] {1}\r\nx)\r\n",
+            "* 1 FETCH (UID 7 FLAGS () BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] {1}\r\nq)\r\n",
+            DONE,
+        ]
+        .concat();
+        let (told, fault) = fetched(vec![window(&[7, 8, 9], 1)], &[&said]).await;
+        assert_eq!(told, ["7=a", "8=b", "missing 9"]);
+        assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_expunged_before_the_noop_is_not_believed() {
+        let said = [
+            "* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 2 FETCH (UID 8 BODY[] {1}\r\nb)\r\n",
+            "* 3 FETCH (UID 9 BODY[] {1}\r\nc)\r\nF1 OK\r\n* 1 EXPUNGE\r\n* 2 EXPUNGE\r\nN1 OK\r\n",
+        ]
+        .concat();
+        let (told, fault) = fetched(vec![window(&[7, 8, 9], 1)], &[&said]).await;
+        // The second EXPUNGE counts after the first: it is the third message.
+        assert_eq!(told, ["8=b", "missing 7", "missing 9"]);
+        assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expunge_counts_for_every_window_in_flight() {
+        let first = "* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n";
+        let second = "* 2 FETCH (UID 8 BODY[] {1}\r\nb)\r\nF1 OK\r\n* 2 EXPUNGE\r\nN1 OK\r\nF2 OK\r\nN2 OK\r\n";
+        let windows = vec![window(&[7], 1), window(&[8], 1)];
+        let (told, fault) = fetched(windows, &[first, second]).await;
+        assert_eq!(
+            (told, fault),
+            (vec!["7=a".into(), "missing 8".into()], None)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_larger_than_announced_is_not_held() {
+        let large = "x".repeat(200);
+        let said = format!(
+            "* 1 FETCH (UID 7 BODY[] {{200}}\r\n{large})\r\n* 2 FETCH (BODY[] {{200}}\r\n{large} \
+             UID 8)\r\n* 3 FETCH (UID 9 BODY[] {{1}}\r\nc)\r\n{DONE}"
+        );
+        let (told, fault) = fetched(vec![window(&[7, 8, 9], 1)], &[&said]).await;
+        assert_eq!(told, ["9=c", "large 7", "large 8"]);
+        assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streamed_body_ends_only_when_it_is_believed() {
+        let body = "x".repeat(2000);
+        let head = format!("* 1 FETCH (UID 7 BODY[] {{2000}}\r\n{body}");
+        for (tail, expected) in [
+            (" FLAGS ())\r\nF1 OK\r\nN1 OK\r\n", "streamed 7 whole"),
+            (")\r\n* 2 EXPUNGE\r\nF1 OK\r\nN1 OK\r\n", "streamed 7 whole"),
+            (
+                ")\r\nF1 OK\r\n* 1 EXPUNGE\r\nN1 OK\r\n",
+                "streamed 7 broken",
+            ),
+            (")\r\nF1 NO\r\nN1 OK\r\n", "streamed 7 broken"),
+            (")\r\n* BYE\r\n", "streamed 7 broken"),
+            (")\r\nX9 OK\r\n", "streamed 7 broken"),
+        ] {
+            let said = format!("{head}{tail}");
+            let (told, fault) = fetched(vec![window(&[7], 2000)], &[&said]).await;
+            assert_eq!(told, [expected], "{tail}");
+            assert_eq!(fault.is_some(), expected.ends_with("broken"), "{tail}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_to_be_streamed_and_is_small_is_taken_whole() {
+        let said = format!("* 1 FETCH (UID 7 BODY[] {{1}}\r\na)\r\n{DONE}");
+        let (told, fault) = fetched(vec![window(&[7], 2000)], &[&said]).await;
+        assert_eq!((told, fault), (vec!["7=a".into()], None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_is_handed_on_only_after_its_noop() {
+        for end in [
+            "F1 OK\r\n",
+            "F1 OK\r\nN1 NO\r\n",
+            "F2 OK\r\n",
+            "* BYE\r\n",
+            "N9 OK\r\n",
+        ] {
+            let said = format!("* 1 FETCH (UID 7 BODY[] {{1}}\r\na)\r\n{end}");
+            let (told, fault) = fetched(vec![window(&[7], 1)], &[&said]).await;
+            assert_eq!(told, Vec::<String>::new(), "{end}");
+            assert!(fault.is_some(), "{end}");
+        }
     }
 }

@@ -1,0 +1,151 @@
+//! Rates, memory and connections have their limits, and nobody waits for ever.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+
+use mailhaul::config::Rates;
+use mailhaul::event::Event;
+use mailhaul::rehearsal::{Message, Profile};
+use tokio::time::Instant;
+
+use crate::world::{ANNA, INBOX, TARGET_HOST, World, account, letter};
+
+#[tokio::test(start_paused = true)]
+async fn messages_flow_no_faster_than_they_may() {
+    for rates in [
+        Rates {
+            account_messages: NonZeroU32::new(5),
+            ..Rates::default()
+        },
+        Rates {
+            host_messages: NonZeroU32::new(5),
+            ..Rates::default()
+        },
+    ] {
+        let mut world = World::usual();
+        world.deliver(0..100);
+        world.config.rates = rates;
+        let report = world.run().await;
+        report.assert_done(100);
+        let took = report.took.as_secs_f64();
+        assert!((18.0..25.0).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_flow_no_faster_than_they_may() {
+    for window_bytes_max in [1 << 20, 20_000] {
+        let mut world = World::usual();
+        for _ in 0..40 {
+            world
+                .anna()
+                .deliver(&INBOX, Message::new(vec![b'x'; 50_000]));
+        }
+        world.config.window_bytes_max = window_bytes_max;
+        world.config.rates.account_bytes = NonZeroU32::new(100_000);
+        let report = world.run().await;
+        report.assert_done(40);
+        let took = report.took.as_secs_f64();
+        assert!((18.0..25.0).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_on_one_host_share_its_rate_evenly() {
+    let mut world = World::usual();
+    for user in ["ben@example.org", "cem@example.org", "dan@example.org"] {
+        let store = world.add(user);
+        (0..50).for_each(|number| {
+            store.deliver(&INBOX, letter(number));
+        });
+    }
+    world.deliver(0..50);
+    world.config.rates.host_messages = NonZeroU32::new(10);
+    let (begun, done) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+    let seen = done.clone();
+    world.on_event(move |event| {
+        if matches!(event, Event::AccountDone { .. }) {
+            seen.lock().unwrap().push(begun.elapsed().as_secs_f64());
+        }
+    });
+    let report = world.run().await;
+    report.assert_done(200);
+    let took = report.took.as_secs_f64();
+    assert!((19.0..26.0).contains(&took), "{took}");
+    assert!(done.lock().unwrap()[0] > took * 0.7, "{done:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn little_memory_is_enough_for_many_accounts() {
+    let mut world = World::usual();
+    for number in 0..12 {
+        let user = format!("user{number}@example.org");
+        let store = world.add(&user);
+        for size in [700_000, 100, 300_000, 1_500_000, 2_500_000, 900_000] {
+            store.deliver(&INBOX, Message::new(vec![b'a' + number; size]));
+        }
+    }
+    world.config.memory_bytes_max = 2 * 1024 * 1024;
+    world.config.accounts_max = 12;
+    world.run().await.assert_done(72);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_connections_to_one_host_are_enough() {
+    for (connections, source_host) in [
+        (1, "old.example.org"),
+        (1, TARGET_HOST),
+        (2, TARGET_HOST),
+        (3, TARGET_HOST),
+    ] {
+        let mut world = World::usual();
+        world.deliver(0..10);
+        for number in 0..5 {
+            let user = format!("user{number}@example.org");
+            world.add(&user).deliver(&INBOX, letter(number));
+        }
+        for one in &mut world.accounts {
+            *one = account(&one.source.user, source_host, TARGET_HOST);
+        }
+        world.config.host_connections_max = connections;
+        world.config.connections_max = 3;
+        world.run().await.assert_done(15);
+        world.assert_copied();
+        let peak = world.target.counters().connections_peak;
+        assert!(peak <= connections, "{peak} of {connections}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_accounts_at_once_and_no_more() {
+    let mut world = World::usual();
+    for number in 0..9 {
+        let user = format!("user{number}@example.org");
+        world.add(&user).deliver(&INBOX, letter(number));
+    }
+    world.config.accounts_max = 3;
+    world.config.connections_max = 1;
+    world.run().await.assert_done(9);
+    assert!(world.source.counters().connections_peak <= 3);
+    assert!(world.target.counters().connections_peak <= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_changes_nothing_at_either_end() {
+    let mut world = World::new(Profile::dovecot(), Profile::courier());
+    world.deliver(0..5);
+    world.anna().deliver(&["a", "b"], letter(9));
+    world.config.dry_run = true;
+    let before = world.copy().snapshot();
+    let report = world.run().await;
+    assert!(report.ended.is_ok());
+    assert_eq!(world.copy().snapshot(), before);
+    world.assert_source_untouched();
+    let planned = |event: &&Event| matches!(event, Event::MailboxPlanned { .. });
+    assert_eq!(report.events.iter().filter(planned).count(), 2);
+    world.config.dry_run = false;
+    world.run().await.assert_done(6);
+    assert_eq!(world.accounts[0].source.user, ANNA);
+    world.assert_copied();
+}

@@ -1,0 +1,199 @@
+//! Second runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mailhaul::event::Event;
+use mailhaul::fate::{Fate, RemarkKind};
+use mailhaul::fault::Side;
+use mailhaul::ledger::AccountState;
+use mailhaul::rehearsal::{Deed, Fault, Profile};
+use mailhaul::report::Verdict;
+
+use crate::network::Kill;
+use crate::world::{ANNA, INBOX, World, letter};
+
+#[tokio::test(start_paused = true)]
+async fn a_second_run_sends_nothing_and_fetches_no_body() {
+    for target in [Profile::dovecot(), Profile::plain()] {
+        let mut world = World::new(Profile::dovecot(), target);
+        world.deliver(0..30);
+        world.anna().deliver(&["Other"], letter(1));
+        world.run().await.assert_done(31);
+        let (source, target) = (world.source.counters(), world.target.counters());
+        world.run().await.assert_done(31);
+        world.assert_copied();
+        assert_eq!(
+            world.source.counters().fetched_bodies,
+            source.fetched_bodies
+        );
+        assert_eq!(
+            world.target.counters().fetched_bodies,
+            target.fetched_bodies
+        );
+        assert_eq!(
+            world.target.counters().command("APPEND"),
+            target.command("APPEND")
+        );
+        assert_eq!(
+            world.target.counters().command("CREATE"),
+            target.command("CREATE")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_mail_is_copied_by_the_next_run() {
+    let mut world = World::usual();
+    world.deliver(0..10);
+    world.run().await.assert_done(10);
+    world.deliver(8..15);
+    world.anna().deliver(&["New"], letter(99));
+    world.run().await.assert_done(18);
+    world.assert_copied();
+    assert_eq!(world.target.counters().appended, 18);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_owner_removed_at_the_target_does_not_come_back() {
+    let mut world = World::usual();
+    world.deliver(0..5);
+    world.run().await.assert_done(5);
+    world.copy().expunge(&INBOX, 2);
+    world.run().await.assert_done(5);
+    assert_eq!(world.copy().messages(&INBOX).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_deleted_at_the_source_after_its_copy_stays_at_the_target() {
+    let mut world = World::usual();
+    world.deliver(0..5);
+    world.run().await.assert_done(5);
+    world.anna().expunge(&INBOX, 3);
+    let report = world.run().await;
+    assert_eq!(
+        (report.verdict, report.fate(Fate::Copied)),
+        (Verdict::Done, 5)
+    );
+    assert_eq!(world.copy().messages(&INBOX).len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_mailbox_whose_uidvalidity_changed_is_listed_and_not_copied_twice() {
+    let mut world = World::usual();
+    world.deliver(0..6);
+    world.anna().deliver(&["Other"], letter(1));
+    world.run().await.assert_done(7);
+    world.anna().bump_uid_validity(&INBOX);
+    world.deliver(6..8);
+    world.anna().deliver(&["Other"], letter(2));
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert_eq!(report.mailbox_faults().len(), 1);
+    assert!(report.mailbox_faults()[0].contains("UIDVALIDITY has changed"));
+    assert_eq!(world.copy().messages(&INBOX).len(), 6);
+    assert_eq!(world.copy().messages(&["Other"]).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_mailbox_whose_uidvalidity_changed_is_listed_and_not_copied_twice() {
+    let mut world = World::usual();
+    world.deliver(0..6);
+    world.run().await.assert_done(6);
+    world.copy().bump_uid_validity(&INBOX);
+    world.deliver(6..8);
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(report.mailbox_faults()[0].contains("UIDVALIDITY has changed"));
+    assert_eq!(world.copy().messages(&INBOX).len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_changes_its_uidvalidity_in_a_crash_gets_no_second_copy() {
+    let mut world = World::usual();
+    world.deliver(0..6);
+    assert!(
+        world
+            .run_until(Kill::Sent(Side::Target, 900))
+            .await
+            .is_none()
+    );
+    let there = world.copy().messages(&INBOX).len();
+    world.copy().bump_uid_validity(&INBOX);
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(report.mailbox_faults()[0].contains("UIDVALIDITY has changed"));
+    assert_eq!(world.copy().messages(&INBOX).len(), there);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
+    let mut world = World::usual();
+    world.deliver(0..4);
+    // The run dies between the OK and the read-back.
+    let copy = world.copy();
+    world.on_event(move |event| {
+        if matches!(event, Event::Copied { .. }) {
+            copy.expunge(&INBOX, 2);
+        }
+    });
+    let report = world.run().await;
+    assert_eq!(
+        (report.verdict, report.fate(Fate::Copied)),
+        (Verdict::Done, 4)
+    );
+    assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 1);
+    assert_eq!(world.copy().messages(&INBOX).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_run_ends_soon_and_the_next_one_completes() {
+    for event in 1..12 {
+        let mut world = World::usual();
+        world.deliver(0..60);
+        world.anna().deliver(&["Other"], letter(1));
+        world.config.connections_max = 1;
+        let (stop, told) = (world.stop.clone(), AtomicU64::new(0));
+        world.on_event(move |_| {
+            if told.fetch_add(1, Ordering::Relaxed) + 1 == event {
+                stop.request();
+            }
+        });
+        let report = world.run().await;
+        assert!(report.took < world.config.drain_max, "{:?}", report.took);
+        assert!(report.ended.is_ok());
+        if event > 1 {
+            assert_eq!(report.state(ANNA), AccountState::Stopped, "event {event}");
+        }
+        assert_eq!(report.totals.in_doubt, 0);
+        assert!(report.fate(Fate::Copied) < 61);
+        let report = world.run().await;
+        report.assert_done(61);
+        let settled = |event: &&Event| matches!(event, Event::Settled { .. });
+        assert_eq!(report.events.iter().filter(settled).count(), 0);
+        world.assert_copied();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_longer_than_it_may_for_a_server_that_hangs() {
+    let mut world = World::usual();
+    world.deliver(0..20);
+    let hang = Deed::Delay("APPEND".to_owned(), Duration::from_secs(10_000));
+    world.target.faults().arm(Fault::once(hang).after(1));
+    world.config.idle_timeout = Duration::from_secs(100_000);
+    let stop = world.stop.clone();
+    world.on_event(move |event| {
+        if matches!(event, Event::Copied { .. }) {
+            stop.request();
+        }
+    });
+    let report = world.run().await;
+    assert!(
+        report.took < world.config.drain_max * 2,
+        "{:?}",
+        report.took
+    );
+    world.run().await.assert_done(20);
+    world.assert_copied();
+}
