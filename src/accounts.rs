@@ -90,6 +90,17 @@ pub struct Account {
 }
 
 impl Account {
+    /// An account that no CSV holds.
+    #[must_use]
+    pub fn new(source: Endpoint, target: Endpoint) -> Self {
+        Self {
+            line: 0,
+            id: None,
+            source,
+            target,
+        }
+    }
+
     /// How the ledger knows this account: by `id`, else by both hosts and users in lower case,
     /// without port and TLS.
     #[must_use]

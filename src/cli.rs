@@ -1,5 +1,7 @@
 //! Flags and their help; the only reader of flags and environment.
 
+#[cfg(feature = "rehearsal")]
+mod demo;
 mod flags;
 mod migrate;
 mod signals;
@@ -37,6 +39,9 @@ pub(crate) enum Command {
     Migrate(Box<migrate::Arguments>),
     /// Show how everything stands, from the ledger alone
     Status(status::Arguments),
+    /// Try it all in seconds: two servers in this process, a migration cut off, resumed, compared
+    #[cfg(feature = "rehearsal")]
+    Demo(demo::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -65,6 +70,8 @@ impl Command {
         match self {
             Self::Migrate(arguments) => Box::pin(arguments.run()).await,
             Self::Status(arguments) => arguments.run().await,
+            #[cfg(feature = "rehearsal")]
+            Self::Demo(arguments) => Box::pin(arguments.run()).await,
         }
     }
 }
@@ -105,6 +112,9 @@ pub(crate) enum Exit {
     Doubtful,
     /// The ledger cannot be used, or another process holds it.
     Ledger,
+    /// A check found problems.
+    #[cfg(feature = "rehearsal")]
+    Problems,
     /// Stopped early: the same line again goes on.
     Stopped,
     /// Stopped at once.
@@ -120,6 +130,8 @@ impl Exit {
             Self::Incomplete => 3,
             Self::Doubtful => 4,
             Self::Ledger => 5,
+            #[cfg(feature = "rehearsal")]
+            Self::Problems => 6,
             Self::Stopped => 75,
             Self::Aborted => 130,
         }
@@ -207,6 +219,8 @@ mod tests {
             (Exit::Incomplete, 3),
             (Exit::Doubtful, 4),
             (Exit::Ledger, 5),
+            #[cfg(feature = "rehearsal")]
+            (Exit::Problems, 6),
             (Exit::Stopped, 75),
             (Exit::Aborted, 130),
         ];

@@ -25,6 +25,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Password login over TLS on port 993, with the certificate checked.
+    pub fn new(host: impl Into<String>, user: impl Into<String>, password: SecretSource) -> Self {
+        Self {
+            host: host.into(),
+            port: Tls::Implicit.default_port(),
+            tls: Tls::Implicit,
+            pin: None,
+            user: user.into(),
+            auth: Auth::Password,
+            secret: password,
+        }
+    }
+
     /// Host and port as people write them: `imap.example:993`, `[::1]:993`.
     #[must_use]
     pub fn address(&self) -> String {

@@ -35,6 +35,7 @@ pub struct WindowId(pub i64);
 /// Every call is one transaction. A failed call has scope `Batch`: without its ledger a run stops.
 pub trait Ledger: Clone + Send + Sync + 'static {
     /// Registers the account if it is new, and takes it for this process: its epoch grows by one.
+    /// How it stands is not changed.
     fn claim(&self, account: &AccountName) -> impl Future<Output = Result<Claim, Fault>> + Send;
 
     /// All mailboxes of an account that were ever bound.

@@ -116,6 +116,8 @@ pub struct Mailbox {
     pub selectable: bool,
     /// Whether its owner subscribed to it.
     pub subscribed: bool,
+    /// Whether it belongs to another user, or to all.
+    pub foreign: bool,
 }
 
 /// A message's flags: the system flags of RFC 9051 section 2.3.2 without `\Recent`, and keywords.

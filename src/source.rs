@@ -18,6 +18,12 @@ pub trait Source: Send {
     /// Every mailbox of the account.
     fn list(&mut self) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
 
+    /// The messages in mailboxes and, where the source tells, their bytes; before any is opened.
+    fn totals(
+        &mut self,
+        names: &[WireName],
+    ) -> impl Future<Output = Result<(u64, Option<u64>), Fault>> + Send;
+
     /// Opens a mailbox, for reading only. What follows is about this mailbox.
     fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Opened, Fault>> + Send;
 

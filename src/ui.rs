@@ -326,6 +326,12 @@ pub(crate) fn set_colors(enabled: bool) {
     console::set_colors_enabled_stderr(enabled);
 }
 
+/// Whether text for people is coloured, by whatever reason.
+#[cfg(feature = "rehearsal")]
+pub(crate) fn has_colors() -> bool {
+    console::colors_enabled_stderr()
+}
+
 /// Data, for standard output.
 pub(crate) fn print(text: &str) {
     write_out(text.as_bytes());

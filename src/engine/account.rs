@@ -49,6 +49,12 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
             Some(work) => work,
             None => {
                 let claim = run.ledger.claim(&account.name()).await?;
+                if !run.config.dry_run {
+                    let state = AccountState::Running;
+                    run.ledger
+                        .set_account_state(claim.account, state, None)
+                        .await?;
+                }
                 run.observer.event(&Event::AccountStarted {
                     account: label.clone(),
                 });
@@ -63,7 +69,7 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
         };
         drop(place);
         let now = run.begun.elapsed();
-        if work.tally() != before {
+        if work.tally().steps != before.steps {
             retry.progressed(now);
         }
         let fault = match tried {
@@ -95,14 +101,10 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
 
 async fn end<L: Ledger>(work: &Work<'_, L>, pass: Pass) -> Result<End, Fault> {
     let (state, end) = match pass {
-        Pass::Through if work.run.config.dry_run => (AccountState::Waiting, End::Done),
         Pass::Through => (AccountState::Done, End::Done),
         Pass::Stopped => (AccountState::Stopped, End::Stopped),
     };
-    work.run
-        .ledger
-        .set_account_state(work.claim.account, state, None)
-        .await?;
+    note_state(work, state, None).await?;
     if end == End::Done {
         let Tally {
             messages,
@@ -121,16 +123,27 @@ async fn end<L: Ledger>(work: &Work<'_, L>, pass: Pass) -> Result<End, Fault> {
     Ok(end)
 }
 
+/// Notes how the account stands. A dry run leaves it as it is.
+async fn note_state<L: Ledger>(
+    work: &Work<'_, L>,
+    state: AccountState,
+    reason: Option<String>,
+) -> Result<(), Fault> {
+    if work.run.config.dry_run {
+        return Ok(());
+    }
+    work.run
+        .ledger
+        .set_account_state(work.claim.account, state, reason)
+        .await
+}
+
 async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fault> {
     let reason = match fault.side {
         Some(side) => format!("{side}: {}", fault.chain()),
         None => fault.chain(),
     };
-    let (account, state) = (work.claim.account, AccountState::Failed);
-    work.run
-        .ledger
-        .set_account_state(account, state, Some(reason))
-        .await?;
+    note_state(work, AccountState::Failed, Some(reason)).await?;
     work.event(Event::AccountFailed {
         account: work.label.clone(),
         side: fault.side,
@@ -209,11 +222,7 @@ async fn attempt<L: Ledger>(
     }
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {
-        tokio::time::sleep(resolve::settle_time(
-            &work.run.config,
-            target.slowest_append(),
-        ))
-        .await;
+        tokio::time::sleep(work.settle_time()).await;
         let unresolved =
             resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
         plan.jobs()
@@ -301,7 +310,9 @@ async fn lane<S: Source, T: Target, L: Ledger>(
         let Some(mut job) = plan.jobs().pop_front() else {
             break;
         };
-        match Box::pin(mailbox::copy(work, &mut source, &mut target, &mut job)).await {
+        let copied = Box::pin(mailbox::copy(work, &mut source, &mut target, &mut job)).await;
+        work.appended_in(target.slowest_append());
+        match copied {
             Ok(Pass::Through) => work.step(),
             Ok(Pass::Stopped) => plan.jobs().push_front(job),
             Err(fault) if fault.scope <= Scope::Mailbox => {

@@ -14,7 +14,7 @@ use super::work::{End, Run};
 use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::{Event, Observer};
-use crate::fault::{Fault, Remedy, Scope};
+use crate::fault::Fault;
 use crate::imap::connect::Connector;
 use crate::ledger::Ledger;
 use crate::stop::Stop;
@@ -102,13 +102,6 @@ async fn join<L: Ledger>(
                     account: None,
                     text,
                 });
-                let bug = Fault::new(
-                    Scope::Batch,
-                    Remedy::Nothing,
-                    "go on with an account",
-                    error,
-                );
-                broken = broken.or(Some(bug));
             }
         }
     }

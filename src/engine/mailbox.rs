@@ -89,6 +89,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if copying.retry_last(source, target).await? == Pass::Stopped {
         return Ok(Pass::Stopped);
     }
+    copying.check_listed(source, &opened).await?;
     let totals = copying.census.totals(opened.uid_next);
     if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
@@ -282,6 +283,26 @@ impl<L: Ledger> Copying<'_, '_, L> {
             ..so_far
         };
         self.work.run.ledger.scanned(self.mailbox, self.noted).await
+    }
+
+    /// A source that counts more messages than it lists would have some of them forgotten.
+    async fn check_listed<S: Source>(&self, source: &mut S, before: &Opened) -> Result<(), Fault> {
+        let listed = self.census.listed;
+        if listed >= before.messages {
+            return Ok(());
+        }
+        // Deleted since then, or never listed? Only a count of the same messages can tell.
+        let now = source.open(&self.job.pair.source.name).await?;
+        if now.uid_next != before.uid_next || listed >= now.messages {
+            return Ok(());
+        }
+        let path = &self.job.pair.source.path;
+        let action = format!("see all messages of {path}");
+        let cause = format!(
+            "the source says that there are {}, and lists {listed}; have its owner's index rebuilt",
+            now.messages
+        );
+        Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source))
     }
 
     /// Tries once more what was refused or could not be read in an earlier pass, each alone.

@@ -31,17 +31,32 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
             )
         })
         .collect();
-    let pairs = mailboxes::pair(&source.list().await?, &there, &target.naming(), &fixed);
+    let listed = source.list().await?;
+    let pairs = mailboxes::pair(&listed, &there, &target.naming(), &fixed);
+    let dry_run = work.run.config.dry_run;
+    let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
+    let (messages, bytes) = source.totals(&names).await?;
     work.event(Event::AccountListed {
         account: work.label.clone(),
         mailboxes: pairs.len(),
-        messages: None,
-        bytes: None,
+        messages: Some(messages),
+        bytes,
     });
+    for shared in listed
+        .iter()
+        .filter(|mailbox| mailbox.foreign && mailbox.selectable)
+    {
+        tell_plan(
+            work,
+            &shared.path,
+            None,
+            "left out: it is not the account's own",
+        );
+    }
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut jobs = VecDeque::with_capacity(pairs.len());
     for mut pair in pairs {
-        if !work.run.config.dry_run {
+        if !dry_run {
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
                     let (bound, tried) = (Vec::new(), BTreeSet::new());
@@ -59,17 +74,30 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
                 Err(fault) => return Err(fault),
             }
         }
-        let is_new = pair.reason != Reason::Fixed || work.run.config.dry_run;
-        if is_new {
-            work.event(Event::MailboxPlanned {
-                account: work.label.clone(),
-                source: pair.source.path.to_string(),
-                target: Some(pair.target.to_string()),
-                reason: pair.reason.to_string(),
-            });
+        if pair.reason != Reason::Fixed || dry_run {
+            tell_plan(
+                work,
+                &pair.source.path,
+                Some(&pair.target),
+                &pair.reason.to_string(),
+            );
         }
     }
     Ok(jobs)
+}
+
+fn tell_plan<L: Ledger>(
+    work: &Work<'_, L>,
+    source: &MailboxPath,
+    target: Option<&MailboxPath>,
+    reason: &str,
+) {
+    work.event(Event::MailboxPlanned {
+        account: work.label.clone(),
+        source: source.to_string(),
+        target: target.map(MailboxPath::to_string),
+        reason: reason.to_owned(),
+    });
 }
 
 /// Sees to it that the target has the mailbox of a pair, under a plainer name where it refuses this

@@ -2,10 +2,8 @@
 //! window's `lo`, and matches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::work::Work;
-use crate::config::Config;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
@@ -15,14 +13,6 @@ use crate::mail::{MailboxPath, Uid, WireName};
 use crate::plan::settle::{Candidate, InDoubt, Settlement, is_plausible, settle};
 use crate::source::Source;
 use crate::target::Target;
-
-/// How long an APPEND of a lost connection may still take effect.
-pub(super) fn settle_time(config: &Config, slowest_append: Duration) -> Duration {
-    config
-        .settle
-        .max(slowest_append.saturating_mul(4))
-        .min(config.settle_max.max(config.settle))
-}
 
 /// Settles all windows that a lost connection or a dead run left open. Gives the source mailboxes
 /// for which that could not be done: nothing may be sent for them.
@@ -345,12 +335,5 @@ mod tests {
             fates(&[message(1, 2)], &settlement),
             [(Fate::Refused, None, 0)]
         );
-    }
-
-    #[test]
-    fn settling_waits_longer_where_the_server_is_slow() {
-        let config = Config::default();
-        let slow = |seconds| settle_time(&config, Duration::from_secs(seconds)).as_secs();
-        assert_eq!((slow(0), slow(10), slow(100)), (5, 40, 60));
     }
 }

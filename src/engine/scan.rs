@@ -13,6 +13,8 @@ pub(super) struct Census {
     pub(super) known: ScanTotals,
     pub(super) messages: u64,
     pub(super) bytes: u64,
+    /// Those of them that the source lists now.
+    pub(super) listed: u64,
     /// Those of them that earlier scans have counted.
     known_messages: u64,
 }
@@ -28,6 +30,7 @@ impl Census {
 
     /// Counts a part: what is there, and what the ledger knows though it is not there any more.
     pub(super) fn count(&mut self, scan: &[MessageInfo], history: &History) {
+        self.listed += scan.len() as u64;
         let left = history
             .iter()
             .filter(|(uid, _)| scan.binary_search_by_key(uid, |info| info.uid).is_err())

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::settle_time;
 use super::window::{Place, Unverified};
 use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
@@ -116,7 +115,8 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         .last()
         .map_or(place.lo, |last| place.lo.max(last.next()));
     if unseen > 0 {
-        tokio::time::sleep(settle_time(&work.run.config, target.slowest_append())).await;
+        work.appended_in(target.slowest_append());
+        tokio::time::sleep(work.settle_time()).await;
         let cause = "the target acknowledged messages that it does not show";
         let action = format!("read back {unseen} messages of {}", place.pair.target);
         return Err(Fault::session(action, cause).at(Side::Target));

@@ -1,6 +1,7 @@
 //! What the work of a run has at hand: what all accounts share, and what one account has.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ pub(super) struct Tally {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) not_copied: u64,
+    /// The longest wait for the answer to an APPEND.
+    pub(super) slowest_append: Duration,
 }
 
 impl<'a, L> Work<'a, L> {
@@ -100,6 +103,17 @@ impl<'a, L> Work<'a, L> {
             .steps += 1;
     }
 
+    /// Notes how long the slowest APPEND of a connection took.
+    pub(super) fn appended_in(&self, slowest: Duration) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.slowest_append = tally.slowest_append.max(slowest);
+    }
+
+    /// How long an APPEND of a lost connection may still take effect: longer where APPENDs are slow.
+    pub(super) fn settle_time(&self) -> Duration {
+        settle_time(&self.run.config, self.tally().slowest_append)
+    }
+
     pub(super) fn tally(&self) -> Tally {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,4 +126,24 @@ pub(super) enum Pass {
     Through,
     /// A stop was asked for.
     Stopped,
+}
+
+fn settle_time(config: &Config, slowest_append: Duration) -> Duration {
+    let slow = slowest_append.saturating_mul(4);
+    config
+        .settle
+        .max(slow)
+        .min(config.settle_max.max(config.settle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settling_waits_longer_where_the_server_is_slow() {
+        let config = Config::default();
+        let slow = |seconds| settle_time(&config, Duration::from_secs(seconds)).as_secs();
+        assert_eq!((slow(0), slow(10), slow(100)), (5, 40, 60));
+    }
 }

@@ -3,11 +3,16 @@
 use bytes::Bytes;
 
 use super::exec::{Connection, ListLine, Selected};
+use super::names;
 use super::reply::{self, Fetched, Value};
+use super::wire::Incoming;
 use crate::fault::{Fault, Scope};
 use crate::mail::{Mailbox, SpecialUse, Uid, WireName};
 
-/// Every mailbox of the account, with special use and subscription; none that belongs to others.
+/// The longest mailbox name that a STATUS is read with.
+const STATUS_NAME_BYTES_MAX: u64 = 64 * 1024;
+
+/// Every mailbox that the account sees, with special use and subscription.
 ///
 /// # Errors
 ///
@@ -16,14 +21,12 @@ pub async fn mailboxes(connection: &mut Connection) -> Result<Vec<Mailbox>, Faul
     let lines = connection.list().await?;
     let subscribed = connection.subscriptions().await?;
     let hierarchy = connection.hierarchy();
-    let own = lines
-        .into_iter()
-        .filter(|line| !hierarchy.is_foreign(&line.name));
-    let mailboxes = own.map(|line| Mailbox {
+    let mailboxes = lines.into_iter().map(|line| Mailbox {
         path: hierarchy.path(&line.name),
         special_use: special_use(&line),
         selectable: !line.has("\\Noselect") && !line.has("\\NonExistent"),
         subscribed: subscribed.contains(&line.name),
+        foreign: hierarchy.is_foreign(&line.name),
         name: line.name,
     });
     Ok(mailboxes.collect())
@@ -102,7 +105,68 @@ pub async fn uid_next(
         .map_or(Uid::FIRST, Uid::next))
 }
 
+/// The messages in mailboxes and, where the server tells (RFC 8438), their bytes; by pipelined STATUS.
+/// A mailbox that the server does not tell of counts nothing.
+///
+/// # Errors
+///
+/// A session fault where the connection breaks.
+pub async fn totals(
+    connection: &mut Connection,
+    names: &[WireName],
+) -> Result<(u64, Option<u64>), Fault> {
+    let side = connection.side();
+    let tells_size = connection.capabilities().has("STATUS=SIZE");
+    let items = if tells_size {
+        "MESSAGES SIZE"
+    } else {
+        "MESSAGES"
+    };
+    let quoted: Vec<String> = names.iter().filter_map(names::quoted).collect();
+    let broken = |error: std::io::Error| Fault::session("count the messages", error).at(side);
+    let (mut messages, mut bytes) = (0, 0);
+    let (mut reader, mut writer) = connection.lend();
+    // So many that neither side's buffers fill up while nobody reads.
+    for part in quoted.chunks(50) {
+        let commands = part
+            .iter()
+            .zip(1..)
+            .map(|(name, n)| format!("S{n} STATUS {name} ({items})\r\n"));
+        writer
+            .write(commands.collect::<String>().as_bytes())
+            .await
+            .map_err(broken)?;
+        writer.flush().await.map_err(broken)?;
+        let last = format!("S{}", part.len());
+        loop {
+            let response = match reader
+                .response(STATUS_NAME_BYTES_MAX)
+                .await
+                .map_err(broken)?
+            {
+                Incoming::Response(response) => response,
+                Incoming::Large { literal_bytes, .. } => {
+                    reader.discard(literal_bytes).await.map_err(broken)?;
+                    continue;
+                }
+            };
+            messages += status_item(&response, "MESSAGES").unwrap_or(0);
+            bytes += status_item(&response, "SIZE").unwrap_or(0);
+            if reply::tagged(&response).is_some_and(|(tag, _)| tag == last.as_bytes()) {
+                break;
+            }
+        }
+    }
+    Ok((messages, tells_size.then_some(bytes)))
+}
+
 fn status_uid_next(response: &Bytes) -> Option<Uid> {
+    let uid_next = status_item(response, "UIDNEXT").filter(|number| *number > 0)?;
+    u32::try_from(uid_next).ok().map(Uid)
+}
+
+/// One number of an untagged STATUS.
+fn status_item(response: &Bytes, item: &str) -> Option<u64> {
     let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
     let [word, _, Value::List(items), ..] = values.as_slice() else {
         return None;
@@ -114,14 +178,9 @@ fn status_uid_next(response: &Bytes) -> Option<Uid> {
         pair.len() == 2
             && pair[0]
                 .text()
-                .is_some_and(|name| name.eq_ignore_ascii_case("UIDNEXT"))
+                .is_some_and(|name| name.eq_ignore_ascii_case(item))
     })?;
-    pair[1]
-        .text()?
-        .parse()
-        .ok()
-        .filter(|number| *number > 0)
-        .map(Uid)
+    pair[1].text()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -117,15 +117,15 @@ fn roots_verifier(
     provider: &Arc<CryptoProvider>,
     extra: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let platform =
-        rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone());
-    if let Ok(verifier) = platform {
-        return Ok(Arc::new(verifier));
+    // Slim containers have no roots of their own, and fail here.
+    if rustls_platform_verifier::Verifier::new(provider.clone()).is_ok() {
+        return rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())
+            .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>);
     }
-    // Slim containers have no roots of their own.
-    let roots = RootCertStore {
+    let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
+    roots.add_parsable_certificates(extra);
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)

@@ -49,7 +49,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// Decides for every source mailbox that can hold messages. `fixed` are the targets of earlier runs
+/// Decides for every source mailbox of the account's own that can hold messages. `fixed` are the targets of earlier runs
 /// by the source's spelling.
 #[must_use]
 pub fn pair(
@@ -58,7 +58,10 @@ pub fn pair(
     naming: &Naming,
     fixed: &BTreeMap<WireName, MailboxPath>,
 ) -> Vec<Pair> {
-    let mut order: Vec<&Mailbox> = source.iter().filter(|mailbox| mailbox.selectable).collect();
+    let mut order: Vec<&Mailbox> = source
+        .iter()
+        .filter(|mailbox| mailbox.selectable && !mailbox.foreign)
+        .collect();
     order.sort_by_key(|mailbox| (!mailbox.path.is_inbox(), &mailbox.path));
     let mut taken: BTreeSet<MailboxPath> = fixed.values().cloned().collect();
     taken.insert(MailboxPath::inbox());
@@ -230,6 +233,7 @@ mod tests {
             special_use,
             selectable: true,
             subscribed: false,
+            foreign: false,
         }
     }
 
@@ -302,6 +306,18 @@ mod tests {
         let pairs = pair(&source, &target, &SLASHES, &fixed);
         assert_eq!(targets(&pairs), [to("Old", "Old (2)"), to("Sent", "Old")]);
         assert_eq!(pairs[1].reason, Reason::Fixed);
+    }
+
+    #[test]
+    fn mailboxes_of_others_are_left_out() {
+        let shared = Mailbox {
+            foreign: true,
+            ..mailbox("Shared/a", None)
+        };
+        assert_eq!(
+            plan(&[shared, mailbox("b", None)], &[], &SLASHES),
+            [to("b", "b")]
+        );
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Source for ImapSource {
         listing::mailboxes(&mut self.connection).await
     }
 
+    async fn totals(&mut self, names: &[WireName]) -> Result<(u64, Option<u64>), Fault> {
+        listing::totals(&mut self.connection, names).await
+    }
+
     async fn open(&mut self, name: &WireName) -> Result<Opened, Fault> {
         let selected = self.connection.select("EXAMINE", name).await?;
         Ok(Opened {

@@ -138,12 +138,11 @@ impl Tally {
 
     /// What a dry run found.
     pub(crate) fn dry_run_text(self) -> String {
-        use super::words::{bytes, count};
+        use super::words::count;
         format!(
-            "dry run: {} in {}, {}; {} failed; nothing was written on any server\n",
+            "dry run: {} in {}; {} failed; nothing was written on any server\n",
             count(self.listed.messages, "message"),
             count(self.mailboxes as u64, "mailbox"),
-            bytes(self.listed.bytes),
             count(self.failed as u64, "account"),
         )
     }

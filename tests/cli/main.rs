@@ -1,4 +1,7 @@
-//! What the `mailhaul` command promises to people and scripts, without any server.
+//! What the `mailhaul` command promises to people and scripts, without any server but the demo's.
+
+#[cfg(feature = "rehearsal")]
+mod demo;
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +13,7 @@ use tempfile::TempDir;
 
 const HEADER: &str =
     "source_host,source_user,source_password,target_host,target_user,target_password\n";
-/// No run here reaches a server; one that waits for one has lost its way.
+/// No run here reaches a server but the demo's; one that waits for one has lost its way.
 const RUN_MAX: Duration = Duration::from_secs(30);
 /// For runs that get as far as connecting, to ports on which nobody listens.
 const HURRY: &str = "--give-up-after 1ms";

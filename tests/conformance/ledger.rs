@@ -42,7 +42,7 @@ macro_rules! ledger_suite {
     };
     ($place:ty) => {
         crate::ledger::ledger_suite! { $place:
-            a_claim_raises_the_epoch_and_sets_the_account_running
+            a_claim_raises_the_epoch_and_leaves_the_state
             accounts_are_known_by_key_and_follow_their_names
             a_binding_moves_until_something_was_sent_and_then_stays
             the_targets_validity_is_learnt_once
@@ -176,7 +176,7 @@ async fn open_windows(ledger: &impl Ledger, account: AccountId) -> usize {
     ledger.open_windows(account).await.unwrap().len()
 }
 
-pub(crate) async fn a_claim_raises_the_epoch_and_sets_the_account_running(place: impl Place) {
+pub(crate) async fn a_claim_raises_the_epoch_and_leaves_the_state(place: impl Place) {
     let ledger = place.open().await.unwrap();
     let first = ledger.claim(&account("anna")).await.unwrap();
     let other = ledger.claim(&account("bob")).await.unwrap();
@@ -192,8 +192,9 @@ pub(crate) async fn a_claim_raises_the_epoch_and_sets_the_account_running(place:
     );
     assert_ne!(other.account, first.account);
     let snapshot = ledger.snapshot().await.unwrap();
-    assert_eq!(snapshot.accounts[0].state, AccountState::Running);
-    assert_eq!(snapshot.accounts[0].reason, None);
+    assert_eq!(snapshot.accounts[0].state, AccountState::Failed);
+    assert_eq!(snapshot.accounts[0].reason.as_deref(), Some("no route"));
+    assert_eq!(snapshot.accounts[1].state, AccountState::Waiting);
 }
 
 pub(crate) async fn accounts_are_known_by_key_and_follow_their_names(place: impl Place) {

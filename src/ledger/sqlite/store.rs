@@ -75,11 +75,11 @@ impl Store {
             "INSERT INTO account (key, source, target, state, epoch, passes, changed)
              VALUES (?1, ?2, ?3, ?4, 1, 0, unixepoch())
              ON CONFLICT (key) DO UPDATE SET source = excluded.source, target = excluded.target,
-                 state = excluded.state, reason = NULL, epoch = epoch + 1, changed = unixepoch()
+                 epoch = epoch + 1
              RETURNING id, epoch",
         )?;
-        let running = codes::state_code(AccountState::Running);
-        let row = params![name.key, name.source, name.target, running];
+        let waiting = codes::state_code(AccountState::Waiting);
+        let row = params![name.key, name.source, name.target, waiting];
         Ok(statement.query_row(row, |row| {
             Ok(Claim {
                 account: AccountId(row.get(0)?),
