@@ -203,7 +203,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
             let Some((mut window, classes)) = self.prepare(window) else {
                 continue;
             };
-            if !self.wait_for_room(classes.as_ref()).await {
+            if !self.wait_for_room(classes.as_ref(), &outgoing).await {
                 return Ok(());
             }
             if self.halt.load(Ordering::Relaxed) {
@@ -311,7 +311,11 @@ impl<L: Ledger> Opening<'_, '_, L> {
 
     /// Waits until one more window may be open. Equal messages are never in two open windows: whose
     /// copy is whose could not be told. False where nothing can be sent any more.
-    async fn wait_for_room(&mut self, classes: Option<&BTreeSet<u64>>) -> bool {
+    async fn wait_for_room(
+        &mut self,
+        classes: Option<&BTreeSet<u64>>,
+        outgoing: &mpsc::Sender<Outgoing>,
+    ) -> bool {
         loop {
             while let Ok(settled) = self.settled.try_recv() {
                 self.settle(&settled);
@@ -333,9 +337,14 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 }
                 _ => {}
             }
-            match self.settled.recv().await {
-                Some(settled) => self.settle(&settled),
-                None => return false,
+            tokio::select! {
+                biased;
+                settled = self.settled.recv() => match settled {
+                    Some(settled) => self.settle(&settled),
+                    None => return false,
+                },
+                // A window that was handed over and not taken is never answered.
+                () = outgoing.closed() => return false,
             }
         }
     }

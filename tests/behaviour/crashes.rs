@@ -311,3 +311,23 @@ async fn a_message_that_is_not_stored_is_not_mistaken_for_the_next_of_its_size()
         world.assert_copied();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_while_windows_wait_for_others_does_not_hang() {
+    for windows_in_flight_max in [1, 2, 4] {
+        for deed in [Deed::CutAfter, Deed::CutBefore] {
+            for append in 0..6 {
+                let mut world = World::new(Profile::dovecot(), Profile::courier());
+                for number in [1, 2, 2, 3, 3, 3, 4, 2, 1, 1] {
+                    world.anna().deliver(&INBOX, letter(number));
+                }
+                world.config.windows_in_flight_max = windows_in_flight_max;
+                world.config.window_messages_max = 1;
+                let fault = Fault::once(deed("APPEND".to_owned())).after(append);
+                world.target.faults().arm(fault);
+                world.run().await.assert_done(10);
+                world.assert_copied();
+            }
+        }
+    }
+}
