@@ -39,9 +39,7 @@ async fn run(accounts: u32) -> Result<(), String> {
     ledger.flush().await.map_err(told)?;
     let seconds = begun.elapsed().as_secs_f64();
     ledger.finish().await.map_err(told)?;
-    let bytes = fs::metadata(&path)
-        .map_err(|error| error.to_string())?
-        .len();
+    let bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len();
     let messages = f64::from(WINDOWS * WINDOW_MESSAGES);
     println!(
         "{accounts:>8} {WINDOWS:>8} {:>10.0} {:>11.0} {:>14.1}",
@@ -56,11 +54,7 @@ async fn run(accounts: u32) -> Result<(), String> {
 async fn copy(ledger: &SqliteLedger, number: u32, windows: u32) -> Result<(), Fault> {
     let user = format!("user{number}@example");
     let claim = ledger
-        .claim(&AccountName {
-            key: user.clone(),
-            source: user.clone(),
-            target: user,
-        })
+        .claim(&AccountName { key: user.clone(), source: user.clone(), target: user })
         .await?;
     let binding = Binding {
         source_name: WireName(b"INBOX".to_vec()),
@@ -75,12 +69,7 @@ async fn copy(ledger: &SqliteLedger, number: u32, windows: u32) -> Result<(), Fa
         let first = window * WINDOW_MESSAGES + 1;
         let messages: Vec<WindowMessage> = (first..first + WINDOW_MESSAGES).map(message).collect();
         let outcomes = messages.iter().map(outcome).collect();
-        let window = NewWindow {
-            mailbox,
-            epoch: claim.epoch,
-            lo: Uid(first),
-            messages,
-        };
+        let window = NewWindow { mailbox, epoch: claim.epoch, lo: Uid(first), messages };
         let id = ledger.open(&window).await?;
         ledger.close(id, mailbox, outcomes).await?;
     }
@@ -108,9 +97,7 @@ fn outcome(message: &WindowMessage) -> Outcome {
             size: message.size,
             date: message.date,
             flags: message.flags.clone(),
-            digest: message
-                .identity
-                .map(|identity| (identity.exact, identity.headers)),
+            digest: message.identity.map(|identity| (identity.exact, identity.headers)),
             doubts: 0,
         },
         remarks: Vec::new(),

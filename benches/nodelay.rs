@@ -91,21 +91,13 @@ async fn exchanges(dial: impl Dial) -> io::Result<f64> {
 
 /// Messages a second on one connection to each side, one message an APPEND, each literal waited for.
 async fn copies(dial: impl Dial) -> Result<f64, String> {
-    let profile = Profile {
-        multiappend: false,
-        literal: Literal::None,
-        ..Profile::dovecot()
-    };
+    let profile = Profile { multiappend: false, literal: Literal::None, ..Profile::dovecot() };
     let messages: Vec<_> = (0..MESSAGES).map(|number| message(number, 2_000)).collect();
-    let pair = Pair::start(&profile, false, 1, &messages)
-        .await
-        .map_err(|error| error.to_string())?;
+    let pair =
+        Pair::start(&profile, false, 1, &messages).await.map_err(|error| error.to_string())?;
     // In memory: the disk's speed is no part of the question.
     let ledger = SqliteLedger::in_memory().map_err(|fault| fault.chain())?;
-    let config = Config {
-        connections_max: 1,
-        ..Config::default()
-    };
+    let config = Config { connections_max: 1, ..Config::default() };
     let taken = pair.copy(dial, ledger, config).await?;
     Ok(MESSAGES as f64 / taken.as_secs_f64())
 }

@@ -26,10 +26,8 @@ fn main() {
 /// Plans a mailbox of which the first `copied` messages are on the target already.
 fn run(pass: &str, copied: u32) {
     let config = Config::default();
-    let bounds = Bounds {
-        messages_max: config.window_messages_max,
-        bytes_max: config.window_bytes_max,
-    };
+    let bounds =
+        Bounds { messages_max: config.window_messages_max, bytes_max: config.window_bytes_max };
     let (mut taken, mut owed, mut cut) = (Duration::ZERO, 0, 0);
     for first in (1..=MESSAGES).step_by(config.scan_messages_max as usize) {
         let last = MESSAGES.min(first + config.scan_messages_max - 1);
@@ -41,11 +39,7 @@ fn run(pass: &str, copied: u32) {
         cut += std::hint::black_box(windows(delta.copy, bounds)).len();
         taken += begun.elapsed();
     }
-    assert_eq!(
-        owed,
-        (MESSAGES - copied) as usize,
-        "what is not copied is owed"
-    );
+    assert_eq!(owed, (MESSAGES - copied) as usize, "what is not copied is owed");
     println!(
         "{pass:<8} {MESSAGES:>9} {owed:>9} {cut:>8} {:>9.1} {:>11.0}",
         taken.as_secs_f64() * 1_000.0,
@@ -63,9 +57,7 @@ fn info(uid: u32) -> MessageInfo {
 }
 
 fn entry(uid: u32) -> Entry {
-    let MessageInfo {
-        size, date, flags, ..
-    } = info(uid);
+    let MessageInfo { size, date, flags, .. } = info(uid);
     Entry {
         fate: Fate::Copied,
         target_uid: Some(Uid(uid)),

@@ -51,10 +51,7 @@ async fn seconds(profile: &Profile, secured: bool, messages: &[Message]) -> Resu
     let pair = Pair::start(profile, secured, ACCOUNTS, messages)
         .await
         .map_err(|error| error.to_string())?;
-    let config = Config {
-        settle: SETTLE,
-        ..Config::default()
-    };
+    let config = Config { settle: SETTLE, ..Config::default() };
     let taken = pair.copy(TcpDial, ledger, config).await?;
     Ok(taken.as_secs_f64())
 }
@@ -71,7 +68,5 @@ fn mixed() -> Vec<Message> {
         1..20 => 20_000 * (number % 10),
         _ => 1_000 + 100 * (number % 90),
     };
-    (0..404)
-        .map(|number| message(number, bytes(number)))
-        .collect()
+    (0..404).map(|number| message(number, bytes(number))).collect()
 }

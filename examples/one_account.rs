@@ -26,9 +26,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let password = |variable: &str| SecretSource::Env(variable.to_owned());
     let source = Endpoint::new(source_host, source_user, password("SOURCE_PASSWORD"));
     let target = Endpoint::new(target_host, target_user, password("TARGET_PASSWORD"));
-    let batch = Batch {
-        accounts: vec![Account::new(source, target)],
-    };
+    let batch = Batch { accounts: vec![Account::new(source, target)] };
 
     // The ledger is what makes a second run copy nothing twice: one directory for one migration.
     let state = StateDir::open(Path::new("one-account.mailhaul"))?;

@@ -19,12 +19,10 @@ impl Observer for Counting {
     #[expect(clippy::print_stdout, reason = "a person reads it")]
     fn event(&self, event: &Event) {
         match event {
-            Event::AccountDone {
-                account, messages, ..
-            } => println!("{account}: {messages} copied"),
-            Event::AccountFailed {
-                account, reason, ..
-            } => println!("{account}: {reason}"),
+            Event::AccountDone { account, messages, .. } => {
+                println!("{account}: {messages} copied")
+            }
+            Event::AccountFailed { account, reason, .. } => println!("{account}: {reason}"),
             _ => {}
         }
         // An event is plain data with a name: what the JSON lines of the command show.
@@ -54,28 +52,17 @@ async fn main() -> anyhow::Result<()> {
         servers[1].account(user, "secret");
         let old = servers[0].account(user, "secret");
         for number in 1..=20 {
-            old.deliver(
-                &["Archive", "2019"],
-                Message::new(format!("Subject: {number}\r\n\r\n")),
-            );
+            old.deliver(&["Archive", "2019"], Message::new(format!("Subject: {number}\r\n\r\n")));
         }
-        batch
-            .accounts
-            .push(Account::new(endpoint(0, user), endpoint(1, user)));
+        batch.accounts.push(Account::new(endpoint(0, user), endpoint(1, user)));
     }
-    let config = Config {
-        extra_roots_pem: Some(certificate.pem().into()),
-        ..Config::default()
-    };
+    let config = Config { extra_roots_pem: Some(certificate.pem().into()), ..Config::default() };
     let observer = Arc::new(Counting::default());
     let ledger = SqliteLedger::in_memory()?; // A real migration keeps it in a file.
     mailhaul::run(config, batch, ledger, observer.clone(), Stop::new()).await?;
     for (name, count) in &*observer.0.lock().unwrap_or_else(PoisonError::into_inner) {
         println!("  {name}: {count}");
     }
-    ensure!(
-        servers[1].counters().appended == 40,
-        "not everything was copied"
-    );
+    ensure!(servers[1].counters().appended == 40, "not everything was copied");
     Ok(())
 }

@@ -37,10 +37,7 @@ impl Batch {
     ///
     /// The `users` that no account has.
     pub fn only(&mut self, users: &[String]) -> Result<(), Vec<String>> {
-        let wanted: Vec<String> = users
-            .iter()
-            .map(|user| user.trim().to_lowercase())
-            .collect();
+        let wanted: Vec<String> = users.iter().map(|user| user.trim().to_lowercase()).collect();
         let mut found = vec![false; wanted.len()];
         self.accounts.retain(|account| {
             let ends = [&account.source, &account.target].map(|end| end.user.to_lowercase());
@@ -58,11 +55,7 @@ impl Batch {
             .filter(|(_, found)| !found)
             .map(|(user, _)| user.clone())
             .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(missing)
-        }
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
     /// The user of either side that is spelled most like `user`, if one is close.
@@ -93,12 +86,7 @@ impl Account {
     /// An account that no CSV holds.
     #[must_use]
     pub fn new(source: Endpoint, target: Endpoint) -> Self {
-        Self {
-            line: 0,
-            id: None,
-            source,
-            target,
-        }
+        Self { line: 0, id: None, source, target }
     }
 
     /// How the ledger knows this account: by `id`, else by both hosts and users in lower case,
@@ -110,19 +98,9 @@ impl Account {
         let (source, target) = (&self.source, &self.target);
         let key = match &self.id {
             Some(id) => format!("id:{id}"),
-            None => format!(
-                "{}@{} {}@{}",
-                user(source),
-                host(source),
-                user(target),
-                host(target)
-            ),
+            None => format!("{}@{} {}@{}", user(source), host(source), user(target), host(target)),
         };
-        AccountName {
-            key,
-            source: source.user.clone(),
-            target: target.user.clone(),
-        }
+        AccountName { key, source: source.user.clone(), target: target.user.clone() }
     }
 
     /// How people know this account: `anna@old.example`, or `anna -> anna@new.example` where the
@@ -186,12 +164,8 @@ impl Field {
         Self::PasswordCommand,
     ];
 
-    const SECRETS: [Self; 4] = [
-        Self::Password,
-        Self::PasswordEnv,
-        Self::PasswordFile,
-        Self::PasswordCommand,
-    ];
+    const SECRETS: [Self; 4] =
+        [Self::Password, Self::PasswordEnv, Self::PasswordFile, Self::PasswordCommand];
 
     /// The column's name after `source_` or `target_`.
     #[must_use]
@@ -290,22 +264,15 @@ pub fn read(
     defaults: &Defaults,
     environment: Environment<'_>,
 ) -> Result<Loaded, Vec<Problem>> {
-    let whole = |text: String| Problem {
-        file: file_name(path),
-        line: None,
-        column: None,
-        text,
-    };
+    let whole = |text: String| Problem { file: file_name(path), line: None, column: None, text };
     let mut data = Vec::new();
     let file = File::open(path)
         .and_then(|mut file| file.read_to_end(&mut data).map(|_| file))
         .map_err(|error| vec![whole(format!("cannot be read: {error}"))])?;
     let (mut loaded, holds_passwords) = check(&data, path, defaults, environment)?;
     if holds_passwords && others_can_read(&file) {
-        let text = format!(
-            "holds passwords and others can read it; run: chmod 600 {}",
-            path.display()
-        );
+        let text =
+            format!("holds passwords and others can read it; run: chmod 600 {}", path.display());
         loaded.warnings.insert(0, whole(text));
     }
     Ok(loaded)
@@ -431,11 +398,7 @@ impl<'a> Check<'a> {
             }
         }
         if rows == 0 {
-            self.push(
-                None,
-                None,
-                "has no accounts: below the header, one row for each",
-            );
+            self.push(None, None, "has no accounts: below the header, one row for each");
         }
         self.twice(&accounts);
         self.unused_flags(&accounts);
@@ -494,10 +457,7 @@ impl<'a> Check<'a> {
 
     fn host(&mut self, row: &Row, side: Side, tls: Option<Tls>) -> Option<String> {
         let Some(given) = self.given(row, side, Field::Host) else {
-            let text = format!(
-                "no host: fill the cell, or pass --{}",
-                Field::Host.flag(side)
-            );
+            let text = format!("no host: fill the cell, or pass --{}", Field::Host.flag(side));
             return self.bad_cell(row, side, Field::Host, text);
         };
         let bare = given
@@ -564,10 +524,7 @@ impl<'a> Check<'a> {
     fn auth(&mut self, row: &Row, side: Side) -> Option<Auth> {
         let given = self.given(row, side, Field::Auth);
         let admin = self.given(row, side, Field::Admin);
-        let auth = match given
-            .map(|given| given.text.to_ascii_lowercase())
-            .as_deref()
-        {
+        let auth = match given.map(|given| given.text.to_ascii_lowercase()).as_deref() {
             None | Some("password") => Auth::Password,
             Some("admin") => {
                 let Some(admin) = admin else {
@@ -600,10 +557,8 @@ impl<'a> Check<'a> {
     }
 
     fn secret(&mut self, row: &Row, side: Side) -> Option<SecretSource> {
-        let mut given: Vec<Given> = Field::SECRETS
-            .iter()
-            .filter_map(|&field| self.given(row, side, field))
-            .collect();
+        let mut given: Vec<Given> =
+            Field::SECRETS.iter().filter_map(|&field| self.given(row, side, field)).collect();
         if given.iter().any(|given| given.line.is_some()) {
             given.retain(|given| given.line.is_some());
         }
@@ -697,12 +652,7 @@ impl<'a> Check<'a> {
         } else {
             return None;
         };
-        (!text.is_empty()).then_some(Given {
-            side,
-            field,
-            text,
-            line,
-        })
+        (!text.is_empty()).then_some(Given { side, field, text, line })
     }
 
     fn bad<T>(&mut self, given: Given<'_>, text: impl Into<String>) -> Option<T> {
@@ -737,10 +687,7 @@ impl<'a> Check<'a> {
         let mut targets = HashMap::new();
         let mut ids = HashMap::new();
         for account in accounts {
-            let target = (
-                account.target.host.to_lowercase(),
-                account.target.user.to_lowercase(),
-            );
+            let target = (account.target.host.to_lowercase(), account.target.user.to_lowercase());
             if let Some(first) = targets.insert(target, account.line) {
                 let text = format!("the same target as line {first}; two sources never share one");
                 self.push(Some(account.line), Some("target_user".to_owned()), text);
@@ -781,10 +728,7 @@ impl<'a> Check<'a> {
 /// Two ports of this machine may be tunnels to two servers; elsewhere a host is one server.
 fn is_same_mailbox(source: &Endpoint, target: &Endpoint) -> bool {
     let is_local = source.host.eq_ignore_ascii_case("localhost")
-        || source
-            .host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback());
+        || source.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     source.host.to_lowercase() == target.host.to_lowercase()
         && source.user.to_lowercase() == target.user.to_lowercase()
         && (source.port == target.port || !is_local)
@@ -796,16 +740,12 @@ fn check_host_name(host: &str, side: Side) -> Result<(), String> {
     }
     if host.contains(':') {
         let port = Field::Port.column(side);
-        return Err(format!(
-            "must be a host name alone; the port goes to {port}"
-        ));
+        return Err(format!("must be a host name alone; the port goes to {port}"));
     }
     if !host.is_ascii() {
         return Err("must be ASCII: write an international name in its xn-- form".to_owned());
     }
-    let is_name = host
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let is_name = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if is_name && !host.starts_with(['.', '-']) && !host.contains("..") && host.len() <= 253 {
         Ok(())
     } else {
@@ -824,9 +764,7 @@ fn check_password_file(path: &Path) -> Result<(), String> {
     }
     let file = File::open(path).map_err(unreadable)?;
     let mut line = Vec::new();
-    BufReader::new(file.take(LINE_BYTES_MAX))
-        .read_until(b'\n', &mut line)
-        .map_err(unreadable)?;
+    BufReader::new(file.take(LINE_BYTES_MAX)).read_until(b'\n', &mut line).map_err(unreadable)?;
     let text = std::str::from_utf8(&line)
         .ok()
         .map(|line| line.strip_suffix('\n').unwrap_or(line))
@@ -847,12 +785,7 @@ fn check_secret(text: Option<&str>) -> Result<(), &'static str> {
 fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const SIMILARITY_MIN: f64 = 0.75;
     names
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(name, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate.to_lowercase()), candidate))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)

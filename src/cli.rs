@@ -159,9 +159,7 @@ impl Failure {
     /// Tells why the command did not do its work, and what to do.
     pub(crate) fn tell(&self) {
         if let Self::Accounts(problems) = self {
-            problems
-                .iter()
-                .for_each(|problem| ui::say(&problem.to_string()));
+            problems.iter().for_each(|problem| ui::say(&problem.to_string()));
         }
         ui::error(&self.to_string());
         if let Some(text) = self.hint() {
@@ -170,17 +168,11 @@ impl Failure {
     }
 
     fn usage(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage {
-            text: text.into(),
-            hint: hint.into(),
-        }
+        Self::Usage { text: text.into(), hint: hint.into() }
     }
 
     fn ledger(fault: &Fault, hint: impl Into<String>) -> Self {
-        Self::Ledger {
-            text: fault.chain(),
-            hint: hint.into(),
-        }
+        Self::Ledger { text: fault.chain(), hint: hint.into() }
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -237,10 +229,7 @@ mod tests {
             Place { accounts, state }.state()
         };
         assert_eq!(state("accounts.csv"), PathBuf::from("accounts.mailhaul"));
-        assert_eq!(
-            state("/moves/wave.1.csv"),
-            PathBuf::from("/moves/wave.1.mailhaul")
-        );
+        assert_eq!(state("/moves/wave.1.csv"), PathBuf::from("/moves/wave.1.mailhaul"));
         assert_eq!(state("accounts"), PathBuf::from("accounts.mailhaul"));
     }
 }

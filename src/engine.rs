@@ -48,18 +48,7 @@ pub async fn run<L: Ledger>(
     stop: Stop,
 ) -> Result<(), Fault> {
     let seed = u64::from(std::process::id());
-    run_in(
-        Env {
-            dial: Arc::new(TcpDial),
-            ledger,
-            seed,
-        },
-        config,
-        batch,
-        observer,
-        stop,
-    )
-    .await
+    run_in(Env { dial: Arc::new(TcpDial), ledger, seed }, config, batch, observer, stop).await
 }
 
 /// Copies what is missing of every account of a batch, in a given world.

@@ -64,12 +64,7 @@ mod tests {
 
     #[test]
     fn other_text_stays_as_it_is() {
-        for text in [
-            "",
-            "Entwürfe/2019 \"x\" \\",
-            "日本語",
-            "\u{1f468}\u{200d}\u{1f469}",
-        ] {
+        for text in ["", "Entwürfe/2019 \"x\" \\", "日本語", "\u{1f468}\u{200d}\u{1f469}"] {
             assert!(matches!(display(text), Cow::Borrowed(same) if same == text));
         }
     }

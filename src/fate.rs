@@ -129,9 +129,6 @@ impl RemarkKind {
 impl Remark {
     /// A remark of `kind`.
     pub fn new(kind: RemarkKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-        }
+        Self { kind, text: text.into() }
     }
 }

@@ -156,9 +156,6 @@ mod tests {
     #[test]
     fn a_chain_reads_as_one_sentence() {
         let fault = Fault::session("read from the source", "connection reset").at(Side::Source);
-        assert_eq!(
-            fault.chain(),
-            "cannot read from the source: connection reset"
-        );
+        assert_eq!(fault.chain(), "cannot read from the source: connection reset");
     }
 }

@@ -36,9 +36,7 @@ impl History {
     /// The history that these entries make.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = (Uid, Entry)>) -> Self {
-        Self {
-            entries: entries.into_iter().collect(),
-        }
+        Self { entries: entries.into_iter().collect() }
     }
 
     /// What is known of one message; none if it was never touched.

@@ -161,9 +161,7 @@ impl HeaderKey {
         } else {
             let colon = memchr::memchr(b':', line).unwrap_or(line.len());
             let name = line[..colon].trim_ascii_end();
-            let field = Self::FIELDS
-                .into_iter()
-                .find(|f| name.eq_ignore_ascii_case(f.as_bytes()));
+            let field = Self::FIELDS.into_iter().find(|f| name.eq_ignore_ascii_case(f.as_bytes()));
             // A field given twice counts once: the first stands.
             self.current = field.filter(|field| !self.fields.contains_key(field));
             if let Some(field) = self.current {
@@ -193,13 +191,10 @@ impl HeaderKey {
 
 /// A field's value without white space (servers refold) and with `?` for what servers rewrite.
 fn fold_value(value: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    value
-        .iter()
-        .filter(|octet| !octet.is_ascii_whitespace())
-        .map(|octet| match octet {
-            0..=31 | 127..=255 | b'X' => b'?',
-            other => *other,
-        })
+    value.iter().filter(|octet| !octet.is_ascii_whitespace()).map(|octet| match octet {
+        0..=31 | 127..=255 | b'X' => b'?',
+        other => *other,
+    })
 }
 
 #[cfg(test)]
@@ -239,10 +234,7 @@ mod tests {
             assert_eq!(Identity::of(stored).folded, identity.folded);
             assert_eq!(Identity::of(stored).headers, identity.headers);
         }
-        assert_ne!(
-            Identity::of(b"Subject: other\r\n\r\nline\r\n").folded,
-            identity.folded
-        );
+        assert_ne!(Identity::of(b"Subject: other\r\n\r\nline\r\n").folded, identity.folded);
     }
 
     #[test]

@@ -276,13 +276,8 @@ impl Snapshot {
     /// How the accounts with these keys stand: those of one wave, say.
     #[must_use]
     pub fn of_accounts(&self, keys: &BTreeSet<String>) -> Self {
-        let of_them = self
-            .accounts
-            .iter()
-            .filter(|account| keys.contains(&account.name.key));
-        Self {
-            accounts: of_them.cloned().collect(),
-        }
+        let of_them = self.accounts.iter().filter(|account| keys.contains(&account.name.key));
+        Self { accounts: of_them.cloned().collect() }
     }
 }
 

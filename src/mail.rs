@@ -145,13 +145,8 @@ pub enum SystemFlag {
 
 impl SystemFlag {
     /// All of them, in the order they are written.
-    pub const ALL: [Self; 5] = [
-        Self::Seen,
-        Self::Answered,
-        Self::Flagged,
-        Self::Deleted,
-        Self::Draft,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Seen, Self::Answered, Self::Flagged, Self::Deleted, Self::Draft];
 
     /// The flag as it stands on the wire.
     #[must_use]
@@ -174,9 +169,7 @@ impl Flags {
         let mut flags = Self::default();
         for name in names {
             if name.starts_with('\\') {
-                let known = SystemFlag::ALL
-                    .iter()
-                    .find(|f| f.as_str().eq_ignore_ascii_case(name));
+                let known = SystemFlag::ALL.iter().find(|f| f.as_str().eq_ignore_ascii_case(name));
                 flags.system |= known.map_or(0, |flag| *flag as u8);
             } else if !name.is_empty() {
                 flags.insert_keyword(name);
@@ -188,10 +181,7 @@ impl Flags {
     /// The flags of these system bits (see [`Flags::system_bits`]) and keywords.
     #[must_use]
     pub fn from_parts<'a>(bits: u8, keywords: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut flags = Self {
-            system: bits & 0x1f,
-            keywords: Vec::new(),
-        };
+        let mut flags = Self { system: bits & 0x1f, keywords: Vec::new() };
         for keyword in keywords {
             flags.insert_keyword(keyword);
         }
@@ -226,41 +216,27 @@ impl Flags {
     #[must_use]
     pub fn retain_keywords(&self, mut keep: impl FnMut(&str) -> bool) -> Self {
         let keywords = self.keywords.iter().filter(|k| keep(k)).cloned().collect();
-        Self {
-            system: self.system,
-            keywords,
-        }
+        Self { system: self.system, keywords }
     }
 
     /// The flags of `self` that `other` lacks, as they stand on the wire. Keywords are compared
     /// without case, since servers fold it.
     #[must_use]
     pub fn missing_in(&self, other: &Self) -> Vec<String> {
-        let system = SystemFlag::ALL
-            .iter()
-            .filter(|f| self.has(**f) && !other.has(**f));
+        let system = SystemFlag::ALL.iter().filter(|f| self.has(**f) && !other.has(**f));
         let keywords = self
             .keywords
             .iter()
             .filter(|k| !other.keywords.iter().any(|o| o.eq_ignore_ascii_case(k)));
-        system
-            .map(|f| f.as_str().to_owned())
-            .chain(keywords.cloned())
-            .collect()
+        system.map(|f| f.as_str().to_owned()).chain(keywords.cloned()).collect()
     }
 }
 
 /// Shown as on the wire, without parentheses.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let system = SystemFlag::ALL
-            .iter()
-            .filter(|flag| self.has(**flag))
-            .map(|f| f.as_str());
-        for (i, name) in system
-            .chain(self.keywords.iter().map(String::as_str))
-            .enumerate()
-        {
+        let system = SystemFlag::ALL.iter().filter(|flag| self.has(**flag)).map(|f| f.as_str());
+        for (i, name) in system.chain(self.keywords.iter().map(String::as_str)).enumerate() {
             let space = if i == 0 { "" } else { " " };
             write!(f, "{space}{name}")?;
         }
@@ -280,10 +256,7 @@ impl InternalDate {
     /// A date from seconds since 1970 and the zone's distance from UTC in minutes.
     #[must_use]
     pub fn new(seconds: i64, offset_minutes: i16) -> Self {
-        Self {
-            seconds,
-            offset_minutes,
-        }
+        Self { seconds, offset_minutes }
     }
 
     /// Seconds since 1970-01-01T00:00:00Z; negative before.
@@ -346,14 +319,8 @@ mod tests {
     #[test]
     fn inbox_is_one_mailbox_in_any_case() {
         assert!(MailboxPath::new(["inBox"]).is_inbox());
-        assert_eq!(
-            MailboxPath::new(["Inbox", "a"]),
-            MailboxPath::new(["INBOX", "a"])
-        );
-        assert_ne!(
-            MailboxPath::new(["a", "inbox"]),
-            MailboxPath::new(["a", "INBOX"])
-        );
+        assert_eq!(MailboxPath::new(["Inbox", "a"]), MailboxPath::new(["INBOX", "a"]));
+        assert_ne!(MailboxPath::new(["a", "inbox"]), MailboxPath::new(["a", "INBOX"]));
     }
 
     #[test]

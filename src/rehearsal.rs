@@ -145,10 +145,7 @@ impl Server {
     /// The mail of a user.
     #[must_use]
     pub fn store(&self, user: &str) -> Option<Store> {
-        self.shared
-            .accounts()
-            .get(user)
-            .map(|account| account.store.clone())
+        self.shared.accounts().get(user).map(|account| account.store.clone())
     }
 
     /// What the server is like.
@@ -171,27 +168,17 @@ impl Server {
 
     /// Sets what the server takes for now, in seconds of Unix time.
     pub fn set_now(&self, unix_seconds: i64) {
-        self.shared
-            .numbers
-            .now
-            .store(unix_seconds, Ordering::Relaxed);
+        self.shared.numbers.now.store(unix_seconds, Ordering::Relaxed);
     }
 
     /// Sets the UIDVALIDITY the next mailbox gets; they count up from there.
     pub fn set_next_uid_validity(&self, uid_validity: u32) {
-        self.shared
-            .numbers
-            .uid_validity
-            .store(uid_validity, Ordering::Relaxed);
+        self.shared.numbers.uid_validity.store(uid_validity, Ordering::Relaxed);
     }
 
     /// Offers STARTTLS on connections in the clear, where the profile has it.
     pub fn offer_starttls(&self, acceptor: TlsAcceptor) {
-        *self
-            .shared
-            .starttls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
+        *self.shared.starttls.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
     }
 
     /// Serves one connection in the clear to its end.
@@ -300,10 +287,7 @@ impl Shared {
     }
 
     fn starttls(&self) -> Option<TlsAcceptor> {
-        self.starttls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.starttls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -324,9 +308,7 @@ mod tests {
         let certificate = Certificate::generate();
         let server = Server::new(Profile::dovecot());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listening = server
-            .listen(listener, Some(certificate.acceptor()))
-            .unwrap();
+        let listening = server.listen(listener, Some(certificate.acceptor())).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(ring::default_provider().into())
@@ -340,10 +322,7 @@ mod tests {
         let stream = connector.connect(name, stream).await.unwrap();
         let mut lines = BufReader::new(stream).lines();
         let greeting = lines.next_line().await.unwrap().unwrap();
-        assert!(
-            greeting.starts_with("* OK [CAPABILITY IMAP4rev1"),
-            "{greeting}"
-        );
+        assert!(greeting.starts_with("* OK [CAPABILITY IMAP4rev1"), "{greeting}");
         listening.stop().await;
         assert!(!matches!(lines.next_line().await, Ok(Some(_))));
         assert_eq!(server.counters().connections_now, 0);

@@ -141,10 +141,7 @@ fn mailbox_problem(mailbox: &MailboxSnapshot) -> Option<String> {
     }
     if !adds_up(mailbox) {
         let counted = Totals::of([mailbox]).sum(&Fate::ALL).messages;
-        let said = format!(
-            "{} messages seen, but {counted} accounted for",
-            mailbox.messages
-        );
+        let said = format!("{} messages seen, but {counted} accounted for", mailbox.messages);
         return Some(with_cause(&said, fault));
     }
     fault.map(str::to_owned)
@@ -162,10 +159,7 @@ mod tests {
     use super::*;
 
     pub(super) fn mailbox(fates: &[(Fate, u64)]) -> MailboxSnapshot {
-        let count = |messages| Count {
-            messages,
-            bytes: messages * 1_024,
-        };
+        let count = |messages| Count { messages, bytes: messages * 1_024 };
         MailboxSnapshot {
             source: MailboxPath::new(["Archive", "2019"]),
             target: MailboxPath::new(["Archive", "2019"]),
@@ -193,9 +187,7 @@ mod tests {
     }
 
     pub(super) fn snapshot(accounts: impl Into<Vec<AccountSnapshot>>) -> Snapshot {
-        Snapshot {
-            accounts: accounts.into(),
-        }
+        Snapshot { accounts: accounts.into() }
     }
 
     fn verdict(mailbox: MailboxSnapshot) -> Verdict {
@@ -204,13 +196,7 @@ mod tests {
 
     #[test]
     fn done_means_that_nothing_is_missing() {
-        let fine = [
-            Fate::Copied,
-            Fate::Adopted,
-            Fate::Merged,
-            Fate::Filtered,
-            Fate::Gone,
-        ];
+        let fine = [Fate::Copied, Fate::Adopted, Fate::Merged, Fate::Filtered, Fate::Gone];
         for fate in Fate::ALL {
             let expected = match fate {
                 Fate::Held => Verdict::InDoubt,
@@ -229,10 +215,7 @@ mod tests {
             off.messages = seen;
             assert_eq!(verdict(off.clone()), Verdict::Incomplete);
             let problem = mailbox_problem(&off).expect("told");
-            assert_eq!(
-                problem,
-                format!("{seen} messages seen, but 5 accounted for")
-            );
+            assert_eq!(problem, format!("{seen} messages seen, but 5 accounted for"));
         }
     }
 
@@ -253,11 +236,7 @@ mod tests {
         let mut hindered = mailbox(&[(Fate::Copied, 5)]);
         hindered.fault = Some("over quota".to_owned());
         assert_eq!(verdict(hindered), Verdict::Incomplete);
-        for state in [
-            AccountState::Failed,
-            AccountState::Stopped,
-            AccountState::Running,
-        ] {
+        for state in [AccountState::Failed, AccountState::Stopped, AccountState::Running] {
             let mut account = account(Vec::new());
             account.state = state;
             assert_eq!(Verdict::of(&snapshot([account])), Verdict::Incomplete);
@@ -269,16 +248,11 @@ mod tests {
         let mut first = mailbox(&[(Fate::Copied, 5), (Fate::Gone, 1)]);
         first.in_doubt = 2;
         first.remarks.insert(RemarkKind::DateAltered, 1);
-        let accounts = [
-            account(vec![first.clone(), first]),
-            account(vec![mailbox(&[(Fate::Copied, 1)])]),
-        ];
+        let accounts =
+            [account(vec![first.clone(), first]), account(vec![mailbox(&[(Fate::Copied, 1)])])];
         let totals = Totals::of_all(&snapshot(accounts));
         assert_eq!(totals.sum(&[Fate::Copied]).messages, 11);
         assert_eq!(totals.sum(&Fate::ALL).bytes, 13 * 1_024);
-        assert_eq!(
-            (totals.in_doubt, totals.remarks[&RemarkKind::DateAltered]),
-            (4, 2)
-        );
+        assert_eq!((totals.in_doubt, totals.remarks[&RemarkKind::DateAltered]), (4, 2));
     }
 }

@@ -12,9 +12,7 @@ impl Stop {
     /// A stop that was not asked for yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            requested: watch::Sender::new(false),
-        }
+        Self { requested: watch::Sender::new(false) }
     }
 
     /// Asks for the stop.
@@ -31,11 +29,7 @@ impl Stop {
     /// Waits until it is asked for.
     pub async fn requested(&self) {
         // Cannot fail: this very value holds the sender.
-        let _ = self
-            .requested
-            .subscribe()
-            .wait_for(|requested| *requested)
-            .await;
+        let _ = self.requested.subscribe().wait_for(|requested| *requested).await;
     }
 }
 

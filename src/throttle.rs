@@ -32,18 +32,13 @@ impl Memory {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let units_max = (bytes_max / MEMORY_UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            units: Arc::new(Semaphore::new(units_max)),
-            units_max,
-        }
+        Self { units: Arc::new(Semaphore::new(units_max)), units_max }
     }
 
     /// Waits until so much is free, and takes it. A window is admitted once, whole, before its
     /// FETCH: taking memory for each body as it arrives would wait while holding.
     async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let units = usize::try_from(bytes)
-            .unwrap_or(usize::MAX)
-            .div_ceil(MEMORY_UNIT_BYTES);
+        let units = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(MEMORY_UNIT_BYTES);
         let units = u32::try_from(units.clamp(1, self.units_max)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         self.units.clone().acquire_many_owned(units).await.ok()
@@ -83,11 +78,7 @@ impl Throttle {
     /// The limits of an account whose hosts have `hosts`.
     #[must_use]
     pub fn new(config: &Config, memory: Memory, hosts: &[Arc<HostRates>]) -> Self {
-        let Rates {
-            account_messages,
-            account_bytes,
-            ..
-        } = config.rates;
+        let Rates { account_messages, account_bytes, .. } = config.rates;
         let of = |own: Option<Rate>, shared: fn(&HostRates) -> &Option<Arc<Rate>>| {
             let shared = hosts.iter().filter_map(|host| shared(host).clone());
             own.map(Arc::new).into_iter().chain(shared).collect()
@@ -106,16 +97,10 @@ impl Throttle {
         if streamed {
             self.flow.take(messages, 0).await;
             let memory = self.memory.take(STREAM_BYTES as u64).await;
-            return Admission {
-                _memory: memory,
-                flow: Some(self.flow.clone()),
-            };
+            return Admission { _memory: memory, flow: Some(self.flow.clone()) };
         }
         self.flow.take(messages, bytes).await;
-        Admission {
-            _memory: self.memory.take(bytes).await,
-            flow: None,
-        }
+        Admission { _memory: self.memory.take(bytes).await, flow: None }
     }
 }
 
@@ -142,9 +127,7 @@ impl HostRates {
     #[must_use]
     pub fn new(rates: &Rates) -> Self {
         Self {
-            messages: rates
-                .host_messages
-                .map(|rate| Arc::new(Rate::messages(rate))),
+            messages: rates.host_messages.map(|rate| Arc::new(Rate::messages(rate))),
             bytes: rates.host_bytes.map(|rate| Arc::new(Rate::bytes(rate))),
         }
     }
@@ -183,27 +166,16 @@ impl Rate {
 
     fn bytes(per_second: NonZeroU32) -> Self {
         let units = u64::from(per_second.get()).div_ceil(Self::BYTES_UNIT);
-        Self::new(
-            u32::try_from(units)
-                .ok()
-                .and_then(NonZeroU32::new)
-                .unwrap_or(NonZeroU32::MIN),
-        )
+        Self::new(u32::try_from(units).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN))
     }
 
     fn new(per_second: NonZeroU32) -> Self {
         // A quarter of a second may leave at once; with a burst of one request's size less would
         // leave than the limit allows.
         let burst = NonZeroU32::new(per_second.get() / 4).unwrap_or(NonZeroU32::MIN);
-        let clock = TokioClock {
-            begun: Instant::now(),
-        };
+        let clock = TokioClock { begun: Instant::now() };
         let quota = Quota::per_second(per_second).allow_burst(burst);
-        Self {
-            limiter: Mutex::new(RateLimiter::direct_with_clock(quota, clock)),
-            clock,
-            burst,
-        }
+        Self { limiter: Mutex::new(RateLimiter::direct_with_clock(quota, clock)), clock, burst }
     }
 
     async fn take(&self, units: u32) {
@@ -228,36 +200,24 @@ mod tests {
     use super::*;
 
     fn config(rates: Rates) -> Config {
-        Config {
-            rates,
-            ..Config::default()
-        }
+        Config { rates, ..Config::default() }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_kept_over_many_windows() {
-        let rates = Rates {
-            account_messages: NonZeroU32::new(10),
-            ..Rates::default()
-        };
+        let rates = Rates { account_messages: NonZeroU32::new(10), ..Rates::default() };
         let throttle = Throttle::new(&config(rates), Memory::new(1 << 20), &[]);
         let begun = Instant::now();
         for _ in 0..10 {
             throttle.admit(10, 1, false).await;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        assert!(
-            (9.0..=10.5).contains(&seconds),
-            "{seconds} s for 100 messages at 10 a second"
-        );
+        assert!((9.0..=10.5).contains(&seconds), "{seconds} s for 100 messages at 10 a second");
     }
 
     #[tokio::test(start_paused = true)]
     async fn accounts_on_one_host_share_its_rate() {
-        let rates = Rates {
-            host_bytes: NonZeroU32::new(1024 * 1024),
-            ..Rates::default()
-        };
+        let rates = Rates { host_bytes: NonZeroU32::new(1024 * 1024), ..Rates::default() };
         let host = Arc::new(HostRates::new(&rates));
         let memory = Memory::new(64 << 20);
         let throttle =
@@ -266,10 +226,7 @@ mod tests {
         let (one, two) = (throttle(), throttle());
         tokio::join!(one.admit(1, 5 << 20, false), two.admit(1, 5 << 20, false));
         let seconds = begun.elapsed().as_secs_f64();
-        assert!(
-            (9.0..=10.5).contains(&seconds),
-            "{seconds} s for 10 MiB at 1 MiB a second"
-        );
+        assert!((9.0..=10.5).contains(&seconds), "{seconds} s for 10 MiB at 1 MiB a second");
     }
 
     #[tokio::test(start_paused = true)]

@@ -104,18 +104,12 @@ impl Ui {
         });
         let (ticks, ended) = mpsc::channel();
         let ticker = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("ui".to_owned())
-            .spawn(move || {
-                while ended.recv_timeout(REDRAW) == Err(RecvTimeoutError::Timeout) {
-                    ticker.write();
-                }
-            })?;
-        Ok(Self {
-            shared,
-            ticks: Some(ticks),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("ui".to_owned()).spawn(move || {
+            while ended.recv_timeout(REDRAW) == Err(RecvTimeoutError::Timeout) {
+                ticker.write();
+            }
+        })?;
+        Ok(Self { shared, ticks: Some(ticks), thread: Some(thread) })
     }
 
     /// Who is to be told of events.
@@ -257,19 +251,13 @@ impl Shared {
             let state = &mut *state;
             state.meter.tick(&state.progress, now);
             let screen = self.screen(state, &mut out, now);
-            (
-                std::mem::take(&mut state.pending),
-                std::mem::take(&mut state.lines),
-                screen,
-            )
+            (std::mem::take(&mut state.pending), std::mem::take(&mut state.lines), screen)
         };
         if let Err(error) = out.log.write_all(&pending)
             && !out.is_log_broken
         {
             out.is_log_broken = true;
-            lines.push(Line::note(format!(
-                "cannot write the log any more: {error}"
-            )));
+            lines.push(Line::note(format!("cannot write the log any more: {error}")));
         }
         if self.show.mode == Mode::Json {
             write_out(&pending);
@@ -306,13 +294,7 @@ impl Shared {
             return None;
         }
         out.slots.fill(&state.progress, slots);
-        Some(Screen::new(
-            &state.progress,
-            &state.meter,
-            &out.slots,
-            &self.names,
-            now,
-        ))
+        Some(Screen::new(&state.progress, &state.meter, &out.slots, &self.names, now))
     }
 }
 
@@ -345,10 +327,7 @@ pub(crate) fn say(text: &str) {
 }
 
 pub(crate) fn warn(text: &str) {
-    say(&format!(
-        "{} {text}",
-        style("warning:").for_stderr().yellow()
-    ));
+    say(&format!("{} {text}", style("warning:").for_stderr().yellow()));
 }
 
 /// What to do next.
@@ -359,10 +338,7 @@ pub(crate) fn hint(text: &str) {
 /// Why something was not done.
 pub(crate) fn error(text: &str) {
     let text = escape::escaped(text);
-    say(&format!(
-        "{} {text}",
-        style("error:").for_stderr().red().bold()
-    ));
+    say(&format!("{} {text}", style("error:").for_stderr().red().bold()));
 }
 
 fn write_out(bytes: &[u8]) {
@@ -388,10 +364,8 @@ mod tests {
         write_json(&mut lines, &event, now);
         write_json(&mut lines, &Event::Stopping, now);
         let text = String::from_utf8(lines).expect("text");
-        let values: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect();
+        let values: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(values.len(), 2);
         assert_eq!(values[0]["ts"], "2026-11-23T09:12:00.123Z");
         assert_eq!(values[0]["event"], "account_failed");
@@ -409,21 +383,15 @@ mod tests {
         let names = names(&loaded.expect("good").batch, "accounts.csv");
         assert_eq!(names.place("info@a info@b"), "accounts.csv:2: info");
         assert_eq!(names.place("info"), "accounts.csv:2,3: info");
-        assert_eq!(
-            names.place("x\u{202e} -> y"),
-            "accounts.csv:4: x\\u{202e} -> y"
-        );
+        assert_eq!(names.place("x\u{202e} -> y"), "accounts.csv:4: x\\u{202e} -> y");
         assert_eq!(names.label("x\u{202e}@a y@b"), "x\\u{202e} -> y");
     }
 
     #[test]
     fn without_a_terminal_a_summary_is_due_now_and_then() {
         let directory = tempfile::tempdir().expect("a directory");
-        let show = Show {
-            mode: Mode::Plain,
-            verbosity: Verbosity::Normal,
-            file: "accounts.csv".into(),
-        };
+        let show =
+            Show { mode: Mode::Plain, verbosity: Verbosity::Normal, file: "accounts.csv".into() };
         let log = directory.path().join("log.ndjson");
         let ui = Ui::start(show, &Batch::default(), &Config::default(), &log).expect("started");
         let mut out = ui.shared.out();
@@ -445,11 +413,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let log = directory.path().join("log.ndjson");
         for _ in 0..2 {
-            let show = Show {
-                mode: Mode::None,
-                verbosity: Verbosity::Quiet,
-                file: "accounts.csv".into(),
-            };
+            let show =
+                Show { mode: Mode::None, verbosity: Verbosity::Quiet, file: "accounts.csv".into() };
             let ui = Ui::start(show, &Batch::default(), &Config::default(), &log).expect("started");
             let observer = ui.observer();
             for uid in 0..5_000 {

@@ -38,9 +38,8 @@ impl Pair {
         accounts: usize,
         messages: &[Message],
     ) -> io::Result<Self> {
-        let users: Vec<String> = (1..=accounts)
-            .map(|number| format!("user{number}@example"))
-            .collect();
+        let users: Vec<String> =
+            (1..=accounts).map(|number| format!("user{number}@example")).collect();
         let source = End::start(Server::new(profile.clone()), &users, secured).await?;
         let target = End::start(Server::new(profile.clone()), &users, secured).await?;
         let mailboxes: [&[&str]; 2] = [&["INBOX"], &["Archive"]];
@@ -50,11 +49,7 @@ impl Pair {
                 store.deliver(mailbox, message.clone());
             }
         }
-        Ok(Self {
-            users,
-            source,
-            target,
-        })
+        Ok(Self { users, source, target })
     }
 
     /// Copies everything; says how long that took, once the target was compared with the source.
@@ -70,24 +65,12 @@ impl Pair {
             source: self.source.endpoint(user),
             target: self.target.endpoint(user),
         };
-        let batch = Batch {
-            accounts: self.users.iter().map(account).collect(),
-        };
-        let env = Env {
-            dial: Arc::new(dial),
-            ledger,
-            seed: 1,
-        };
+        let batch = Batch { accounts: self.users.iter().map(account).collect() };
+        let env = Env { dial: Arc::new(dial), ledger, seed: 1 };
         let begun = Instant::now();
-        Box::pin(engine::run_in(
-            env,
-            config,
-            batch,
-            Arc::new(()),
-            Stop::new(),
-        ))
-        .await
-        .map_err(|fault| fault.chain())?;
+        Box::pin(engine::run_in(env, config, batch, Arc::new(()), Stop::new()))
+            .await
+            .map_err(|fault| fault.chain())?;
         let taken = begun.elapsed();
         for user in &self.users {
             let mail = |end: &End| end.server.store(user).map(|store| store.snapshot());
@@ -126,11 +109,7 @@ pub(crate) fn endpoint(address: SocketAddr, pin: Option<Fingerprint>, user: &str
     Endpoint {
         host: address.ip().to_string(),
         port: address.port(),
-        tls: if pin.is_some() {
-            Tls::Implicit
-        } else {
-            Tls::Plain
-        },
+        tls: if pin.is_some() { Tls::Implicit } else { Tls::Plain },
         pin,
         user: user.to_owned(),
         auth: Auth::Password,
@@ -149,11 +128,7 @@ pub(crate) fn message(number: usize, bytes: usize) -> Message {
     }
     let seconds = i64::try_from(number).unwrap_or_default();
     Message {
-        flags: if number.is_multiple_of(3) {
-            Vec::new()
-        } else {
-            vec!["\\Seen".to_owned()]
-        },
+        flags: if number.is_multiple_of(3) { Vec::new() } else { vec!["\\Seen".to_owned()] },
         internal_date: InternalDate {
             unix_seconds: 1_700_000_000 + seconds,
             ..InternalDate::default()

@@ -107,11 +107,7 @@ impl<'d> Table<'d> {
             table.names.push(name);
         }
         let problems = table.place_columns();
-        if problems.is_empty() {
-            Ok(table)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(table) } else { Err(problems) }
     }
 
     fn place_columns(&mut self) -> Vec<(u64, String)> {
@@ -129,24 +125,14 @@ impl<'d> Table<'d> {
             };
             if self.places[place].replace(index).is_some() {
                 let name = self.names[index].to_lowercase();
-                problems.push((
-                    line,
-                    format!("the column {name} is there twice; remove one"),
-                ));
+                problems.push((line, format!("the column {name} is there twice; remove one")));
             }
         }
         for side in [Side::Source, Side::Target] {
             let column = Column::Of(side, Field::User);
-            if column
-                .place()
-                .and_then(|place| self.places[place])
-                .is_none()
-            {
+            if column.place().and_then(|place| self.places[place]).is_none() {
                 let name = Field::User.column(side);
-                problems.push((
-                    line,
-                    format!("the column {name} is missing; every row needs it"),
-                ));
+                problems.push((line, format!("the column {name} is missing; every row needs it")));
             }
         }
         if !problems.is_empty() {
@@ -210,11 +196,7 @@ impl<'d> Table<'d> {
             return Err(problems);
         }
         match csv::StringRecord::from_byte_record(record) {
-            Ok(cells) => Ok(Row {
-                line,
-                cells,
-                places: &self.places,
-            }),
+            Ok(cells) => Ok(Row { line, cells, places: &self.places }),
             // Cells of unknown columns, which are an error already.
             Err(_) => Err(Vec::new()),
         }
@@ -287,10 +269,7 @@ pub(super) fn decode(data: &[u8]) -> Cow<'_, [u8]> {
 
 /// The delimiter that stands most often in the first line, outside quotes.
 fn delimiter(data: &[u8]) -> u8 {
-    let start = data
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(0);
+    let start = data.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
     let mut is_quoted = false;
     for byte in &data[start..] {
@@ -324,11 +303,7 @@ struct Lines<'d> {
 
 impl<'d> Lines<'d> {
     fn new(data: &'d [u8]) -> Self {
-        Self {
-            data,
-            at: 0,
-            line: 1,
-        }
+        Self { data, at: 0, line: 1 }
     }
 
     /// The line of the first byte at or after `start` that ends no line. Never asked backwards.

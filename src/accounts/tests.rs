@@ -18,13 +18,8 @@ fn environment(name: &str) -> Option<OsString> {
 }
 
 fn load_with(data: impl AsRef<[u8]>, defaults: &Defaults) -> Result<Loaded, Vec<String>> {
-    parse(
-        data.as_ref(),
-        Path::new("moves/accounts.csv"),
-        defaults,
-        &environment,
-    )
-    .map_err(|problems| problems.iter().map(Problem::to_string).collect())
+    parse(data.as_ref(), Path::new("moves/accounts.csv"), defaults, &environment)
+        .map_err(|problems| problems.iter().map(Problem::to_string).collect())
 }
 
 fn load(data: impl AsRef<[u8]>) -> Result<Loaded, Vec<String>> {
@@ -83,9 +78,7 @@ fn row(columns: &str, cells: &str) -> String {
 #[test]
 fn a_row_needs_hosts_users_and_passwords_only() {
     let found = accounts(format!("{HEADER}old.example,anna,s,new.example,anna,t\n"));
-    let [account] = &found[..] else {
-        panic!("{found:?}")
-    };
+    let [account] = &found[..] else { panic!("{found:?}") };
     assert_eq!(account.line, 2);
     assert_eq!(account.source.address(), "old.example:993");
     assert_eq!(account.source.tls, Tls::Implicit);
@@ -172,9 +165,7 @@ fn flags_serve_where_a_cell_is_empty_or_missing() {
         &flags,
     )
     .expect("good");
-    let [a, b] = &loaded.batch.accounts[..] else {
-        panic!()
-    };
+    let [a, b] = &loaded.batch.accounts[..] else { panic!() };
     assert_eq!(a.source.address(), "flag.example:143");
     assert_eq!(a.source.tls, Tls::StartTls);
     assert!(matches!(&a.target.secret, SecretSource::Env(name) if name == "SET"));
@@ -184,14 +175,9 @@ fn flags_serve_where_a_cell_is_empty_or_missing() {
 
 #[test]
 fn a_wrong_flag_is_told_once_as_a_flag() {
-    let flags = defaults(&[
-        (Side::Source, Field::Port, "imap"),
-        (Side::Target, Field::Admin, "x\r\ny"),
-    ]);
-    let found = load_with(
-        format!("{HEADER}old,a,s,new,a,t\nold,b,s,new,b,t\n"),
-        &flags,
-    );
+    let flags =
+        defaults(&[(Side::Source, Field::Port, "imap"), (Side::Target, Field::Admin, "x\r\ny")]);
+    let found = load_with(format!("{HEADER}old,a,s,new,a,t\nold,b,s,new,b,t\n"), &flags);
     assert_eq!(
         found.expect_err("bad"),
         [
@@ -205,20 +191,14 @@ fn a_wrong_flag_is_told_once_as_a_flag() {
 fn an_administrator_that_nobody_uses_is_refused() {
     let flags = defaults(&[(Side::Source, Field::Admin, "root")]);
     let found = load_with(format!("{HEADER}old,a,s,new,a,t\n"), &flags).expect_err("bad");
-    assert!(
-        found[0].starts_with("--source-admin: no row logs in as administrator"),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("--source-admin: no row logs in as administrator"), "{found:?}");
 }
 
 #[test]
 fn every_way_to_log_in_is_read() {
     let auth = |columns, cells| accounts(row(columns, cells))[0].source.auth.clone();
     assert_eq!(auth("source_auth", "PASSWORD"), Auth::Password);
-    assert_eq!(
-        auth("source_auth,source_admin", "admin,root"),
-        Auth::Admin("root".to_owned())
-    );
+    assert_eq!(auth("source_auth,source_admin", "admin,root"), Auth::Admin("root".to_owned()));
     assert_eq!(auth("source_auth", "xoauth2"), Auth::XOAuth2);
     assert_eq!(auth("source_auth", "oauthbearer"), Auth::OAuthBearer);
     assert_eq!(
@@ -243,31 +223,16 @@ fn every_way_to_protect_a_connection_is_read() {
 
 #[test]
 fn plain_stays_on_this_machine_unless_allowed() {
-    for host in [
-        "localhost",
-        "127.0.0.1",
-        "127.9.9.9",
-        "::1",
-        "[::1]",
-        "::ffff:127.0.0.1",
-    ] {
+    for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"] {
         let found = accounts(row("source_host,source_tls", &format!("{host},plain")));
         assert_eq!(found[0].source.tls, Tls::Plain, "{host}");
     }
-    for host in [
-        "old.example",
-        "192.0.2.1",
-        "2001:db8::1",
-        "localhost.old.example",
-    ] {
+    for host in ["old.example", "192.0.2.1", "2001:db8::1", "localhost.old.example"] {
         let csv = row("source_host,source_tls", &format!("{host},plain"));
         let text = problem(&csv);
         assert!(text.starts_with("accounts.csv:2: source_tls: "), "{text}");
         assert!(text.contains("--allow-plaintext"), "{text}");
-        let allowed = Defaults {
-            allow_plaintext: true,
-            ..Defaults::default()
-        };
+        let allowed = Defaults { allow_plaintext: true, ..Defaults::default() };
         load_with(&csv, &allowed).expect("allowed");
     }
 }
@@ -278,10 +243,8 @@ fn a_pin_is_a_sha256() {
     let found = accounts(row("source_tls_pin", &hex));
     assert_eq!(found[0].source.pin, Some(Fingerprint([0xAB; 32])));
     assert!(problem(row("source_tls_pin", &hex[1..])).contains("64 hexadecimal digits"));
-    let text = problem(row(
-        "source_host,source_tls,source_tls_pin",
-        &format!("localhost,plain,{hex}"),
-    ));
+    let text =
+        problem(row("source_host,source_tls,source_tls_pin", &format!("localhost,plain,{hex}")));
     assert!(text.contains("shows no certificate"), "{text}");
 }
 
@@ -324,9 +287,8 @@ fn a_password_comes_from_exactly_one_place() {
         text.starts_with("accounts.csv:2: source_password: no password: fill one of"),
         "{text}"
     );
-    let text = problem(format!(
-        "{base},source_password,source_password_env\na,a,old,new,t,s,SET\n"
-    ));
+    let text =
+        problem(format!("{base},source_password,source_password_env\na,a,old,new,t,s,SET\n"));
     assert_eq!(
         text,
         "accounts.csv:2: source_password_env: a second password beside source_password; \
@@ -340,10 +302,8 @@ fn a_password_comes_from_exactly_one_place() {
     let found = load_with(csv, &two).expect_err("bad");
     assert_eq!(
         found,
-        [
-            "--source-password-file: a second password beside --source-password-env; \
-          keep exactly one"
-        ]
+        ["--source-password-file: a second password beside --source-password-env; \
+          keep exactly one"]
     );
 }
 
@@ -374,14 +334,7 @@ fn password_files_are_read_at_once_from_beside_the_csv() {
              a,a,old,new,t,{name}\n"
         )
     };
-    let check = |name: &str| {
-        parse(
-            csv(name).as_bytes(),
-            &path,
-            &Defaults::default(),
-            &environment,
-        )
-    };
+    let check = |name: &str| parse(csv(name).as_bytes(), &path, &Defaults::default(), &environment);
     let loaded = check("good").expect("good");
     match &loaded.batch.accounts[0].source.secret {
         SecretSource::File(found) => assert_eq!(*found, directory.path().join("good")),
@@ -401,10 +354,7 @@ fn commands_need_permission_and_are_split_without_a_shell() {
         problem(csv),
         "accounts.csv:2: source_password_command: commands run only with --allow-commands"
     );
-    let allowed = Defaults {
-        allow_commands: true,
-        ..Defaults::default()
-    };
+    let allowed = Defaults { allow_commands: true, ..Defaults::default() };
     let loaded = load_with(csv, &allowed).expect("allowed");
     match &loaded.batch.accounts[0].source.secret {
         SecretSource::Command(words) => assert_eq!(words[..], ["pass", "show me", "$HOME"]),
@@ -428,10 +378,7 @@ fn all_bad_rows_are_told_at_once_with_line_and_column() {
     let places: Vec<&str> = found
         .iter()
         .map(|text| {
-            let end = text
-                .match_indices(": ")
-                .nth(1)
-                .map_or(text.len(), |(at, _)| at);
+            let end = text.match_indices(": ").nth(1).map_or(text.len(), |(at, _)| at);
             &text[..end]
         })
         .collect();
@@ -458,39 +405,21 @@ fn lines_are_counted_with_every_line_end() {
         let csv = format!("\n{HEADER}\nold,a,s,new,a,t\n\n\nold,\"\n\",s,new,b,t\nold,c,s,,c,t\n");
         let found = problems(csv.replace('\n', end));
         assert_eq!(found.len(), 2, "{found:#?}");
-        assert!(
-            found[0].starts_with("accounts.csv:7: source_user: holds a line"),
-            "{found:?}"
-        );
-        assert!(
-            found[1].starts_with("accounts.csv:9: target_host"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("accounts.csv:7: source_user: holds a line"), "{found:?}");
+        assert!(found[1].starts_with("accounts.csv:9: target_host"), "{found:?}");
     }
 }
 
 #[test]
 fn line_breaks_nul_and_controls_are_refused() {
-    for cell in [
-        "\"a\nA1 LOGOUT\"",
-        "\"a\rb\"",
-        "a\0b",
-        "a\u{1b}[2Jb",
-        "\"a\n\"",
-    ] {
+    for cell in ["\"a\nA1 LOGOUT\"", "\"a\rb\"", "a\0b", "a\u{1b}[2Jb", "\"a\n\""] {
         let csv = format!("{HEADER}old,{cell},s,new,a,t\n");
         let text = problem(&csv);
-        assert!(
-            text.starts_with("accounts.csv:2: source_user: holds a"),
-            "{cell:?} {text}"
-        );
+        assert!(text.starts_with("accounts.csv:2: source_user: holds a"), "{cell:?} {text}");
     }
     for cell in ["\"s\n\"", "s\0"] {
         let text = problem(format!("{HEADER}old,a,{cell},new,a,t\n"));
-        assert!(
-            text.starts_with("accounts.csv:2: source_password: holds a"),
-            "{text}"
-        );
+        assert!(text.starts_with("accounts.csv:2: source_password: holds a"), "{text}");
     }
 }
 
@@ -513,10 +442,7 @@ fn what_is_not_text_is_told_with_its_place() {
 fn an_unknown_column_is_an_error_with_the_nearest_name() {
     let csv = |name: &str| format!("{},{name}\nold,a,s,new,a,t,x\n", HEADER.trim_end());
     let text = problem(csv("source_prot"));
-    assert_eq!(
-        text,
-        "accounts.csv:1: unknown column \"source_prot\"; did you mean source_port?"
-    );
+    assert_eq!(text, "accounts.csv:1: unknown column \"source_prot\"; did you mean source_port?");
     assert!(problem(csv("Target-TLS")).ends_with("did you mean target_tls?"));
     assert!(problem(csv("zzz")).contains("the columns are source_host, "));
     let text = problem(csv("\u{1b}[31m\u{202e}"));
@@ -543,17 +469,12 @@ fn columns_without_a_name_may_stand_empty() {
     let header = HEADER.trim_end();
     assert_eq!(accounts(format!("{header},\nold,a,s,new,a,t,\n")).len(), 1);
     let text = problem(format!("{header},\nold,a,s,new,a,t,secret\n"));
-    assert_eq!(
-        text,
-        "accounts.csv:2: a cell stands under no column name; name it or empty it"
-    );
+    assert_eq!(text, "accounts.csv:2: a cell stands under no column name; name it or empty it");
 }
 
 #[test]
 fn one_target_takes_one_source() {
-    let text = problem(format!(
-        "{HEADER}old,a,s,new,c,t\nold,b,s,new,d,t\nold,b,s,NEW,C,t\n"
-    ));
+    let text = problem(format!("{HEADER}old,a,s,new,c,t\nold,b,s,new,d,t\nold,b,s,NEW,C,t\n"));
     assert_eq!(
         text,
         "accounts.csv:4: target_user: the same target as line 2; two sources never share one"
@@ -577,10 +498,7 @@ fn a_target_is_not_its_own_source() {
 #[test]
 fn ids_name_one_account_each() {
     let csv = |first: &str, second: &str| {
-        format!(
-            "{},id\nold,a,s,new,a,t,{first}\nold,b,s,new,b,t,{second}\n",
-            HEADER.trim_end()
-        )
+        format!("{},id\nold,a,s,new,a,t,{first}\nold,b,s,new,b,t,{second}\n", HEADER.trim_end())
     };
     let found = accounts(csv("7", ""));
     assert_eq!(found[0].name().key, "id:7");
@@ -594,10 +512,8 @@ fn ids_name_one_account_each() {
 #[test]
 fn an_edited_csv_names_the_same_accounts() {
     let keys = |csv: &str| {
-        let mut keys: Vec<String> = accounts(csv)
-            .iter()
-            .map(|account| account.name().key)
-            .collect();
+        let mut keys: Vec<String> =
+            accounts(csv).iter().map(|account| account.name().key).collect();
         keys.sort();
         keys
     };
@@ -630,9 +546,7 @@ fn only_keeps_the_users_asked_for_on_either_side() {
 
 #[test]
 fn people_see_one_user_where_both_are_the_same() {
-    let found = accounts(format!(
-        "{HEADER}old,Anna,s,new,anna,t\nold,b,s,new,b@new,t\n"
-    ));
+    let found = accounts(format!("{HEADER}old,Anna,s,new,anna,t\nold,b,s,new,b@new,t\n"));
     assert_eq!(found[0].label(), "Anna");
     assert_eq!(found[1].label(), "b -> b@new");
 }
@@ -647,11 +561,7 @@ fn a_csv_with_passwords_that_others_can_read_is_warned_of() {
         std::fs::write(&path, csv).expect("written");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("set");
         let loaded = read(&path, &Defaults::default(), &environment).expect("good");
-        loaded
-            .warnings
-            .iter()
-            .map(Problem::to_string)
-            .collect::<Vec<_>>()
+        loaded.warnings.iter().map(Problem::to_string).collect::<Vec<_>>()
     };
     let literal = format!("{HEADER}old,a,s,new,a,t\n");
     for mode in [0o644, 0o640, 0o604] {
@@ -666,17 +576,9 @@ fn a_csv_with_passwords_that_others_can_read_is_warned_of() {
 
 #[test]
 fn a_file_that_is_not_there_is_a_problem() {
-    let found = read(
-        Path::new("/none/accounts.csv"),
-        &Defaults::default(),
-        &environment,
-    );
+    let found = read(Path::new("/none/accounts.csv"), &Defaults::default(), &environment);
     let found = found.expect_err("not there");
-    assert!(
-        found[0]
-            .to_string()
-            .starts_with("accounts.csv: cannot be read: ")
-    );
+    assert!(found[0].to_string().starts_with("accounts.csv: cannot be read: "));
 }
 
 #[test]
@@ -712,12 +614,7 @@ fn no_secret_is_ever_shown() {
     }
     let loaded = load(format!("{HEADER}old,a,{secret} ,new,a, {secret}\n")).expect("good");
     texts.push(format!("{loaded:?} {:?}", loaded.batch.accounts[0].name()));
-    texts.extend(
-        loaded
-            .warnings
-            .iter()
-            .map(|warning| format!("{warning} {warning:?}")),
-    );
+    texts.extend(loaded.warnings.iter().map(|warning| format!("{warning} {warning:?}")));
     assert!(texts.len() > 100);
     for text in texts {
         assert!(!text.contains(secret), "{text}");

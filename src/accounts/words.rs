@@ -43,10 +43,7 @@ mod tests {
     fn quotes_and_backslashes_keep_what_a_shell_would_keep() {
         let cases: [(&str, &[&str]); 5] = [
             ("pass show  mail/anna", &["pass", "show", "mail/anna"]),
-            (
-                r#"op read "op://Old mail/anna""#,
-                &["op", "read", "op://Old mail/anna"],
-            ),
+            (r#"op read "op://Old mail/anna""#, &["op", "read", "op://Old mail/anna"]),
             (r"a\ b 'c d\'", &["a b", r"c d\"]),
             (r#"x "" "\d\"""#, &["x", "", r#"\d""#]),
             ("x $HOME `id`;|", &["x", "$HOME", "`id`;|"]),

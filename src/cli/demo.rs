@@ -113,9 +113,7 @@ impl World {
         let world = Self {
             source_listening: listen(&source, &certificates[0]).await?,
             target_listening: listen(&target, &certificates[1]).await?,
-            messages: stores(&source)
-                .map(|store| store.snapshot().messages() as u64)
-                .sum(),
+            messages: stores(&source).map(|store| store.snapshot().messages() as u64).sum(),
             folder,
             source,
             target,
@@ -156,19 +154,14 @@ impl World {
             ])
             .map_err(failed)?;
         }
-        csv.into_inner()
-            .map_err(|error| internal("write the CSV", error.into_error()))
+        csv.into_inner().map_err(|error| internal("write the CSV", error.into_error()))
     }
 
     fn introduce(&self) {
         let (mut mailboxes, mut bytes) = (0, 0);
         for Snapshot { mailboxes: held } in stores(&self.source).map(|store| store.snapshot()) {
             mailboxes += held.len() as u64;
-            bytes += held
-                .values()
-                .flatten()
-                .map(|held| held.body.len() as u64)
-                .sum::<u64>();
+            bytes += held.values().flatten().map(|held| held.body.len() as u64).sum::<u64>();
         }
         let [source, target] = [&self.source, &self.target].map(|server| server.profile());
         line(&format!(
@@ -256,11 +249,7 @@ impl World {
 
     /// Starts the program itself, as a person would.
     fn migrate(&self) -> Result<Child, Failure> {
-        line(&format!(
-            "$ cd {}; mailhaul {}",
-            self.folder.path().display(),
-            MIGRATE.join(" ")
-        ));
+        line(&format!("$ cd {}; mailhaul {}", self.folder.path().display(), MIGRATE.join(" ")));
         let program =
             std::env::current_exe().map_err(|error| internal("find this program", error))?;
         let mut command = Command::new(program);
@@ -272,9 +261,7 @@ impl World {
         if !ui::has_colors() {
             command.env("NO_COLOR", "1");
         }
-        command
-            .spawn()
-            .map_err(|error| internal("start this program again", error))
+        command.spawn().map_err(|error| internal("start this program again", error))
     }
 
     async fn totals(&self) -> Result<Totals, Failure> {
@@ -301,9 +288,7 @@ impl World {
         let appended = self.target.counters().appended;
         if appended != self.messages {
             let messages = self.messages;
-            differences.push(format!(
-                "the target stored {appended} messages, not {messages}"
-            ));
+            differences.push(format!("the target stored {appended} messages, not {messages}"));
         }
         if !ended.success() {
             differences.push(format!("the second run did not succeed: {ended}"));
@@ -358,9 +343,7 @@ async fn listen(server: &Server, certificate: &Certificate) -> Result<Listening,
 }
 
 fn stores(source: &Server) -> impl Iterator<Item = Store> {
-    PEOPLE
-        .iter()
-        .filter_map(|person| source.store(&person.source_user()))
+    PEOPLE.iter().filter_map(|person| source.store(&person.source_user()))
 }
 
 /// How many messages in doubt were found on the target and how many were not, as the log tells.
@@ -380,7 +363,5 @@ fn line(text: &str) {
 }
 
 fn internal(action: &str, error: io::Error) -> Failure {
-    Failure::Internal {
-        text: format!("cannot {action}: {error}"),
-    }
+    Failure::Internal { text: format!("cannot {action}: {error}") }
 }

@@ -79,16 +79,8 @@ macro_rules! side_flags {
     };
 }
 
-side_flags!(
-    SourceFlags,
-    "source",
-    "Source, where a column is missing or a cell empty"
-);
-side_flags!(
-    TargetFlags,
-    "target",
-    "Target, where a column is missing or a cell empty"
-);
+side_flags!(SourceFlags, "source", "Source, where a column is missing or a cell empty");
+side_flags!(TargetFlags, "target", "Target, where a column is missing or a cell empty");
 
 /// What serves where the CSV says nothing.
 #[derive(Debug, Default, Args)]
@@ -108,10 +100,7 @@ pub(super) struct AccountFlags {
 
 impl AccountFlags {
     pub(super) fn defaults(&self) -> Defaults {
-        let sides = [
-            (Side::Source, self.source.values()),
-            (Side::Target, self.target.values()),
-        ];
+        let sides = [(Side::Source, self.source.values()), (Side::Target, self.target.values())];
         let values = sides
             .into_iter()
             .flat_map(|(side, values)| values.map(|(field, text)| ((side, field), text)))
@@ -337,10 +326,7 @@ mod tests {
                     Ok(flags) => {
                         assert!(field.has_default(), "{flag}");
                         let values = flags.account.defaults().values;
-                        assert_eq!(
-                            values.get(&(side, field)).map(String::as_str),
-                            Some("value")
-                        );
+                        assert_eq!(values.get(&(side, field)).map(String::as_str), Some("value"));
                         assert_eq!(values.len(), 1);
                     }
                     Err(_) => assert!(!field.has_default(), "{flag}"),

@@ -87,11 +87,7 @@ impl Arguments {
         let stop = Stop::new();
         let (drain_max, is_dry_run) = (config.drain_max, config.dry_run);
         let with_subjects = config.report_headers;
-        let accounts = batch
-            .accounts
-            .iter()
-            .map(|account| account.name().key)
-            .collect();
+        let accounts = batch.accounts.iter().map(|account| account.name().key).collect();
         let observer = ui.observer();
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
@@ -141,10 +137,7 @@ impl Arguments {
         let path = &self.place.accounts;
         let environment = |name: &str| std::env::var_os(name);
         let loaded = accounts::read(path, &self.accounts.defaults(), &environment);
-        let Loaded {
-            mut batch,
-            warnings,
-        } = loaded.map_err(Failure::Accounts)?;
+        let Loaded { mut batch, warnings } = loaded.map_err(Failure::Accounts)?;
         if !self.quiet {
             for warning in warnings {
                 ui::warn(&warning.to_string());
@@ -215,11 +208,7 @@ fn again(what: &str, how: &str) -> String {
 fn dry_run_end(tally: Tally) -> End {
     End {
         text: tally.dry_run_text(),
-        exit: if tally.is_complete() {
-            Exit::Complete
-        } else {
-            Exit::Incomplete
-        },
+        exit: if tally.is_complete() { Exit::Complete } else { Exit::Incomplete },
     }
 }
 

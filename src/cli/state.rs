@@ -29,14 +29,8 @@ pub(super) async fn open(state: &StateDir) -> Result<SqliteLedger, Failure> {
 pub(super) async fn look(path: &Path, accounts: &Path) -> Result<SqliteLedger, Failure> {
     let ledger = ledger_path(path);
     if !ledger.exists() {
-        let text = format!(
-            "no migration was started here: {} is missing",
-            ledger.display()
-        );
-        let hint = format!(
-            "run `mailhaul migrate {}` first, or pass --state",
-            accounts.display()
-        );
+        let text = format!("no migration was started here: {} is missing", ledger.display());
+        let hint = format!("run `mailhaul migrate {}` first, or pass --state", accounts.display());
         return Err(Failure::usage(text, hint));
     }
     let opened = SqliteLedger::open_read_only(&ledger).await;

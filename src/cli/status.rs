@@ -20,11 +20,8 @@ impl Arguments {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
         let ledger = state::look(&self.place.state(), &self.place.accounts).await?;
         let snapshot = state::snapshot(&ledger).await?;
-        let text = if self.json {
-            state::status_json(&snapshot)
-        } else {
-            state::status_text(&snapshot)
-        };
+        let text =
+            if self.json { state::status_json(&snapshot) } else { state::status_text(&snapshot) };
         ui::print(&text);
         Ok(Exit::Complete)
     }

@@ -51,13 +51,9 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
                 let claim = run.ledger.claim(&account.name()).await?;
                 if !run.config.dry_run {
                     let state = AccountState::Running;
-                    run.ledger
-                        .set_account_state(claim.account, state, None)
-                        .await?;
+                    run.ledger.set_account_state(claim.account, state, None).await?;
                 }
-                run.observer.event(&Event::AccountStarted {
-                    account: label.clone(),
-                });
+                run.observer.event(&Event::AccountStarted { account: label.clone() });
                 let (label, throttle) = (label.clone(), throttle.clone());
                 Work::new(run, label, claim, throttle)
             }
@@ -82,12 +78,7 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
             Next::After(wait) => {
                 let reason = fault.chain();
                 let account = work.label.clone();
-                work.event(Event::AccountParked {
-                    account,
-                    side: fault.side,
-                    reason,
-                    wait,
-                });
+                work.event(Event::AccountParked { account, side: fault.side, reason, wait });
                 tokio::select! {
                     biased;
                     () = run.stop.requested() => {}
@@ -106,19 +97,9 @@ async fn end<L: Ledger>(work: &Work<'_, L>, pass: Pass) -> Result<End, Fault> {
     };
     note_state(work, state, None).await?;
     if end == End::Done {
-        let Tally {
-            messages,
-            bytes,
-            not_copied,
-            ..
-        } = work.tally();
+        let Tally { messages, bytes, not_copied, .. } = work.tally();
         let account = work.label.clone();
-        work.event(Event::AccountDone {
-            account,
-            messages,
-            bytes,
-            not_copied,
-        });
+        work.event(Event::AccountDone { account, messages, bytes, not_copied });
     }
     Ok(end)
 }
@@ -132,10 +113,7 @@ async fn note_state<L: Ledger>(
     if work.run.config.dry_run {
         return Ok(());
     }
-    work.run
-        .ledger
-        .set_account_state(work.claim.account, state, reason)
-        .await
+    work.run.ledger.set_account_state(work.claim.account, state, reason).await
 }
 
 async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fault> {
@@ -212,9 +190,7 @@ async fn attempt<L: Ledger>(
         Some(plan) => plan,
         None => {
             let jobs = prepare::jobs(work, &mut source, &mut target, &bound).await?;
-            plan.insert(Plan {
-                jobs: Mutex::new(jobs),
-            })
+            plan.insert(Plan { jobs: Mutex::new(jobs) })
         }
     };
     if work.run.config.dry_run {
@@ -225,8 +201,7 @@ async fn attempt<L: Ledger>(
         tokio::time::sleep(work.settle_time()).await;
         let unresolved =
             resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
-        plan.jobs()
-            .retain(|job| !unresolved.contains(&job.pair.source.name));
+        plan.jobs().retain(|job| !unresolved.contains(&job.pair.source.name));
     }
     for job in plan.jobs().iter_mut() {
         job.bound = bound
@@ -235,28 +210,17 @@ async fn attempt<L: Ledger>(
             .cloned()
             .collect();
     }
-    let lanes_max = work
-        .run
-        .config
-        .connections_max
-        .min(plan.jobs().len())
-        .max(1);
+    let lanes_max = work.run.config.connections_max.min(plan.jobs().len()).max(1);
     let failed = Mutex::new(Vec::new());
     let first = lane(work, plan, &failed, source, target);
     let more = join_all((1..lanes_max).map(|_| another_lane(work, account, plan, &failed)));
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
     // A mailbox that broke off is settled and done again by the next try, on new connections.
-    plan.jobs()
-        .extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+    plan.jobs().extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
     let outcomes: Vec<Result<Pass, Fault>> = more.into_iter().chain([first]).collect();
-    let stopped = outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
-    let worst = outcomes
-        .into_iter()
-        .filter_map(Result::err)
-        .max_by_key(|fault| fault.scope);
+    let stopped = outcomes.iter().any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
+    let worst = outcomes.into_iter().filter_map(Result::err).max_by_key(|fault| fault.scope);
     match worst {
         Some(fault) => Err(fault),
         None if stopped => Ok(Pass::Stopped),
@@ -269,10 +233,7 @@ async fn connect_source<L: Ledger>(
     account: &Account,
 ) -> Result<ImapSource, Fault> {
     let connection = connect(work, &account.source, Side::Source).await?;
-    Ok(ImapSource::new(
-        connection,
-        work.run.config.window_bytes_max,
-    ))
+    Ok(ImapSource::new(connection, work.run.config.window_bytes_max))
 }
 
 async fn connect_target<L: Ledger>(
@@ -280,10 +241,7 @@ async fn connect_target<L: Ledger>(
     account: &Account,
 ) -> Result<ImapTarget, Fault> {
     let connection = connect(work, &account.target, Side::Target).await?;
-    Ok(ImapTarget::new(
-        connection,
-        work.run.config.windows_in_flight_max,
-    ))
+    Ok(ImapTarget::new(connection, work.run.config.windows_in_flight_max))
 }
 
 async fn connect<L: Ledger>(
@@ -319,10 +277,7 @@ async fn lane<S: Source, T: Target, L: Ledger>(
                 mailbox::give_up(work, &job, &fault).await?;
             }
             Err(fault) => {
-                failed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(job);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(job);
                 return Err(fault);
             }
         }
@@ -345,19 +300,13 @@ async fn another_lane<L: Ledger>(
         return Ok(Pass::Through);
     };
     let connected = async {
-        Ok::<_, Fault>((
-            connect_source(work, account).await?,
-            connect_target(work, account).await?,
-        ))
+        Ok::<_, Fault>((connect_source(work, account).await?, connect_target(work, account).await?))
     };
     match connected.await {
         Ok((source, target)) => Box::pin(lane(work, plan, failed, source, target)).await,
         Err(fault) => {
             let text = format!("goes on with fewer connections: {}", fault.chain());
-            work.event(Event::Warning {
-                account: Some(work.label.clone()),
-                text,
-            });
+            work.event(Event::Warning { account: Some(work.label.clone()), text });
             Ok(Pass::Through)
         }
     }

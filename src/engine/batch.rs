@@ -40,9 +40,7 @@ pub(super) async fn run<L: Ledger>(
         stop,
         config,
     });
-    run.observer.event(&Event::RunStarted {
-        accounts: batch.accounts.len(),
-    });
+    run.observer.event(&Event::RunStarted { accounts: batch.accounts.len() });
     let mut tasks = JoinSet::new();
     for account in batch.accounts {
         let run = run.clone();
@@ -52,11 +50,7 @@ pub(super) async fn run<L: Ledger>(
     let flushed = run.ledger.flush().await;
     let [done, failed, stopped] = outcome?;
     flushed?;
-    run.observer.event(&Event::RunFinished {
-        done,
-        failed,
-        stopped,
-    });
+    run.observer.event(&Event::RunFinished { done, failed, stopped });
     Ok(())
 }
 
@@ -98,10 +92,7 @@ async fn join<L: Ledger>(
             Some(Err(error)) => {
                 counts[End::Failed as usize] += 1;
                 let text = format!("internal error: {error}; please report it");
-                run.observer.event(&Event::Warning {
-                    account: None,
-                    text,
-                });
+                run.observer.event(&Event::Warning { account: None, text });
             }
         }
     }

@@ -33,18 +33,12 @@ impl Hosts {
             connections: Arc::new(Semaphore::new(connections_max as usize)),
             rates: Arc::new(HostRates::new(&config.rates)),
         };
-        Self {
-            by_name: names.map(|name| (name, host())).collect(),
-            connections_max,
-        }
+        Self { by_name: names.map(|name| (name, host())).collect(), connections_max }
     }
 
     /// The rates of an account's hosts; one host counts once.
     pub(super) fn rates(&self, account: &Account) -> Vec<Arc<HostRates>> {
-        self.needed(account)
-            .into_iter()
-            .map(|(host, _)| host.rates.clone())
-            .collect()
+        self.needed(account).into_iter().map(|(host, _)| host.rates.clone()).collect()
     }
 
     /// Waits for a connection to each end. Hosts are asked in one order by all, so that no two
@@ -53,17 +47,9 @@ impl Hosts {
         let mut connections = Vec::new();
         for (host, count) in self.needed(account) {
             // The semaphores are never closed.
-            connections.extend(
-                host.connections
-                    .clone()
-                    .acquire_many_owned(count)
-                    .await
-                    .ok(),
-            );
+            connections.extend(host.connections.clone().acquire_many_owned(count).await.ok());
         }
-        LanePermit {
-            _connections: connections,
-        }
+        LanePermit { _connections: connections }
     }
 
     /// A connection to each end, if both are free now.
@@ -73,9 +59,7 @@ impl Hosts {
             .into_iter()
             .map(|(host, count)| host.connections.clone().try_acquire_many_owned(count).ok())
             .collect();
-        Some(LanePermit {
-            _connections: connections?,
-        })
+        Some(LanePermit { _connections: connections? })
     }
 
     /// The hosts of an account in their order, with the connections a lane has to each.
@@ -93,8 +77,5 @@ impl Hosts {
 }
 
 fn names(account: &Account) -> [String; 2] {
-    [
-        account.source.host.to_lowercase(),
-        account.target.host.to_lowercase(),
-    ]
+    [account.source.host.to_lowercase(), account.target.host.to_lowercase()]
 }

@@ -101,16 +101,9 @@ mod tests {
         let connect = async {
             *tries.lock().expect("no panic") += 1;
             let refused = Fault::new(Scope::Account, Remedy::Nothing, "log in", "NO");
-            if accept {
-                Ok(())
-            } else {
-                Err(refused.about(About::Credentials))
-            }
+            if accept { Ok(()) } else { Err(refused.about(About::Credentials)) }
         };
-        logins
-            .connect(&endpoint(admin), Side::Source, connect)
-            .await
-            .is_ok()
+        logins.connect(&endpoint(admin), Side::Source, connect).await.is_ok()
     }
 
     #[tokio::test]
@@ -120,10 +113,7 @@ mod tests {
             assert!(!try_login(&logins, "root", &tries, false).await);
         }
         assert_eq!(*tries.lock().expect("no panic"), u32::from(REFUSALS_MAX));
-        assert!(
-            try_login(&logins, "other", &tries, true).await,
-            "each on their own"
-        );
+        assert!(try_login(&logins, "other", &tries, true).await, "each on their own");
     }
 
     #[tokio::test]

@@ -95,11 +95,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         ledger.scanned(bound.id, totals).await?;
     }
     ledger.set_mailbox_fault(bound.id, None).await?;
-    for never_opened in job
-        .bound
-        .iter()
-        .filter(|b| b.binding.source_validity == NEVER_OPENED)
-    {
+    for never_opened in job.bound.iter().filter(|b| b.binding.source_validity == NEVER_OPENED) {
         ledger.set_mailbox_fault(never_opened.id, None).await?;
     }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
@@ -144,10 +140,7 @@ async fn note_fault<L: Ledger>(
     fault: &Fault,
 ) -> Result<(), Fault> {
     let reason = fault.chain();
-    work.run
-        .ledger
-        .set_mailbox_fault(id, Some(reason.clone()))
-        .await?;
+    work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
     work.event(Event::MailboxFailed {
         account: work.label.clone(),
         mailbox: pair.source.path.to_string(),
@@ -181,10 +174,7 @@ async fn bind<L: Ledger>(
                 what the first has copied",
         )
     })?;
-    if let Some(bound) = job
-        .bound
-        .iter()
-        .find(|b| b.binding.source_validity == validity)
+    if let Some(bound) = job.bound.iter().find(|b| b.binding.source_validity == validity)
         && (bound.fixed || bound.binding.target_name == job.target_name)
     {
         return Ok(bound.clone());
@@ -197,12 +187,7 @@ async fn bind<L: Ledger>(
     }
     let binding = job.binding(validity, None);
     let id = work.run.ledger.bind(work.claim.account, &binding).await?;
-    Ok(BoundMailbox {
-        id,
-        binding,
-        fixed: false,
-        scan: ScanTotals::default(),
-    })
+    Ok(BoundMailbox { id, binding, fixed: false, scan: ScanTotals::default() })
 }
 
 /// The state of a pass over one mailbox.
@@ -237,12 +222,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let delta = delta(&scan, &history, &self.job.tried);
             if first {
                 self.census.count(&scan, &history);
-                let Census {
-                    known,
-                    messages,
-                    bytes,
-                    ..
-                } = self.census;
+                let Census { known, messages, bytes, .. } = self.census;
                 self.note(messages + known.vanished, bytes).await?;
                 self.tell_scanned(&scan, &delta);
                 self.retry_last.extend(delta.retry_last.iter().cloned());
@@ -253,9 +233,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
             self.open_target(target).await?;
-            let mut again = self
-                .verify(target, unverified(delta.read_back), verify::Look::Again)
-                .await?;
+            let mut again =
+                self.verify(target, unverified(delta.read_back), verify::Look::Again).await?;
             let windows = self.windows(delta.copy);
             again |= self.move_windows(source, target, windows).await?;
             if self.work.run.stop.is_requested() {
@@ -278,10 +257,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             return Ok(());
         }
         // Not a whole scan: what is missing in it has not vanished.
-        self.noted = ScanTotals {
-            uid_next: 0,
-            ..so_far
-        };
+        self.noted = ScanTotals { uid_next: 0, ..so_far };
         self.work.run.ledger.scanned(self.mailbox, self.noted).await
     }
 
@@ -320,11 +296,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
         }
         self.open_target(target).await?;
         self.job.tried.extend(owed.iter().map(|owed| owed.info.uid));
-        let range = owed
-            .iter()
-            .map(|owed| owed.info.uid)
-            .min()
-            .zip(owed.last().map(|o| o.info.uid));
+        let range =
+            owed.iter().map(|owed| owed.info.uid).min().zip(owed.last().map(|o| o.info.uid));
         let windows = self.windows(owed);
         let again = self.move_windows(source, target, windows).await?;
         match range {
@@ -337,22 +310,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let config = &self.work.run.config;
         // At a low rate a window is a second's worth: no long silence, then a burst.
         let rates = [config.rates.account_messages, config.rates.host_messages];
-        let by_rate = rates
-            .into_iter()
-            .flatten()
-            .map(|rate| rate.get() as usize)
-            .min();
-        let messages_max = config
-            .window_messages_max
-            .min(by_rate.unwrap_or(usize::MAX))
-            .max(1);
-        windows(
-            owed,
-            Bounds {
-                messages_max,
-                bytes_max: config.window_bytes_max,
-            },
-        )
+        let by_rate = rates.into_iter().flatten().map(|rate| rate.get() as usize).min();
+        let messages_max = config.window_messages_max.min(by_rate.unwrap_or(usize::MAX)).max(1);
+        windows(owed, Bounds { messages_max, bytes_max: config.window_bytes_max })
     }
 
     /// Moves windows and reads back what was acknowledged. True where something is owed again.
@@ -372,9 +332,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let moved = Box::pin(window::transfer(self.work, place, source, target, windows)).await;
             self.job.tried.extend(moved.refused);
             moved.outcome?;
-            again |= self
-                .verify(target, moved.acknowledged, verify::Look::First)
-                .await?;
+            again |= self.verify(target, moved.acknowledged, verify::Look::First).await?;
             if moved.unresolved {
                 self.resolve(source, target).await?;
                 again = true;
@@ -405,10 +363,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         for (mut owed, cause) in missing {
             let uid = owed.info.uid;
             let (fate, reason) = match cause {
-                _ if !there.contains(&uid) => (
-                    Fate::Gone,
-                    "deleted at the source before it was copied".to_owned(),
-                ),
+                _ if !there.contains(&uid) => {
+                    (Fate::Gone, "deleted at the source before it was copied".to_owned())
+                }
                 MissingCause::Oversized(size) => {
                     owed.info.size = size;
                     owed_again.push(owed);
@@ -433,10 +390,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             self.work.run.ledger.record(self.mailbox, outcomes).await?;
         }
         let bytes_max = self.work.run.config.window_bytes_max;
-        let alone = Bounds {
-            messages_max: 1,
-            bytes_max,
-        };
+        let alone = Bounds { messages_max: 1, bytes_max };
         Ok(windows(owed_again, alone))
     }
 
@@ -452,12 +406,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             doubts: owed.doubts,
         };
         let remarks = vec![Remark::new(RemarkKind::Reason, reason)];
-        Outcome {
-            uid: owed.info.uid,
-            entry,
-            remarks,
-            subject: None,
-        }
+        Outcome { uid: owed.info.uid, entry, remarks, subject: None }
     }
 
     async fn note_gone(&mut self, gone: Vec<(Uid, Entry)>) -> Result<(), Fault> {
@@ -469,10 +418,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             window::tell_not_copied(self.work, &self.job.pair, uid, Fate::Gone, reason);
             Outcome {
                 uid,
-                entry: Entry {
-                    fate: Fate::Gone,
-                    ..entry
-                },
+                entry: Entry { fate: Fate::Gone, ..entry },
                 remarks: vec![Remark::new(RemarkKind::Reason, reason)],
                 subject: None,
             }
@@ -502,24 +448,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         source: &mut S,
         target: &mut T,
     ) -> Result<(), Fault> {
-        let open = self
-            .work
-            .run
-            .ledger
-            .open_windows(self.work.claim.account)
-            .await?;
-        for window in open
-            .into_iter()
-            .filter(|open| open.window.mailbox == self.mailbox)
-        {
-            resolve::resolve(
-                self.work,
-                &self.job.pair.source.path,
-                source,
-                target,
-                window,
-            )
-            .await?;
+        let open = self.work.run.ledger.open_windows(self.work.claim.account).await?;
+        for window in open.into_iter().filter(|open| open.window.mailbox == self.mailbox) {
+            resolve::resolve(self.work, &self.job.pair.source.path, source, target, window).await?;
         }
         Ok(())
     }
@@ -558,11 +489,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             Some(_) => {}
             None => {
                 let binding = self.job.binding(self.source_validity, Some(validity));
-                self.work
-                    .run
-                    .ledger
-                    .bind(self.work.claim.account, &binding)
-                    .await?;
+                self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
                 self.target_validity = Some(validity);
             }
         }

@@ -24,12 +24,7 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()
         .filter(|bound| bound.fixed)
-        .map(|bound| {
-            (
-                bound.binding.source_name.clone(),
-                bound.binding.target_path.clone(),
-            )
-        })
+        .map(|bound| (bound.binding.source_name.clone(), bound.binding.target_path.clone()))
         .collect();
     let listed = source.list().await?;
     let pairs = mailboxes::pair(&listed, &there, &target.naming(), &fixed);
@@ -42,16 +37,8 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
         messages: Some(messages),
         bytes,
     });
-    for shared in listed
-        .iter()
-        .filter(|mailbox| mailbox.foreign && mailbox.selectable)
-    {
-        tell_plan(
-            work,
-            &shared.path,
-            None,
-            "left out: it is not the account's own",
-        );
+    for shared in listed.iter().filter(|mailbox| mailbox.foreign && mailbox.selectable) {
+        tell_plan(work, &shared.path, None, "left out: it is not the account's own");
     }
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut jobs = VecDeque::with_capacity(pairs.len());
@@ -60,12 +47,7 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
                     let (bound, tried) = (Vec::new(), BTreeSet::new());
-                    jobs.push_back(Job {
-                        pair: pair.clone(),
-                        target_name: name,
-                        bound,
-                        tried,
-                    });
+                    jobs.push_back(Job { pair: pair.clone(), target_name: name, bound, tried });
                 }
                 Err(fault) if fault.scope <= Scope::Mailbox => {
                     mailbox::give_up_unbound(work, &pair, &fault).await?;
@@ -75,12 +57,7 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
             }
         }
         if pair.reason != Reason::Fixed || dry_run {
-            tell_plan(
-                work,
-                &pair.source.path,
-                Some(&pair.target),
-                &pair.reason.to_string(),
-            );
+            tell_plan(work, &pair.source.path, Some(&pair.target), &pair.reason.to_string());
         }
     }
     Ok(jobs)
@@ -112,9 +89,7 @@ async fn make_target<T: Target>(
         Some(name) => name.clone(),
         None => create(target, pair, taken).await?,
     };
-    let subscribed = there
-        .iter()
-        .any(|mailbox| mailbox.name == name && mailbox.subscribed);
+    let subscribed = there.iter().any(|mailbox| mailbox.name == name && mailbox.subscribed);
     if pair.source.subscribed && !subscribed {
         target.subscribe(&name).await?;
     }

@@ -29,10 +29,7 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
 ) -> Result<BTreeSet<WireName>, Fault> {
     let mut by_mailbox: BTreeMap<MailboxId, Vec<OpenWindow>> = BTreeMap::new();
     for window in windows {
-        by_mailbox
-            .entry(window.window.mailbox)
-            .or_default()
-            .push(window);
+        by_mailbox.entry(window.window.mailbox).or_default().push(window);
     }
     let mut unresolved = BTreeSet::new();
     for (id, windows) in by_mailbox {
@@ -45,10 +42,7 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
             Ok(()) => {}
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 let reason = fault.chain();
-                work.run
-                    .ledger
-                    .set_mailbox_fault(id, Some(reason.clone()))
-                    .await?;
+                work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
                 work.event(Event::MailboxFailed {
                     account: work.label.clone(),
                     mailbox: mailbox.binding.source_path.to_string(),
@@ -80,10 +74,8 @@ async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
         return Err(fault.at(Side::Target));
     }
     // A body is read again only if its digests were never known (it was streamed).
-    let needs_source = windows
-        .iter()
-        .flat_map(|open| &open.window.messages)
-        .any(|m| m.identity.is_none());
+    let needs_source =
+        windows.iter().flat_map(|open| &open.window.messages).any(|m| m.identity.is_none());
     if needs_source {
         let there = source.open(&binding.source_name).await;
         match there {
@@ -119,37 +111,21 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
     let OpenWindow { id, window } = open;
     let messages = still_open(work, &window.messages, window.mailbox).await?;
     let found = target.look(window.lo).await?;
-    let claimed: BTreeSet<Uid> = work
-        .run
-        .ledger
-        .claimed(window.mailbox, window.lo)
-        .await?
-        .into_iter()
-        .collect();
+    let claimed: BTreeSet<Uid> =
+        work.run.ledger.claimed(window.mailbox, window.lo).await?.into_iter().collect();
     let mut in_doubt: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
     let mut candidates = Vec::new();
-    for found in found
-        .into_iter()
-        .filter(|found| !claimed.contains(&found.uid))
-    {
+    for found in found.into_iter().filter(|found| !claimed.contains(&found.uid)) {
         if !is_plausible(&found, &in_doubt) {
             continue;
         }
         if let Some(identity) = target.identify(found.uid).await? {
             let (uid, size, date) = (found.uid, found.size, found.date);
-            candidates.push(Candidate {
-                uid,
-                size,
-                date,
-                identity,
-            });
+            candidates.push(Candidate { uid, size, date, identity });
         }
     }
     if !candidates.is_empty() {
-        for message in in_doubt
-            .iter_mut()
-            .filter(|message| message.identity.is_none())
-        {
+        for message in in_doubt.iter_mut().filter(|message| message.identity.is_none()) {
             message.identity = source.identify(message.uid).await?;
         }
     }
@@ -160,12 +136,7 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         found: settlement.found.len() as u64,
         missing: settlement.missing.len() as u64,
     });
-    let outcomes = outcomes(
-        &messages,
-        &in_doubt,
-        &settlement,
-        work.run.config.doubts_max,
-    );
+    let outcomes = outcomes(&messages, &in_doubt, &settlement, work.run.config.doubts_max);
     for outcome in &outcomes {
         for remark in &outcome.remarks {
             work.not_copied();
@@ -179,9 +150,8 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         }
     }
     let claimed = outcomes.iter().filter(|o| o.entry.target_uid.is_some());
-    let (count, bytes) = claimed.fold((0, 0), |(count, bytes), outcome| {
-        (count + 1, bytes + outcome.entry.size)
-    });
+    let (count, bytes) =
+        claimed.fold((0, 0), |(count, bytes), outcome| (count + 1, bytes + outcome.entry.size));
     work.run.ledger.close(id, window.mailbox, outcomes).await?;
     // What comes next relies on it.
     work.run.ledger.flush().await?;
@@ -208,32 +178,13 @@ async fn still_open<L: Ledger>(
         return Ok(Vec::new());
     };
     let history = work.run.ledger.history(mailbox, low..=high).await?;
-    let is_told = |uid| {
-        history
-            .get(uid)
-            .is_some_and(|entry| entry.target_uid.is_some())
-    };
-    Ok(messages
-        .iter()
-        .filter(|message| !is_told(message.uid))
-        .cloned()
-        .collect())
+    let is_told = |uid| history.get(uid).is_some_and(|entry| entry.target_uid.is_some());
+    Ok(messages.iter().filter(|message| !is_told(message.uid)).cloned().collect())
 }
 
 fn in_doubt(message: &WindowMessage) -> InDoubt {
-    let WindowMessage {
-        uid,
-        size,
-        date,
-        identity,
-        ..
-    } = *message;
-    InDoubt {
-        uid,
-        size,
-        date,
-        identity,
-    }
+    let WindowMessage { uid, size, date, identity, .. } = *message;
+    InDoubt { uid, size, date, identity }
 }
 
 fn outcomes(
@@ -267,12 +218,7 @@ fn outcomes(
             doubts: if fate == Fate::Refused { 0 } else { doubts },
         };
         let remarks = reason.map(|text| Remark::new(RemarkKind::Reason, text));
-        Outcome {
-            uid,
-            entry,
-            remarks: remarks.into_iter().collect(),
-            subject: None,
-        }
+        Outcome { uid, entry, remarks: remarks.into_iter().collect(), subject: None }
     };
     messages.iter().zip(in_doubt).map(outcome).collect()
 }
@@ -284,27 +230,14 @@ mod tests {
 
     fn message(uid: u32, doubts: u8) -> WindowMessage {
         let flags = Flags::default();
-        WindowMessage {
-            uid: Uid(uid),
-            size: 1,
-            date: None,
-            flags,
-            identity: None,
-            doubts,
-        }
+        WindowMessage { uid: Uid(uid), size: 1, date: None, flags, identity: None, doubts }
     }
 
     fn fates(messages: &[WindowMessage], settlement: &Settlement) -> Vec<(Fate, Option<Uid>, u8)> {
         let keys: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
         outcomes(messages, &keys, settlement, 3)
             .into_iter()
-            .map(|outcome| {
-                (
-                    outcome.entry.fate,
-                    outcome.entry.target_uid,
-                    outcome.entry.doubts,
-                )
-            })
+            .map(|outcome| (outcome.entry.fate, outcome.entry.target_uid, outcome.entry.doubts))
             .collect()
     }
 
@@ -317,23 +250,13 @@ mod tests {
         };
         assert_eq!(
             fates(&[message(1, 0), message(2, 0), message(3, 0)], &settlement),
-            [
-                (Fate::Pending, Some(Uid(9)), 0),
-                (Fate::Pending, None, 1),
-                (Fate::Held, None, 1),
-            ]
+            [(Fate::Pending, Some(Uid(9)), 0), (Fate::Pending, None, 1), (Fate::Held, None, 1),]
         );
     }
 
     #[test]
     fn a_message_that_breaks_every_connection_is_given_up_for_this_pass() {
-        let settlement = Settlement {
-            missing: vec![Uid(1)],
-            ..Settlement::default()
-        };
-        assert_eq!(
-            fates(&[message(1, 2)], &settlement),
-            [(Fate::Refused, None, 0)]
-        );
+        let settlement = Settlement { missing: vec![Uid(1)], ..Settlement::default() };
+        assert_eq!(fates(&[message(1, 2)], &settlement), [(Fate::Refused, None, 0)]);
     }
 }

@@ -22,10 +22,7 @@ pub(super) struct Census {
 impl Census {
     /// A count that begins, after what earlier scans counted.
     pub(super) fn after(known: ScanTotals) -> Self {
-        Self {
-            known,
-            ..Self::default()
-        }
+        Self { known, ..Self::default() }
     }
 
     /// Counts a part: what is there, and what the ledger knows though it is not there any more.
@@ -44,12 +41,7 @@ impl Census {
 
     /// The totals after a whole scan: what earlier scans counted and is nowhere now has vanished.
     pub(super) fn totals(&self, uid_next: Uid) -> ScanTotals {
-        let ScanTotals {
-            messages,
-            vanished,
-            uid_next: known_next,
-            ..
-        } = self.known;
+        let ScanTotals { messages, vanished, uid_next: known_next, .. } = self.known;
         let newly = if known_next == 0 {
             0
         } else {
@@ -76,15 +68,10 @@ impl Ranges {
     pub(super) fn new(uid_next: Uid, messages: u64, messages_max: u32) -> Self {
         let last = Uid(uid_next.0.saturating_sub(1));
         let parts = messages.div_ceil(u64::from(messages_max)).max(1);
-        let span = u64::from(last.0)
-            .div_ceil(parts)
-            .max(u64::from(messages_max).min(u64::from(last.0)));
+        let span =
+            u64::from(last.0).div_ceil(parts).max(u64::from(messages_max).min(u64::from(last.0)));
         let span = u32::try_from(span).unwrap_or(u32::MAX).max(1);
-        Self {
-            next: (last.0 > 0).then_some(Uid::FIRST),
-            last,
-            span,
-        }
+        Self { next: (last.0 > 0).then_some(Uid::FIRST), last, span }
     }
 }
 
@@ -105,9 +92,7 @@ mod tests {
     use crate::mail::Flags;
 
     fn ranges(uid_next: u32, messages: u64) -> Vec<(u32, u32)> {
-        Ranges::new(Uid(uid_next), messages, 100)
-            .map(|r| (r.start().0, r.end().0))
-            .collect()
+        Ranges::new(Uid(uid_next), messages, 100).map(|r| (r.start().0, r.end().0)).collect()
     }
 
     #[test]
@@ -120,33 +105,15 @@ mod tests {
     }
 
     fn message(uid: u32) -> MessageInfo {
-        MessageInfo {
-            uid: Uid(uid),
-            size: 10,
-            date: None,
-            flags: Flags::default(),
-        }
+        MessageInfo { uid: Uid(uid), size: 10, date: None, flags: Flags::default() }
     }
 
     #[test]
     fn what_was_counted_once_and_is_nowhere_has_vanished() {
-        let known = ScanTotals {
-            messages: 5,
-            bytes: 50,
-            vanished: 1,
-            uid_next: 6,
-        };
+        let known = ScanTotals { messages: 5, bytes: 50, vanished: 1, uid_next: 6 };
         let mut census = Census::after(known);
         census.count(&[message(1), message(4), message(6)], &History::default());
         let totals = census.totals(Uid(7));
-        assert_eq!(
-            totals,
-            ScanTotals {
-                messages: 6,
-                bytes: 30,
-                vanished: 3,
-                uid_next: 7
-            }
-        );
+        assert_eq!(totals, ScanTotals { messages: 6, bytes: 30, vanished: 3, uid_next: 7 });
     }
 }

@@ -44,19 +44,14 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
     unverified: Vec<Unverified>,
     look: Look,
 ) -> Result<bool, Fault> {
-    let mut uids: Vec<Uid> = unverified
-        .iter()
-        .map(|u| u.acknowledged.target_uid)
-        .collect();
+    let mut uids: Vec<Uid> = unverified.iter().map(|u| u.acknowledged.target_uid).collect();
     uids.sort_unstable();
     let found = target.read_back(&uids).await?;
     let mut outcomes = Vec::with_capacity(unverified.len());
     let mut seen = BTreeSet::new();
     let mut astray = Vec::new();
     for unverified in unverified {
-        let Acknowledged {
-            target_uid, entry, ..
-        } = &unverified.acknowledged;
+        let Acknowledged { target_uid, entry, .. } = &unverified.acknowledged;
         let at = found.binary_search_by_key(target_uid, |found| found.uid);
         let Some(found) = at.ok().map(|at| &found[at]) else {
             astray.push((unverified, Told::Nothing));
@@ -81,11 +76,7 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         // Only what is missing needs to know how far UIDs have got.
         let uid_next = target.open(&place.target_name).await?.uid_next;
         for (unverified, told) in astray {
-            let Acknowledged {
-                uid,
-                target_uid,
-                entry,
-            } = &unverified.acknowledged;
+            let Acknowledged { uid, target_uid, entry } = &unverified.acknowledged;
             let (entry, remarks) = if let Some((found, remarks)) = elsewhere.remove(uid) {
                 seen.insert(found);
                 outcomes.push(copied(unverified, found, remarks));
@@ -101,19 +92,12 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
                 (as_copied(entry.clone(), *target_uid), vec![remark])
             };
             owed |= entry.fate == Fate::Pending;
-            outcomes.push(Outcome {
-                uid: *uid,
-                entry,
-                remarks,
-                subject: unverified.subject,
-            });
+            outcomes.push(Outcome { uid: *uid, entry, remarks, subject: unverified.subject });
         }
     }
     work.run.ledger.record(place.mailbox, outcomes).await?;
     // What was seen has a lower UID than anything that will be sent from now on.
-    place.lo = seen
-        .last()
-        .map_or(place.lo, |last| place.lo.max(last.next()));
+    place.lo = seen.last().map_or(place.lo, |last| place.lo.max(last.next()));
     if unseen > 0 {
         work.appended_in(target.slowest_append());
         tokio::time::sleep(work.settle_time()).await;
@@ -167,13 +151,8 @@ async fn search<T: Target, L: Ledger>(
     astray: &[(Unverified, Told)],
     seen: &BTreeSet<Uid>,
 ) -> Result<BTreeMap<Uid, (Uid, Vec<Remark>)>, Fault> {
-    let mut claimed: BTreeSet<Uid> = work
-        .run
-        .ledger
-        .claimed(place.mailbox, from)
-        .await?
-        .into_iter()
-        .collect();
+    let mut claimed: BTreeSet<Uid> =
+        work.run.ledger.claimed(place.mailbox, from).await?.into_iter().collect();
     for (unverified, _) in astray {
         // Their own claims have just proved wrong.
         claimed.remove(&unverified.acknowledged.target_uid);
@@ -187,66 +166,34 @@ async fn search<T: Target, L: Ledger>(
             continue;
         }
         if let Some(identity) = target.identify(candidate.uid).await? {
-            let Found {
-                uid, size, date, ..
-            } = candidate;
-            candidates.push(Candidate {
-                uid,
-                size,
-                date,
-                identity,
-            });
+            let Found { uid, size, date, .. } = candidate;
+            candidates.push(Candidate { uid, size, date, identity });
             found.insert(uid, candidate);
         }
     }
     let settlement = settle(&in_doubt, &candidates);
-    let relocated = settlement
-        .found
-        .into_iter()
-        .filter_map(|(uid, target_uid)| {
-            let (unverified, _) = astray.iter().find(|(one, _)| one.acknowledged.uid == uid)?;
-            let remarks = judge(&unverified.acknowledged.entry, found.get(&target_uid)?);
-            Some((uid, (target_uid, remarks)))
-        });
+    let relocated = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
+        let (unverified, _) = astray.iter().find(|(one, _)| one.acknowledged.uid == uid)?;
+        let remarks = judge(&unverified.acknowledged.entry, found.get(&target_uid)?);
+        Some((uid, (target_uid, remarks)))
+    });
     Ok(relocated.collect())
 }
 
 fn in_doubt(unverified: &Unverified) -> InDoubt {
     let Acknowledged { uid, entry, .. } = &unverified.acknowledged;
     // The ledger does not keep the middle class; the exact one in its place matches nothing more.
-    let identity = entry.digest.map(|(exact, headers)| Identity {
-        exact,
-        folded: exact,
-        headers,
-    });
-    InDoubt {
-        uid: *uid,
-        size: entry.size,
-        date: entry.date,
-        identity,
-    }
+    let identity = entry.digest.map(|(exact, headers)| Identity { exact, folded: exact, headers });
+    InDoubt { uid: *uid, size: entry.size, date: entry.date, identity }
 }
 
 fn copied(unverified: Unverified, target_uid: Uid, remarks: Vec<Remark>) -> Outcome {
-    let Unverified {
-        acknowledged: Acknowledged { uid, entry, .. },
-        subject,
-        ..
-    } = unverified;
-    Outcome {
-        uid,
-        entry: as_copied(entry, target_uid),
-        remarks,
-        subject,
-    }
+    let Unverified { acknowledged: Acknowledged { uid, entry, .. }, subject, .. } = unverified;
+    Outcome { uid, entry: as_copied(entry, target_uid), remarks, subject }
 }
 
 fn as_copied(entry: Entry, target_uid: Uid) -> Entry {
-    Entry {
-        fate: Fate::Copied,
-        target_uid: Some(target_uid),
-        ..entry
-    }
+    Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry }
 }
 
 /// To be sent again, alone; lost if that has not helped before.
@@ -255,23 +202,7 @@ fn never_stored(entry: Entry) -> (Entry, Vec<Remark>) {
     if doubts >= LOSSES_MAX {
         let text = "the target acknowledged it more than once and never had it";
         let remark = Remark::new(RemarkKind::Reason, text);
-        return (
-            Entry {
-                fate: Fate::Lost,
-                target_uid: None,
-                doubts: 0,
-                ..entry
-            },
-            vec![remark],
-        );
+        return (Entry { fate: Fate::Lost, target_uid: None, doubts: 0, ..entry }, vec![remark]);
     }
-    (
-        Entry {
-            fate: Fate::Pending,
-            target_uid: None,
-            doubts,
-            ..entry
-        },
-        Vec::new(),
-    )
+    (Entry { fate: Fate::Pending, target_uid: None, doubts, ..entry }, Vec::new())
 }

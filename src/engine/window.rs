@@ -45,11 +45,7 @@ pub(super) struct Unverified {
 
 impl From<Acknowledged> for Unverified {
     fn from(acknowledged: Acknowledged) -> Self {
-        Self {
-            acknowledged,
-            subject: None,
-            is_suspect: false,
-        }
+        Self { acknowledged, subject: None, is_suspect: false }
     }
 }
 
@@ -83,14 +79,8 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
     // As many as there are windows in flight.
     let (settle_to, settled) = mpsc::unbounded_channel();
     let halt = AtomicBool::new(false);
-    let mut opening = Opening {
-        work,
-        place,
-        settled,
-        in_flight: Vec::new(),
-        missing: Vec::new(),
-        halt: &halt,
-    };
+    let mut opening =
+        Opening { work, place, settled, in_flight: Vec::new(), missing: Vec::new(), halt: &halt };
     let mut recording = Recording {
         work,
         place,
@@ -209,11 +199,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
             if self.halt.load(Ordering::Relaxed) {
                 continue;
             }
-            let records = window
-                .messages
-                .iter()
-                .map(|message| message.record.clone())
-                .collect();
+            let records = window.messages.iter().map(|message| message.record.clone()).collect();
             window.id = self
                 .work
                 .run
@@ -225,11 +211,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     messages: records,
                 })
                 .await?;
-            self.in_flight.push(OpenWindow {
-                id: window.id,
-                awaited: true,
-                classes,
-            });
+            self.in_flight.push(OpenWindow { id: window.id, awaited: true, classes });
             if outgoing.send(window).await.is_err() {
                 return Ok(());
             }
@@ -242,45 +224,21 @@ impl<L: Ledger> Opening<'_, '_, L> {
         // The ledger gives the id when it takes the window.
         let id = WindowId(0);
         match fetched {
-            Fetched::Whole {
-                admitted: Admitted { window, admission },
-                messages,
-                missing,
-            } => {
+            Fetched::Whole { admitted: Admitted { window, admission }, messages, missing } => {
                 for missing in missing {
-                    let owed = window
-                        .messages
-                        .iter()
-                        .find(|owed| owed.info.uid == missing.uid);
-                    self.missing
-                        .extend(owed.cloned().map(|owed| (owed, missing.cause)));
+                    let owed = window.messages.iter().find(|owed| owed.info.uid == missing.uid);
+                    self.missing.extend(owed.cloned().map(|owed| (owed, missing.cause)));
                 }
-                let messages: Vec<_> = messages
-                    .into_iter()
-                    .map(|message| outgoing(message, &window))
-                    .collect();
+                let messages: Vec<_> =
+                    messages.into_iter().map(|message| outgoing(message, &window)).collect();
                 if messages.is_empty() {
                     return None;
                 }
-                let identities = messages
-                    .iter()
-                    .filter_map(|message| message.record.identity);
+                let identities = messages.iter().filter_map(|message| message.record.identity);
                 let classes = Some(identities.map(|identity| identity.headers).collect());
-                Some((
-                    Outgoing {
-                        id,
-                        messages,
-                        careful: window.careful,
-                        admission,
-                    },
-                    classes,
-                ))
+                Some((Outgoing { id, messages, careful: window.careful, admission }, classes))
             }
-            Fetched::Streamed {
-                admitted: Admitted { window, admission },
-                info,
-                body,
-            } => {
+            Fetched::Streamed { admitted: Admitted { window, admission }, info, body } => {
                 let record = WindowMessage {
                     uid: info.uid,
                     size: body.size,
@@ -296,15 +254,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     size,
                 };
                 let messages = vec![OutgoingMessage { record, body }];
-                Some((
-                    Outgoing {
-                        id,
-                        messages,
-                        careful: true,
-                        admission,
-                    },
-                    None,
-                ))
+                Some((Outgoing { id, messages, careful: true, admission }, None))
             }
         }
     }
@@ -321,13 +271,10 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 self.settle(&settled);
             }
             let awaited = self.in_flight.iter().filter(|open| open.awaited).count();
-            let rival = self
-                .in_flight
-                .iter()
-                .find(|open| match (&open.classes, classes) {
-                    (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
-                    _ => true,
-                });
+            let rival = self.in_flight.iter().find(|open| match (&open.classes, classes) {
+                (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
+                _ => true,
+            });
             match rival {
                 None if awaited < self.work.run.config.windows_in_flight_max.max(1) => return true,
                 Some(rival) if !rival.awaited => {
@@ -371,18 +318,11 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
         identity: Some(Identity::of(&body)),
         doubts: doubts(window, info.uid),
     };
-    OutgoingMessage {
-        record,
-        body: Body::Whole(body),
-    }
+    OutgoingMessage { record, body: Body::Whole(body) }
 }
 
 fn doubts(window: &Window, uid: Uid) -> u8 {
-    window
-        .messages
-        .iter()
-        .find(|owed| owed.info.uid == uid)
-        .map_or(0, |owed| owed.doubts)
+    window.messages.iter().find(|owed| owed.info.uid == uid).map_or(0, |owed| owed.doubts)
 }
 
 /// Writes each outcome to the ledger as it comes.
@@ -441,11 +381,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
             });
         }
         self.unresolved |= !settled && answered_all;
-        let state = if settled {
-            Settled::Closed(window.id)
-        } else {
-            Settled::Answered(window.id)
-        };
+        let state = if settled { Settled::Closed(window.id) } else { Settled::Answered(window.id) };
         // Nobody opens windows any more: nobody needs to know.
         let _ = self.settle_to.send(state);
         Ok(())
@@ -454,11 +390,8 @@ impl<L: Ledger> Recording<'_, '_, L> {
     /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
     /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
     fn is_plausible(&mut self, validity: UidValidity, uid: Uid) -> bool {
-        let rival = self
-            .acknowledged
-            .iter_mut()
-            .rev()
-            .find(|known| known.acknowledged.target_uid == uid);
+        let rival =
+            self.acknowledged.iter_mut().rev().find(|known| known.acknowledged.target_uid == uid);
         if let Some(rival) = rival {
             // Whose copy it is only its bytes can tell.
             rival.is_suspect = true;
@@ -471,22 +404,9 @@ impl<L: Ledger> Recording<'_, '_, L> {
         let entry = entry(message, Fate::Pending, Some(target_uid));
         let subject = self.subject(message);
         let uid = message.record.uid;
-        let acknowledged = Acknowledged {
-            uid,
-            target_uid,
-            entry: entry.clone(),
-        };
-        self.acknowledged.push(Unverified {
-            acknowledged,
-            subject,
-            is_suspect: false,
-        });
-        Outcome {
-            uid,
-            entry,
-            remarks: Vec::new(),
-            subject: None,
-        }
+        let acknowledged = Acknowledged { uid, target_uid, entry: entry.clone() };
+        self.acknowledged.push(Unverified { acknowledged, subject, is_suspect: false });
+        Outcome { uid, entry, remarks: Vec::new(), subject: None }
     }
 
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
@@ -521,9 +441,7 @@ fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entr
         size: record.size,
         date: record.date,
         flags: record.flags.clone(),
-        digest: message
-            .identity()
-            .map(|identity| (identity.exact, identity.headers)),
+        digest: message.identity().map(|identity| (identity.exact, identity.headers)),
         doubts: record.doubts,
     }
 }

@@ -66,13 +66,7 @@ pub(super) struct Tally {
 
 impl<'a, L> Work<'a, L> {
     pub(super) fn new(run: &'a Run<L>, label: Arc<str>, claim: Claim, throttle: Throttle) -> Self {
-        Self {
-            run,
-            label,
-            claim,
-            throttle,
-            tally: Mutex::default(),
-        }
+        Self { run, label, claim, throttle, tally: Mutex::default() }
     }
 
     pub(super) fn event(&self, event: Event) {
@@ -89,18 +83,12 @@ impl<'a, L> Work<'a, L> {
 
     /// Notes a message that will not be copied in this pass.
     pub(super) fn not_copied(&self) {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .not_copied += 1;
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).not_copied += 1;
     }
 
     /// Notes that something is done that a retry would not have to do again.
     pub(super) fn step(&self) {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .steps += 1;
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).steps += 1;
     }
 
     /// Notes how long the slowest APPEND of a connection took.
@@ -130,10 +118,7 @@ pub(super) enum Pass {
 
 fn settle_time(config: &Config, slowest_append: Duration) -> Duration {
     let slow = slowest_append.saturating_mul(4);
-    config
-        .settle
-        .max(slow)
-        .min(config.settle_max.max(config.settle))
+    config.settle.max(slow).min(config.settle_max.max(config.settle))
 }
 
 #[cfg(test)]

@@ -69,13 +69,8 @@ pub(super) async fn log_in(
         Ok(mut session) => {
             let heard = session.get_mut().take_heard();
             let status = heard.last().and_then(|line| reply::tagged(line));
-            let by_code = status
-                .as_ref()
-                .and_then(|(_, status)| Capabilities::from_code(status));
-            Ok((
-                session,
-                by_code.or_else(|| Capabilities::from_untagged(&heard)),
-            ))
+            let by_code = status.as_ref().and_then(|(_, status)| Capabilities::from_code(status));
+            Ok((session, by_code.or_else(|| Capabilities::from_untagged(&heard))))
         }
         Err((error, mut client)) => {
             let heard = client.get_mut().take_heard();
@@ -118,25 +113,9 @@ async fn authenticate(
     if capabilities.has("SASL-IR") {
         // RFC 4959: the first response rides in the command.
         let command = format!("{mechanism} {}", BASE64.encode(response));
-        client
-            .authenticate(
-                command,
-                Answers {
-                    response: None,
-                    on_failure,
-                },
-            )
-            .await
+        client.authenticate(command, Answers { response: None, on_failure }).await
     } else {
-        client
-            .authenticate(
-                mechanism,
-                Answers {
-                    response: Some(response),
-                    on_failure,
-                },
-            )
-            .await
+        client.authenticate(mechanism, Answers { response: Some(response), on_failure }).await
     }
 }
 
@@ -151,9 +130,7 @@ impl Authenticator for Answers {
     type Response = String;
 
     fn process(&mut self, _: &[u8]) -> String {
-        self.response
-            .take()
-            .unwrap_or_else(|| self.on_failure.to_owned())
+        self.response.take().unwrap_or_else(|| self.on_failure.to_owned())
     }
 }
 

@@ -76,19 +76,14 @@ impl Connector {
     /// An account fault for what a person must mend (certificate, password); a session fault for
     /// what may pass.
     pub async fn connect(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
-        self.log_in(endpoint, side)
-            .await
-            .map_err(|fault| fault.at(side))
+        self.log_in(endpoint, side).await.map_err(|fault| fault.at(side))
     }
 
     async fn log_in(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
         let connected = tokio::time::timeout(self.connect_timeout, self.greeted(endpoint)).await;
         let (client, capabilities) = connected.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", self.connect_timeout.as_secs());
-            Err(Fault::session(
-                format!("connect to {}", endpoint.address()),
-                text,
-            ))
+            Err(Fault::session(format!("connect to {}", endpoint.address()), text))
         })?;
         let (session, capabilities) = auth::log_in(client, capabilities, endpoint).await?;
         let mut connection = Connection::new(session, capabilities.unwrap_or_default(), side);
@@ -133,10 +128,7 @@ impl Connector {
     ) -> Result<(Client<Wire>, Option<Capabilities>), Fault> {
         let action = || format!("be greeted by {address}");
         let mut wire = Wire::new(stream, self.idle_timeout);
-        let line = wire
-            .response()
-            .await
-            .map_err(|error| Fault::session(action(), error))?;
+        let line = wire.response().await.map_err(|error| Fault::session(action(), error))?;
         let status = line.strip_prefix(b"* ").and_then(Status::parse);
         match status {
             Some(status) if status.kind == StatusKind::Ok => {
@@ -155,10 +147,7 @@ impl Connector {
                 action(),
                 Refusal(status),
             )),
-            None => Err(Fault::session(
-                action(),
-                "what answers there is no IMAP server",
-            )),
+            None => Err(Fault::session(action(), "what answers there is no IMAP server")),
         }
     }
 }
@@ -168,26 +157,18 @@ async fn start_tls(mut client: Client<Wire>, address: &str) -> Result<BoxStream,
     let action = || format!("begin STARTTLS with {address}");
     let outcome = client.run_command_and_check_ok("STARTTLS", None).await;
     let heard = client.get_mut().take_heard();
-    let status = heard
-        .last()
-        .and_then(|line| reply::tagged(line))
-        .map(|(_, status)| status);
+    let status = heard.last().and_then(|line| reply::tagged(line)).map(|(_, status)| status);
     match (outcome, status) {
         (Ok(()), Some(status)) if status.kind == StatusKind::Ok => client
             .into_inner()
             .into_stream()
             .map_err(|error| Fault::new(Scope::Account, Remedy::Nothing, action(), error)),
-        (_, Some(status)) => Err(Fault::new(
-            Scope::Account,
-            Remedy::Nothing,
-            action(),
-            Refusal(status),
-        )),
+        (_, Some(status)) => {
+            Err(Fault::new(Scope::Account, Remedy::Nothing, action(), Refusal(status)))
+        }
         (outcome, None) => Err(Fault::session(
             action(),
-            outcome
-                .err()
-                .map_or_else(|| "no answer".to_owned(), |error| error.to_string()),
+            outcome.err().map_or_else(|| "no answer".to_owned(), |error| error.to_string()),
         )),
     }
 }

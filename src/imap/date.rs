@@ -5,9 +5,8 @@ use jiff::tz::Offset;
 
 use crate::mail::InternalDate;
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Reads a date; none where it names no instant.
 #[must_use]
@@ -16,10 +15,7 @@ pub fn parse(text: &str) -> Option<InternalDate> {
     let (date, time, zone) = (words.next()?, words.next()?, words.next()?);
     let mut date = date.split('-');
     let (day, month, year) = (date.next()?, date.next()?, date.next()?);
-    let month = MONTHS
-        .iter()
-        .position(|name| name.eq_ignore_ascii_case(month))?
-        + 1;
+    let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))? + 1;
     let mut time = time.split(':');
     let (hour, minute, second) = (time.next()?, time.next()?, time.next()?);
     let second: i8 = second.parse().ok()?;
@@ -37,10 +33,7 @@ pub fn parse(text: &str) -> Option<InternalDate> {
     let offset_minutes = parse_zone(zone)?;
     let offset = Offset::from_seconds(i32::from(offset_minutes) * 60).ok()?;
     let seconds = offset.to_timestamp(civil).ok()?.as_second();
-    Some(InternalDate::new(
-        seconds + i64::from(second > 59),
-        offset_minutes,
-    ))
+    Some(InternalDate::new(seconds + i64::from(second > 59), offset_minutes))
 }
 
 fn parse_zone(zone: &str) -> Option<i16> {

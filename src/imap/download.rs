@@ -28,10 +28,7 @@ pub async fn identity(connection: &mut Connection, uid: Uid) -> Result<Option<Id
     loop {
         let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
             Incoming::Response(response) => response,
-            Incoming::Large {
-                head,
-                literal_bytes,
-            } => {
+            Incoming::Large { head, literal_bytes } => {
                 let mut hasher = IdentityHasher::default();
                 let mut left = literal_bytes;
                 while left > 0 {

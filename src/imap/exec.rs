@@ -29,18 +29,12 @@ impl Capabilities {
         responses.iter().rev().find_map(|response| {
             let line = std::str::from_utf8(response.strip_prefix(b"* ")?).ok()?;
             let (word, rest) = line.trim().split_once(' ')?;
-            word.eq_ignore_ascii_case("CAPABILITY")
-                .then(|| Self::of(rest))
+            word.eq_ignore_ascii_case("CAPABILITY").then(|| Self::of(rest))
         })
     }
 
     fn of(words: &str) -> Self {
-        Self(
-            words
-                .split_ascii_whitespace()
-                .map(str::to_ascii_uppercase)
-                .collect(),
-        )
+        Self(words.split_ascii_whitespace().map(str::to_ascii_uppercase).collect())
     }
 
     /// Whether this capability is announced.
@@ -58,9 +52,7 @@ impl Capabilities {
     /// The largest message the server takes, in octets (RFC 7889).
     #[must_use]
     pub fn append_limit(&self) -> Option<u64> {
-        self.0
-            .iter()
-            .find_map(|word| word.strip_prefix("APPENDLIMIT=")?.parse().ok())
+        self.0.iter().find_map(|word| word.strip_prefix("APPENDLIMIT=")?.parse().ok())
     }
 }
 
@@ -97,12 +89,7 @@ pub struct Selected {
 
 impl Connection {
     pub(super) fn new(session: Session<Wire>, capabilities: Capabilities, side: Side) -> Self {
-        Self {
-            session,
-            capabilities,
-            hierarchy: Hierarchy::default(),
-            side,
-        }
+        Self { session, capabilities, hierarchy: Hierarchy::default(), side }
     }
 
     /// What the server announced after the login.
@@ -138,9 +125,7 @@ impl Connection {
         let mut untagged = self.session.get_mut().take_heard();
         let broken = match outcome {
             Ok(()) => {
-                let status = untagged
-                    .pop()
-                    .and_then(|line| Some(reply::tagged(&line)?.1));
+                let status = untagged.pop().and_then(|line| Some(reply::tagged(&line)?.1));
                 match status {
                     Some(status) => return Ok(Done { status, untagged }),
                     None => "the server's answer is no status".into(),
@@ -165,11 +150,7 @@ impl Connection {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.session.get_mut().take_heard();
         let id = self.session.run_command(command).await?;
-        let response = self
-            .session
-            .read_response()
-            .await?
-            .ok_or("the connection ended")?;
+        let response = self.session.read_response().await?.ok_or("the connection ended")?;
         match response.parsed() {
             Response::Done { tag, .. } if *tag == id => Ok(()),
             Response::Done { .. } => Err("the server answered an unknown tag".into()),
@@ -197,9 +178,7 @@ impl Connection {
     }
 
     pub(super) async fn ask_capabilities(&mut self) -> Result<(), Fault> {
-        let done = self
-            .run_ok("CAPABILITY", "ask what the server can do", Scope::Account)
-            .await?;
+        let done = self.run_ok("CAPABILITY", "ask what the server can do", Scope::Account).await?;
         self.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
         Ok(())
     }
@@ -215,15 +194,8 @@ impl Connection {
             }
         }
         let done = self.run("LIST \"\" \"\"", ACTION).await?;
-        let delimiter = done
-            .untagged
-            .iter()
-            .find_map(ListLine::parse)
-            .and_then(|l| l.delimiter);
-        self.hierarchy = Hierarchy {
-            delimiter,
-            ..Hierarchy::default()
-        };
+        let delimiter = done.untagged.iter().find_map(ListLine::parse).and_then(|l| l.delimiter);
+        self.hierarchy = Hierarchy { delimiter, ..Hierarchy::default() };
         Ok(())
     }
 
@@ -236,11 +208,8 @@ impl Connection {
         let action = "list the mailboxes";
         let special =
             self.capabilities.has("SPECIAL-USE") && self.capabilities.has("LIST-EXTENDED");
-        let command = if special {
-            "LIST \"\" \"*\" RETURN (SPECIAL-USE)"
-        } else {
-            "LIST \"\" \"*\""
-        };
+        let command =
+            if special { "LIST \"\" \"*\" RETURN (SPECIAL-USE)" } else { "LIST \"\" \"*\"" };
         let mut done = self.run(command, action).await?;
         if special && done.status.kind != StatusKind::Ok {
             // Some announce it and cannot (Proton Bridge).
@@ -258,15 +227,10 @@ impl Connection {
     ///
     /// As [`Connection::run`]; a refusal gives no names.
     pub async fn subscriptions(&mut self) -> Result<BTreeSet<WireName>, Fault> {
-        let done = self
-            .run("LSUB \"\" \"*\"", "list the subscriptions")
-            .await?;
+        let done = self.run("LSUB \"\" \"*\"", "list the subscriptions").await?;
         let lines = done.untagged.iter().filter_map(ListLine::parse);
         // LSUB marks a parent that is not itself subscribed with \Noselect (RFC 3501 section 6.3.9).
-        Ok(lines
-            .filter(|line| !line.has("\\Noselect"))
-            .map(|line| line.name)
-            .collect())
+        Ok(lines.filter(|line| !line.has("\\Noselect")).map(|line| line.name).collect())
     }
 
     /// Opens a mailbox by SELECT or EXAMINE.
@@ -277,9 +241,7 @@ impl Connection {
     pub async fn select(&mut self, verb: &str, name: &WireName) -> Result<Selected, Fault> {
         let action = format!("open {}", String::from_utf8_lossy(&name.0).escape_debug());
         let quoted = self.quoted(name)?;
-        let done = self
-            .run_ok(&format!("{verb} {quoted}"), &action, Scope::Mailbox)
-            .await?;
+        let done = self.run_ok(&format!("{verb} {quoted}"), &action, Scope::Mailbox).await?;
         Ok(Selected::of(&done))
     }
 
@@ -305,9 +267,7 @@ impl Connection {
 
 fn unique(lines: impl Iterator<Item = ListLine>) -> Vec<ListLine> {
     let mut seen = BTreeSet::new();
-    lines
-        .filter(|line| seen.insert(line.name.clone()))
-        .collect()
+    lines.filter(|line| seen.insert(line.name.clone())).collect()
 }
 
 impl Selected {
@@ -336,9 +296,7 @@ impl Selected {
                     _ => {}
                 }
             } else if let [number, word, ..] = reply::values(&response.slice(2..)).as_slice()
-                && word
-                    .text()
-                    .is_some_and(|word| word.eq_ignore_ascii_case("EXISTS"))
+                && word.text().is_some_and(|word| word.eq_ignore_ascii_case("EXISTS"))
             {
                 selected.exists = number.text().and_then(|n| n.parse().ok()).unwrap_or(0);
             }
@@ -371,11 +329,7 @@ impl ListLine {
             return None;
         }
         Some(Self {
-            attributes: attributes
-                .iter()
-                .filter_map(Value::text)
-                .map(str::to_owned)
-                .collect(),
+            attributes: attributes.iter().filter_map(Value::text).map(str::to_owned).collect(),
             delimiter: match delimiter {
                 Value::String(text) => text.first().copied(),
                 _ => None,
@@ -387,9 +341,7 @@ impl ListLine {
     /// Whether this attribute is given, in any case.
     #[must_use]
     pub fn has(&self, attribute: &str) -> bool {
-        self.attributes
-            .iter()
-            .any(|a| a.eq_ignore_ascii_case(attribute))
+        self.attributes.iter().any(|a| a.eq_ignore_ascii_case(attribute))
     }
 }
 
@@ -408,11 +360,7 @@ fn namespaces(response: &Bytes) -> Option<Hierarchy> {
         Value::String(text) => text.first().copied(),
         _ => None,
     };
-    let foreign = others
-        .iter()
-        .filter_map(Value::list)
-        .flatten()
-        .filter_map(prefix);
+    let foreign = others.iter().filter_map(Value::list).flatten().filter_map(prefix);
     Some(Hierarchy {
         prefix: prefix(personal.first()?)?,
         delimiter,
@@ -431,23 +379,15 @@ mod tests {
 
     #[test]
     fn list_lines_are_unquoted() {
-        let parsed = ListLine::parse(&line(
-            "* LIST (\\HasNoChildren \\sent) \"/\" \"a\\\"b\"\r\n",
-        ))
-        .expect("a LIST line");
+        let parsed = ListLine::parse(&line("* LIST (\\HasNoChildren \\sent) \"/\" \"a\\\"b\"\r\n"))
+            .expect("a LIST line");
         assert_eq!(parsed.name, WireName(b"a\"b".to_vec()));
         assert_eq!(parsed.delimiter, Some(b'/'));
         assert!(parsed.has("\\Sent"));
         let literal = ListLine::parse(&line("* LIST () \"\\\\\" {3}\r\na b\r\n")).expect("a line");
-        assert_eq!(
-            (literal.delimiter, literal.name),
-            (Some(b'\\'), WireName(b"a b".to_vec()))
-        );
+        assert_eq!((literal.delimiter, literal.name), (Some(b'\\'), WireName(b"a b".to_vec())));
         let flat = ListLine::parse(&line("* LIST (\\Noinferiors) NIL INBOX\r\n")).expect("a line");
-        assert_eq!(
-            (flat.delimiter, flat.name),
-            (None, WireName(b"INBOX".to_vec()))
-        );
+        assert_eq!((flat.delimiter, flat.name), (None, WireName(b"INBOX".to_vec())));
     }
 
     #[test]
@@ -456,10 +396,7 @@ mod tests {
             line("* NAMESPACE ((\"INBOX.\" \".\")(\"x\" \"/\")) NIL ((\"#\" \".\"))\r\n");
         let hierarchy = namespaces(&response).expect("a namespace");
         assert_eq!(hierarchy.prefix, b"INBOX.");
-        assert_eq!(
-            (hierarchy.delimiter, hierarchy.foreign),
-            (Some(b'.'), vec![b"#".to_vec()])
-        );
+        assert_eq!((hierarchy.delimiter, hierarchy.foreign), (Some(b'.'), vec![b"#".to_vec()]));
         assert_eq!(namespaces(&line("* NAMESPACE NIL NIL NIL\r\n")), None);
     }
 
@@ -486,9 +423,7 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_with_any_spaces_and_case() {
-        let heard = [line(
-            "* capability IMAP4rev1  Literal+ APPENDLIMIT=35651584\r\n",
-        )];
+        let heard = [line("* capability IMAP4rev1  Literal+ APPENDLIMIT=35651584\r\n")];
         let capabilities = Capabilities::from_untagged(&heard).expect("capabilities");
         assert!(capabilities.has("LITERAL+"));
         assert_eq!(capabilities.append_limit(), Some(35_651_584));

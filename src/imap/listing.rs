@@ -43,19 +43,13 @@ const SPECIAL_USES: [(&str, SpecialUse); 7] = [
 ];
 
 fn special_use(line: &ListLine) -> Option<SpecialUse> {
-    SPECIAL_USES
-        .iter()
-        .find(|(attribute, _)| line.has(attribute))
-        .map(|(_, use_)| *use_)
+    SPECIAL_USES.iter().find(|(attribute, _)| line.has(attribute)).map(|(_, use_)| *use_)
 }
 
 /// The attribute of RFC 6154 for a special use.
 #[must_use]
 pub fn attribute(special_use: SpecialUse) -> &'static str {
-    SPECIAL_USES
-        .iter()
-        .find(|(_, use_)| *use_ == special_use)
-        .map_or("", |(name, _)| name)
+    SPECIAL_USES.iter().find(|(_, use_)| *use_ == special_use).map_or("", |(name, _)| name)
 }
 
 /// The answers to a FETCH of attributes.
@@ -88,9 +82,7 @@ pub async fn uid_next(
     }
     let action = "ask for the mailbox's UIDNEXT";
     let quoted = connection.quoted(name)?;
-    let done = connection
-        .run(&format!("STATUS {quoted} (UIDNEXT)"), action)
-        .await?;
+    let done = connection.run(&format!("STATUS {quoted} (UIDNEXT)"), action).await?;
     if let Some(uid_next) = done.untagged.iter().find_map(status_uid_next) {
         return Ok(uid_next);
     }
@@ -98,11 +90,7 @@ pub async fn uid_next(
         return Ok(Uid::FIRST);
     }
     let found = messages(connection, "UID FETCH * (UID)", action).await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|f| f.uid)
-        .max()
-        .map_or(Uid::FIRST, Uid::next))
+    Ok(found.into_iter().filter_map(|f| f.uid).max().map_or(Uid::FIRST, Uid::next))
 }
 
 /// The messages in mailboxes and, where the server tells (RFC 8438), their bytes; by pipelined STATUS.
@@ -117,33 +105,20 @@ pub async fn totals(
 ) -> Result<(u64, Option<u64>), Fault> {
     let side = connection.side();
     let tells_size = connection.capabilities().has("STATUS=SIZE");
-    let items = if tells_size {
-        "MESSAGES SIZE"
-    } else {
-        "MESSAGES"
-    };
+    let items = if tells_size { "MESSAGES SIZE" } else { "MESSAGES" };
     let quoted: Vec<String> = names.iter().filter_map(names::quoted).collect();
     let broken = |error: std::io::Error| Fault::session("count the messages", error).at(side);
     let (mut messages, mut bytes) = (0, 0);
     let (mut reader, mut writer) = connection.lend();
     // So many that neither side's buffers fill up while nobody reads.
     for part in quoted.chunks(50) {
-        let commands = part
-            .iter()
-            .zip(1..)
-            .map(|(name, n)| format!("S{n} STATUS {name} ({items})\r\n"));
-        writer
-            .write(commands.collect::<String>().as_bytes())
-            .await
-            .map_err(broken)?;
+        let commands =
+            part.iter().zip(1..).map(|(name, n)| format!("S{n} STATUS {name} ({items})\r\n"));
+        writer.write(commands.collect::<String>().as_bytes()).await.map_err(broken)?;
         writer.flush().await.map_err(broken)?;
         let last = format!("S{}", part.len());
         loop {
-            let response = match reader
-                .response(STATUS_NAME_BYTES_MAX)
-                .await
-                .map_err(broken)?
-            {
+            let response = match reader.response(STATUS_NAME_BYTES_MAX).await.map_err(broken)? {
                 Incoming::Response(response) => response,
                 Incoming::Large { literal_bytes, .. } => {
                     reader.discard(literal_bytes).await.map_err(broken)?;
@@ -175,10 +150,7 @@ fn status_item(response: &Bytes, item: &str) -> Option<u64> {
         return None;
     }
     let pair = items.chunks(2).find(|pair| {
-        pair.len() == 2
-            && pair[0]
-                .text()
-                .is_some_and(|name| name.eq_ignore_ascii_case(item))
+        pair.len() == 2 && pair[0].text().is_some_and(|name| name.eq_ignore_ascii_case(item))
     })?;
     pair[1].text()?.parse().ok()
 }
@@ -191,9 +163,6 @@ mod tests {
     fn uidnext_is_read_from_status() {
         let response = Bytes::from_static(b"* STATUS \"a b\" (MESSAGES 2 UIDNEXT 44)\r\n");
         assert_eq!(status_uid_next(&response), Some(Uid(44)));
-        assert_eq!(
-            status_uid_next(&Bytes::from_static(b"* STATUS a (UIDNEXT 0)")),
-            None
-        );
+        assert_eq!(status_uid_next(&Bytes::from_static(b"* STATUS a (UIDNEXT 0)")), None);
     }
 }

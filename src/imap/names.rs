@@ -73,9 +73,7 @@ impl Hierarchy {
                 name.push(self.delimiter?);
             }
             let is_writable = !level.is_empty()
-                && !self
-                    .delimiter
-                    .is_some_and(|d| level.as_bytes().contains(&d))
+                && !self.delimiter.is_some_and(|d| level.as_bytes().contains(&d))
                 && !level.contains(['\r', '\n', '\0']);
             is_writable.then(|| name.extend(encode(level).bytes()))?;
         }
@@ -97,11 +95,7 @@ pub fn encode(text: &str) -> String {
             }
         } else {
             let mut units = [0; 2];
-            shifted.extend(
-                c.encode_utf16(&mut units)
-                    .iter()
-                    .flat_map(|unit| unit.to_be_bytes()),
-            );
+            shifted.extend(c.encode_utf16(&mut units).iter().flat_map(|unit| unit.to_be_bytes()));
         }
     }
     end_shift(&mut encoded, &mut shifted);
@@ -137,14 +131,8 @@ pub fn decode(octets: &[u8]) -> Option<String> {
             if octets.len() % 2 != 0 {
                 return None;
             }
-            let units = octets
-                .chunks(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-            decoded.extend(
-                char::decode_utf16(units)
-                    .collect::<Result<String, _>>()
-                    .ok(),
-            );
+            let units = octets.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            decoded.extend(char::decode_utf16(units).collect::<Result<String, _>>().ok());
         }
         rest = after;
     }
@@ -165,10 +153,7 @@ pub fn quote(text: &str) -> Option<String> {
     if text.contains(['\r', '\n', '\0']) {
         return None;
     }
-    Some(format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\").replace('"', "\\\"")
-    ))
+    Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 #[cfg(test)]
@@ -177,35 +162,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn courier() -> Hierarchy {
-        Hierarchy {
-            prefix: b"INBOX.".to_vec(),
-            delimiter: Some(b'.'),
-            ..Hierarchy::default()
-        }
+        Hierarchy { prefix: b"INBOX.".to_vec(), delimiter: Some(b'.'), ..Hierarchy::default() }
     }
 
     fn slashes() -> Hierarchy {
-        Hierarchy {
-            prefix: Vec::new(),
-            delimiter: Some(b'/'),
-            ..Hierarchy::default()
-        }
+        Hierarchy { prefix: Vec::new(), delimiter: Some(b'/'), ..Hierarchy::default() }
     }
 
     #[test]
     fn the_example_of_the_rfc_is_decoded() {
         let name = b"~peter/mail/&U,BTFw-/&ZeVnLIqe-";
-        assert_eq!(
-            slashes().path(&WireName(name.to_vec())).to_string(),
-            "~peter/mail/台北/日本語"
-        );
+        assert_eq!(slashes().path(&WireName(name.to_vec())).to_string(), "~peter/mail/台北/日本語");
     }
 
     #[test]
     fn what_is_not_modified_utf7_is_not_decoded() {
-        for name in [
-            "&", "&abc", "&AGE-", "&!!!!-", "a&b&c-", "&2D0-", "&U,BTFw", "&AAA",
-        ] {
+        for name in ["&", "&abc", "&AGE-", "&!!!!-", "a&b&c-", "&2D0-", "&U,BTFw", "&AAA"] {
             assert_eq!(decode(name.as_bytes()), None, "{name}");
         }
         let odd = WireName(b"a&b".to_vec());
@@ -217,10 +189,7 @@ mod tests {
         let name = WireName(b"INBOX.Archive.2019".to_vec());
         let path = courier().path(&name);
         assert_eq!(path.to_string(), "Archive/2019");
-        assert_eq!(
-            slashes().name(&path),
-            Some(WireName(b"Archive/2019".to_vec()))
-        );
+        assert_eq!(slashes().name(&path), Some(WireName(b"Archive/2019".to_vec())));
         assert_eq!(courier().name(&path), Some(name));
         assert!(courier().path(&WireName(b"inbox".to_vec())).is_inbox());
     }
@@ -228,10 +197,7 @@ mod tests {
     #[test]
     fn a_level_that_holds_the_delimiter_has_no_name() {
         assert_eq!(courier().name(&MailboxPath::new(["a.b"])), None);
-        assert_eq!(
-            slashes().name(&MailboxPath::new(["a.b"])),
-            Some(WireName(b"a.b".to_vec()))
-        );
+        assert_eq!(slashes().name(&MailboxPath::new(["a.b"])), Some(WireName(b"a.b".to_vec())));
         let flat = Hierarchy::default();
         assert_eq!(flat.name(&MailboxPath::new(["a", "b"])), None);
     }
@@ -239,10 +205,7 @@ mod tests {
     #[test]
     fn mailboxes_of_others_are_told_from_own_ones() {
         let foreign = vec![b"user.".to_vec(), b"#shared.".to_vec()];
-        let hierarchy = Hierarchy {
-            foreign,
-            ..courier()
-        };
+        let hierarchy = Hierarchy { foreign, ..courier() };
         let is_foreign = |name: &[u8]| hierarchy.is_foreign(&WireName(name.to_vec()));
         assert!(is_foreign(b"user.joe") && is_foreign(b"#shared") && is_foreign(b"#shared.a"));
         assert!(!is_foreign(b"INBOX.user.joe") && !is_foreign(b"users"));

@@ -55,12 +55,7 @@ impl Status {
         let rest = String::from_utf8_lossy(rest.trim_ascii_start()).into_owned();
         let coded = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         let Some((code, text)) = coded else {
-            return Some(Self {
-                kind,
-                code: String::new(),
-                code_data: String::new(),
-                text: rest,
-            });
+            return Some(Self { kind, code: String::new(), code_data: String::new(), text: rest });
         };
         let (name, data) = code.trim().split_once(' ').unwrap_or((code.trim(), ""));
         Some(Self {
@@ -85,12 +80,7 @@ impl Status {
     /// The numbers of a code such as `UIDNEXT 7`.
     #[must_use]
     pub fn code_number(&self) -> Option<u32> {
-        split_word(self.code_data.as_bytes())
-            .0
-            .escape_ascii()
-            .to_string()
-            .parse()
-            .ok()
+        split_word(self.code_data.as_bytes()).0.escape_ascii().to_string().parse().ok()
     }
 }
 
@@ -161,11 +151,7 @@ fn backoff(text: &str) -> Duration {
     let Some((_, rest)) = text.split_once("backoff time:") else {
         return Duration::ZERO;
     };
-    let digits: String = rest
-        .trim_start()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
     Duration::from_millis(digits.parse().unwrap_or(0)).min(Duration::from_secs(3600))
 }
 
@@ -198,23 +184,14 @@ pub fn fault(action: impl Into<String>, status: Status, otherwise: Scope) -> Fau
 /// Whether a refused login speaks of capacity rather than of the password.
 #[must_use]
 pub fn is_about_capacity(status: &Status) -> bool {
-    if matches!(
-        status.code.as_str(),
-        "UNAVAILABLE" | "INUSE" | "LIMIT" | "SERVERBUG" | "THROTTLED"
-    ) {
+    if matches!(status.code.as_str(), "UNAVAILABLE" | "INUSE" | "LIMIT" | "SERVERBUG" | "THROTTLED")
+    {
         return true;
     }
     let text = status.text.to_ascii_lowercase();
-    [
-        "too many",
-        "maximum number",
-        "connection limit",
-        "unavailable",
-        "try again",
-        "temporary",
-    ]
-    .iter()
-    .any(|words| text.contains(words))
+    ["too many", "maximum number", "connection limit", "unavailable", "try again", "temporary"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// One value in a response.
@@ -332,10 +309,7 @@ impl Reader<'_> {
                 }
             }
         }
-        unescaped.map_or_else(
-            || self.response.slice(start.min(self.at)..self.at),
-            Bytes::from,
-        )
+        unescaped.map_or_else(|| self.response.slice(start.min(self.at)..self.at), Bytes::from)
     }
 
     fn literal_or_atom(&mut self) -> Value {
@@ -408,10 +382,7 @@ impl Fetched {
             return None;
         }
         let sequence = u32::try_from(sequence.number()?).ok()?;
-        let mut fetched = Self {
-            sequence,
-            ..Self::default()
-        };
+        let mut fetched = Self { sequence, ..Self::default() };
         for pair in items.chunks(2) {
             let [name, value] = pair else { break };
             fetched.take(name.text().unwrap_or_default(), value);
@@ -423,11 +394,7 @@ impl Fetched {
         match name.to_ascii_uppercase().as_str() {
             "UID" => self.uid = value.number().and_then(|n| u32::try_from(n).ok()).map(Uid),
             "FLAGS" => {
-                let names = value
-                    .list()
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(Value::text);
+                let names = value.list().unwrap_or_default().iter().filter_map(Value::text);
                 self.flags = Some(Flags::parse(names));
             }
             "INTERNALDATE" => self.date = value.text().and_then(date::parse),
@@ -465,9 +432,7 @@ impl Untagged {
         if first.eq_ignore_ascii_case(b"VANISHED") {
             return Self::Vanished;
         }
-        let number = std::str::from_utf8(first)
-            .ok()
-            .and_then(|digits| digits.parse().ok());
+        let number = std::str::from_utf8(first).ok().and_then(|digits| digits.parse().ok());
         match number {
             Some(number) if rest.trim_ascii().eq_ignore_ascii_case(b"EXPUNGE") => {
                 Self::Expunge(number)
@@ -508,10 +473,7 @@ pub fn uid_set(uids: &[Uid]) -> String {
     let mut set = String::new();
     let mut rest = uids;
     while let Some(first) = rest.first() {
-        let run = rest
-            .windows(2)
-            .take_while(|pair| pair[1] == pair[0].next())
-            .count();
+        let run = rest.windows(2).take_while(|pair| pair[1] == pair[0].next()).count();
         let comma = if set.is_empty() { "" } else { "," };
         // Writing to a String cannot fail.
         let _ = match run {
@@ -525,10 +487,7 @@ pub fn uid_set(uids: &[Uid]) -> String {
 
 fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
     let line = line.trim_ascii_start();
-    let end = line
-        .iter()
-        .position(u8::is_ascii_whitespace)
-        .unwrap_or(line.len());
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     (&line[..end], &line[end..])
 }
 
@@ -548,10 +507,7 @@ mod tests {
     fn a_status_keeps_code_data_and_words() {
         let status = status("no [appenduid 7 3:5] Sorry, full\r\n");
         assert_eq!(status.kind, StatusKind::No);
-        assert_eq!(
-            status.append_uids(10),
-            Some((7, vec![Uid(3), Uid(4), Uid(5)]))
-        );
+        assert_eq!(status.append_uids(10), Some((7, vec![Uid(3), Uid(4), Uid(5)])));
         assert_eq!(status.to_string(), "NO [APPENDUID 7 3:5] Sorry, full");
     }
 
@@ -559,21 +515,13 @@ mod tests {
     fn a_status_may_lack_text_and_hold_any_octets() {
         assert_eq!(status("OK").text, "");
         assert_eq!(status("OK [UIDNEXT 9]").code_number(), Some(9));
-        assert_eq!(
-            Status::parse(b"OK [ALERT]\xe2\x80\x93 x")
-                .expect("a status")
-                .code,
-            "ALERT"
-        );
+        assert_eq!(Status::parse(b"OK [ALERT]\xe2\x80\x93 x").expect("a status").code, "ALERT");
         assert_eq!(Status::parse(b"FETCH"), None);
     }
 
     #[test]
     fn a_uid_set_too_large_is_no_answer() {
-        assert_eq!(
-            status("OK [APPENDUID 7 1:4000000000]").append_uids(50),
-            None
-        );
+        assert_eq!(status("OK [APPENDUID 7 1:4000000000]").append_uids(50), None);
         assert_eq!(parse_uid_set("0", 9), None);
         assert_eq!(parse_uid_set("5:4", 9), Some(vec![Uid(4), Uid(5)]));
     }
@@ -595,24 +543,15 @@ mod tests {
         assert_eq!(fetched.uid, Some(Uid(4)));
         assert_eq!(fetched.size, Some(5));
         assert_eq!(fetched.flags.expect("flags").to_string(), "\\Seen $x");
-        assert_eq!(
-            fetched.date.expect("a date").to_string(),
-            "1996-07-17T09:44:25Z"
-        );
+        assert_eq!(fetched.date.expect("a date").to_string(), "1996-07-17T09:44:25Z");
         assert_eq!(fetched.body.as_deref(), Some(&b"ab)\r\n"[..]));
     }
 
     #[test]
     fn a_body_may_be_quoted_or_nil_or_empty() {
-        assert_eq!(
-            fetched(b"* 1 FETCH (BODY[] \"a\\\"b\")").body.as_deref(),
-            Some(&b"a\"b"[..])
-        );
+        assert_eq!(fetched(b"* 1 FETCH (BODY[] \"a\\\"b\")").body.as_deref(), Some(&b"a\"b"[..]));
         assert_eq!(fetched(b"* 1 FETCH (UID 2 BODY[] NIL)").body, None);
-        assert_eq!(
-            fetched(b"* 1 FETCH (BODY[] {0}\r\n)").body.as_deref(),
-            Some(&b""[..])
-        );
+        assert_eq!(fetched(b"* 1 FETCH (BODY[] {0}\r\n)").body.as_deref(), Some(&b""[..]));
     }
 
     #[test]
@@ -620,10 +559,7 @@ mod tests {
         assert_eq!(Untagged::parse(b"* 3 EXPUNGE\r\n"), Untagged::Expunge(3));
         assert_eq!(Untagged::parse(b"* 3 EXISTS\r\n"), Untagged::Other);
         assert_eq!(Untagged::parse(b"* VANISHED 3:4\r\n"), Untagged::Vanished);
-        assert!(matches!(
-            Untagged::parse(b"* BYE so long\r\n"),
-            Untagged::Bye(_)
-        ));
+        assert!(matches!(Untagged::parse(b"* BYE so long\r\n"), Untagged::Bye(_)));
         assert!(tagged(b"* OK hi").is_none());
         assert_eq!(tagged(b"F7 OK hi").map(|(tag, _)| tag), Some(&b"F7"[..]));
     }
@@ -651,16 +587,8 @@ mod tests {
     #[test]
     fn each_code_has_its_scope_and_remedy() {
         let rows = [
-            (
-                "NO [AUTHENTICATIONFAILED] no",
-                Scope::Account,
-                Remedy::Nothing,
-            ),
-            (
-                "NO [UNAVAILABLE] later",
-                Scope::Session,
-                Remedy::Wait(Duration::ZERO),
-            ),
+            ("NO [AUTHENTICATIONFAILED] no", Scope::Account, Remedy::Nothing),
+            ("NO [UNAVAILABLE] later", Scope::Session, Remedy::Wait(Duration::ZERO)),
             ("NO [NOPERM] not yours", Scope::Mailbox, Remedy::Nothing),
             ("BYE restarting", Scope::Session, Remedy::Reconnect),
             ("NO whatever", Scope::Mailbox, Remedy::Nothing),
@@ -682,11 +610,7 @@ mod tests {
             b"* )",
         ] {
             let response = Bytes::from_static(response);
-            let _ = (
-                values(&response),
-                Fetched::parse(&response),
-                Untagged::parse(&response),
-            );
+            let _ = (values(&response), Fetched::parse(&response), Untagged::parse(&response));
         }
         let deep = Bytes::from("(".repeat(100_000));
         let _ = values(&deep);

@@ -47,9 +47,7 @@ impl TlsSettings {
             None => Vec::new(),
         };
         if extra_roots_pem.is_some() && extra.is_empty() {
-            return Err(unusable(
-                "there is no certificate in the file (PEM is expected)".into(),
-            ));
+            return Err(unusable("there is no certificate in the file (PEM is expected)".into()));
         }
         Ok(Self {
             provider: Arc::new(provider::default_provider()),
@@ -78,10 +76,7 @@ impl TlsSettings {
         let action = format!("begin TLS with {}", endpoint.address());
         let config = match endpoint.pin {
             Some(pin) => {
-                let verifier = Arc::new(Pinned {
-                    pin,
-                    provider: self.provider.clone(),
-                });
+                let verifier = Arc::new(Pinned { pin, provider: self.provider.clone() });
                 let config = client_config(&self.provider, verifier)
                     .map_err(|error| Fault::session(&action, error))?;
                 Arc::new(config)
@@ -122,9 +117,7 @@ fn roots_verifier(
         return rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())
             .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>);
     }
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(extra);
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
@@ -133,9 +126,7 @@ fn roots_verifier(
 }
 
 fn handshake_fault(action: String, error: io::Error) -> Fault {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<TlsError>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     let too_old = matches!(
         tls,
         Some(
@@ -187,10 +178,7 @@ impl fmt::Display for Untrusted {
 impl std::error::Error for Untrusted {}
 
 fn untrusted(certificate: &CertificateDer<'_>, reason: String) -> TlsError {
-    let untrusted = Untrusted {
-        fingerprint: fingerprint(certificate),
-        reason,
-    };
+    let untrusted = Untrusted { fingerprint: fingerprint(certificate), reason };
     TlsError::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(untrusted))))
 }
 
@@ -227,8 +215,7 @@ impl ServerCertVerifier for Telling {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.verifier
-            .verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -237,8 +224,7 @@ impl ServerCertVerifier for Telling {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.verifier
-            .verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -266,10 +252,7 @@ impl ServerCertVerifier for Pinned {
         if fingerprint(end_entity) == self.pin {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(untrusted(
-            end_entity,
-            format!("it is not the pinned one, {}", self.pin),
-        ))
+        Err(untrusted(end_entity, format!("it is not the pinned one, {}", self.pin)))
     }
 
     fn verify_tls12_signature(
@@ -293,8 +276,6 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

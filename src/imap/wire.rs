@@ -98,30 +98,20 @@ impl Wire {
 
     /// Lends both directions for bulk transfer; only while no command is in flight.
     pub fn lend(&mut self) -> (BulkReader<'_>, BulkWriter<'_>) {
-        debug_assert!(
-            self.shown.is_empty() && self.unsent.is_empty(),
-            "a command is in flight"
-        );
+        debug_assert!(self.shown.is_empty() && self.unsent.is_empty(), "a command is in flight");
         let reader = BulkReader {
             reader: &mut self.reader,
             received: &mut self.received,
             framer: Framer::default(),
         };
-        (
-            reader,
-            BulkWriter {
-                writer: &mut self.writer,
-            },
-        )
+        (reader, BulkWriter { writer: &mut self.writer })
     }
 
     /// Keeps a response, and shows async-imap what it can read of it.
     fn hear(&mut self, response: Bytes) -> io::Result<()> {
         self.heard_bytes += response.len();
         if self.heard_bytes > HEARD_BYTES_MAX {
-            return Err(io::Error::other(
-                "the server's answer to one command is too large",
-            ));
+            return Err(io::Error::other("the server's answer to one command is too large"));
         }
         self.shown = plainest_form(&response);
         self.heard.push(response);
@@ -137,20 +127,14 @@ fn plainest_form(response: &[u8]) -> Bytes {
     }
     if let Some(text) = response.strip_prefix(b"+") {
         let text = text.trim_ascii();
-        let is_base64 = text
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
+        let is_base64 =
+            text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
         let text = if is_base64 { text } else { b"" };
         return [b"+ ", text, b"\r\n"].concat().into();
     }
     let mut words = response.splitn(3, |b| *b == b' ').map(<[u8]>::trim_ascii);
-    let (tag, status) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
-    [tag, b" ", &status.to_ascii_uppercase(), b" -\r\n"]
-        .concat()
-        .into()
+    let (tag, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    [tag, b" ", &status.to_ascii_uppercase(), b" -\r\n"].concat().into()
 }
 
 /// Never shows what was read or is about to be sent.
@@ -269,21 +253,12 @@ impl BulkReader<'_> {
                     self.framer = Framer::default();
                     return Ok(Incoming::Response(self.received.split_to(end).freeze()));
                 }
-                Step::Literal {
-                    start,
-                    literal_bytes,
-                } if literal_bytes > literal_bytes_max => {
+                Step::Literal { start, literal_bytes } if literal_bytes > literal_bytes_max => {
                     self.framer = Framer::default();
                     let head = self.received.split_to(start).freeze();
-                    return Ok(Incoming::Large {
-                        head,
-                        literal_bytes,
-                    });
+                    return Ok(Incoming::Large { head, literal_bytes });
                 }
-                Step::Literal {
-                    start,
-                    literal_bytes,
-                } => {
+                Step::Literal { start, literal_bytes } => {
                     self.framer.skip_literal(start, literal_bytes)?;
                     let want = self.framer.searched.saturating_sub(self.received.len());
                     // Exactly what is missing: growing by doubling would copy and waste.
@@ -305,9 +280,7 @@ impl BulkReader<'_> {
         if self.received.is_empty() {
             fill(self.reader, self.received, READ_BYTES).await?;
         }
-        let count = usize::try_from(octets_max)
-            .unwrap_or(usize::MAX)
-            .min(self.received.len());
+        let count = usize::try_from(octets_max).unwrap_or(usize::MAX).min(self.received.len());
         Ok(self.received.split_to(count).freeze())
     }
 
@@ -379,10 +352,7 @@ impl Framer {
                     *self = Self::default();
                     return Ok(Some(end));
                 }
-                Step::Literal {
-                    start,
-                    literal_bytes,
-                } => {
+                Step::Literal { start, literal_bytes } => {
                     self.skip_literal(start, literal_bytes)?;
                     if self.searched > bytes_max {
                         return Err(io::Error::other("a response of the server is too large"));
@@ -406,18 +376,13 @@ impl Framer {
         };
         let end = self.searched + at + 1;
         Ok(match announced_literal(&received[self.line..end]) {
-            Some(literal_bytes) => Step::Literal {
-                start: end,
-                literal_bytes,
-            },
+            Some(literal_bytes) => Step::Literal { start: end, literal_bytes },
             None => Step::Complete(end),
         })
     }
 
     fn skip_literal(&mut self, start: usize, literal_bytes: u64) -> io::Result<()> {
-        let end = usize::try_from(literal_bytes)
-            .ok()
-            .and_then(|count| start.checked_add(count));
+        let end = usize::try_from(literal_bytes).ok().and_then(|count| start.checked_add(count));
         self.searched = end.ok_or_else(|| io::Error::other("a literal is too large"))?;
         self.line = self.searched;
         Ok(())
@@ -449,12 +414,7 @@ struct Guarded {
 
 impl Guarded {
     fn new(stream: BoxStream, idle: Duration) -> Self {
-        Self {
-            stream,
-            idle,
-            waiting_since: None,
-            alarm: Box::pin(tokio::time::sleep(idle)),
-        }
+        Self { stream, idle, waiting_since: None, alarm: Box::pin(tokio::time::sleep(idle)) }
     }
 
     /// Passes on what a poll said; turns a wait beyond the limit into an error.
@@ -629,10 +589,7 @@ mod tests {
         wire.response().await.unwrap();
         assert!(wire.into_stream().is_ok());
         let (mut wire, mut server) = self::wire();
-        server
-            .write_all(b"* OK hello\r\n* OK injected\r\n")
-            .await
-            .unwrap();
+        server.write_all(b"* OK hello\r\n* OK injected\r\n").await.unwrap();
         wire.response().await.unwrap();
         assert!(wire.into_stream().is_err());
     }
@@ -643,11 +600,7 @@ mod tests {
         let said = b"* 1 FETCH (UID 7 BODY[] {10}\r\n0123456789 FLAGS ())\r\nA1 OK done\r\n";
         server.write_all(said).await.unwrap();
         let (mut reader, _) = wire.lend();
-        let Ok(Incoming::Large {
-            head,
-            literal_bytes,
-        }) = reader.response(9).await
-        else {
+        let Ok(Incoming::Large { head, literal_bytes }) = reader.response(9).await else {
             panic!("the literal is larger than nine octets");
         };
         assert_eq!((&head[..], literal_bytes), (&said[..30], 10));

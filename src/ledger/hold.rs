@@ -21,16 +21,11 @@ impl StateDir {
     ///
     /// If another process holds it (the fault names its id), or it cannot be made or locked.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let lock = make(path)
-            .and_then(|()| hold(&path.join("lock")))
-            .map_err(|cause| {
-                let action = format!("use the state directory {}", path.display());
-                Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
-            })?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        let lock = make(path).and_then(|()| hold(&path.join("lock"))).map_err(|cause| {
+            let action = format!("use the state directory {}", path.display());
+            Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// The directory itself.
@@ -141,15 +136,9 @@ mod tests {
 
         let root = tempfile::tempdir().expect("temporary directory");
         let state = StateDir::open(&root.path().join("run")).expect("free");
-        let mode = fs::metadata(state.path())
-            .expect("made")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(state.path()).expect("made").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-        assert_eq!(
-            state.ledger_path().file_name().expect("a file"),
-            "ledger.db"
-        );
+        assert_eq!(state.ledger_path().file_name().expect("a file"), "ledger.db");
     }
 
     #[test]

@@ -67,11 +67,7 @@ impl SqliteLedger {
     pub async fn open_read_only(path: &Path) -> Result<Self, Fault> {
         let path: Arc<Path> = path.into();
         let reader = blocking("open", &path, schema::open_read_only).await?;
-        Ok(Self {
-            writer: None,
-            reader: Some(Arc::new(Mutex::new(reader))),
-            path,
-        })
+        Ok(Self { writer: None, reader: Some(Arc::new(Mutex::new(reader))), path })
     }
 
     /// Makes a ledger that is gone when it is dropped. It never leaves the current runtime's own
@@ -84,11 +80,7 @@ impl SqliteLedger {
         let path: Arc<Path> = Path::new(":memory:").into();
         let connection = schema::in_memory().map_err(|error| fault("open", &path, error))?;
         let writer = Writer::start(PathBuf::from(":memory:"), Store::new(connection), true);
-        Ok(Self {
-            path,
-            writer: Some(writer),
-            reader: None,
-        })
+        Ok(Self { path, writer: Some(writer), reader: None })
     }
 
     /// Writes what is queued, and brings everything into the one file.
@@ -119,9 +111,7 @@ impl SqliteLedger {
         let Some(reader) = &self.reader else {
             let writer = self.writer()?;
             let answer = writer.barrier(|store| Ok(read(store.connection())));
-            return answer
-                .await?
-                .map_err(|error| fault("read", &self.path, error));
+            return answer.await?.map_err(|error| fault("read", &self.path, error));
         };
         if self.writer.is_some() {
             self.flush().await?;
@@ -162,16 +152,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<BoundMailbox>, Fault> {
-        self.read(move |connection| read::mailboxes(connection, account))
-            .await
+        self.read(move |connection| read::mailboxes(connection, account)).await
     }
 
     async fn bind(&self, account: AccountId, binding: &Binding) -> Result<MailboxId, Fault> {
         let binding = binding.clone();
         let writer = self.writer()?;
-        writer
-            .barrier(move |store| store.bind(account, &binding))
-            .await
+        writer.barrier(move |store| store.bind(account, &binding)).await
     }
 
     async fn history(
@@ -179,18 +166,15 @@ impl Ledger for SqliteLedger {
         mailbox: MailboxId,
         uids: RangeInclusive<Uid>,
     ) -> Result<History, Fault> {
-        self.read(move |connection| read::history(connection, mailbox, &uids))
-            .await
+        self.read(move |connection| read::history(connection, mailbox, &uids)).await
     }
 
     async fn claimed(&self, mailbox: MailboxId, lo: Uid) -> Result<Vec<Uid>, Fault> {
-        self.read(move |connection| read::claimed(connection, mailbox, lo))
-            .await
+        self.read(move |connection| read::claimed(connection, mailbox, lo)).await
     }
 
     async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
-        self.read(move |connection| read::open_windows(connection, account))
-            .await
+        self.read(move |connection| read::open_windows(connection, account)).await
     }
 
     async fn open(&self, window: &NewWindow) -> Result<WindowId, Fault> {
@@ -230,9 +214,7 @@ impl Ledger for SqliteLedger {
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
         let writer = self.writer()?;
-        writer
-            .queue(1, move |store| store.scanned(mailbox, scan))
-            .await
+        writer.queue(1, move |store| store.scanned(mailbox, scan)).await
     }
 
     async fn set_mailbox_fault(
@@ -270,7 +252,6 @@ impl Ledger for SqliteLedger {
         after: Option<RemarkCursor>,
         limit: usize,
     ) -> Result<Vec<RemarkRow>, Fault> {
-        self.read(move |connection| read::remarks(connection, after, limit))
-            .await
+        self.read(move |connection| read::remarks(connection, after, limit)).await
     }
 }

@@ -38,10 +38,7 @@ pub fn delta(scan: &[MessageInfo], history: &History, tried: &BTreeSet<Uid>) -> 
     let mut delta = Delta::default();
     for info in scan {
         let entry = history.get(info.uid);
-        let owed = |doubts| Owed {
-            info: info.clone(),
-            doubts,
-        };
+        let owed = |doubts| Owed { info: info.clone(), doubts };
         match entry.map(|entry| (entry.fate, entry.target_uid)) {
             None => delta.copy.push(owed(0)),
             // Read back below, whether it is still at the source or not.
@@ -55,17 +52,10 @@ pub fn delta(scan: &[MessageInfo], history: &History, tried: &BTreeSet<Uid>) -> 
             Some(_) => {}
         }
     }
-    for (uid, entry) in history
-        .iter()
-        .filter(|(_, entry)| entry.fate == Fate::Pending)
-    {
+    for (uid, entry) in history.iter().filter(|(_, entry)| entry.fate == Fate::Pending) {
         match entry.target_uid {
             Some(target_uid) => {
-                delta.read_back.push(Acknowledged {
-                    uid,
-                    target_uid,
-                    entry: entry.clone(),
-                });
+                delta.read_back.push(Acknowledged { uid, target_uid, entry: entry.clone() });
             }
             None if scan.binary_search_by_key(&uid, |info| info.uid).is_err() => {
                 delta.gone.push((uid, entry.clone()));
@@ -82,26 +72,13 @@ mod tests {
     use crate::mail::Flags;
 
     fn message(uid: u32) -> MessageInfo {
-        MessageInfo {
-            uid: Uid(uid),
-            size: 1,
-            date: None,
-            flags: Flags::default(),
-        }
+        MessageInfo { uid: Uid(uid), size: 1, date: None, flags: Flags::default() }
     }
 
     fn entry(fate: Fate, target_uid: Option<u32>, doubts: u8) -> Entry {
         let target_uid = target_uid.map(Uid);
         let flags = Flags::default();
-        Entry {
-            fate,
-            target_uid,
-            size: 1,
-            date: None,
-            flags,
-            digest: None,
-            doubts,
-        }
+        Entry { fate, target_uid, size: 1, date: None, flags, digest: None, doubts }
     }
 
     fn uids(owed: &[Owed]) -> Vec<u32> {
@@ -141,10 +118,7 @@ mod tests {
         ]);
         let delta = delta(&[message(1)], &history, &BTreeSet::new());
         assert_eq!((uids(&delta.copy), delta.copy[0].doubts), (vec![1], 2));
-        assert_eq!(
-            delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(),
-            [2]
-        );
+        assert_eq!(delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

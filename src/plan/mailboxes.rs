@@ -58,10 +58,8 @@ pub fn pair(
     naming: &Naming,
     fixed: &BTreeMap<WireName, MailboxPath>,
 ) -> Vec<Pair> {
-    let mut order: Vec<&Mailbox> = source
-        .iter()
-        .filter(|mailbox| mailbox.selectable && !mailbox.foreign)
-        .collect();
+    let mut order: Vec<&Mailbox> =
+        source.iter().filter(|mailbox| mailbox.selectable && !mailbox.foreign).collect();
     order.sort_by_key(|mailbox| (!mailbox.path.is_inbox(), &mailbox.path));
     let mut taken: BTreeSet<MailboxPath> = fixed.values().cloned().collect();
     taken.insert(MailboxPath::inbox());
@@ -88,11 +86,7 @@ pub fn pair(
             let (wanted, reason) = below_parent(&mailbox.path, &goes_to);
             let writable = writable(&wanted, naming);
             let free = free(writable, &taken);
-            let reason = if free == wanted {
-                reason
-            } else {
-                Reason::Renamed
-            };
+            let reason = if free == wanted { reason } else { Reason::Renamed };
             (free, reason)
         };
         taken.insert(path.clone());
@@ -101,12 +95,7 @@ pub fn pair(
             .iter()
             .find(|there| there.selectable && there.path == path)
             .map(|there| there.name.clone());
-        pairs.push(Pair {
-            source: mailbox.clone(),
-            target: path,
-            existing,
-            reason,
-        });
+        pairs.push(Pair { source: mailbox.clone(), target: path, existing, reason });
     }
     pairs
 }
@@ -116,9 +105,8 @@ fn own_place(mailbox: &Mailbox, target: &[Mailbox]) -> Option<(MailboxPath, Spec
     let special_use = mailbox
         .special_use
         .filter(|special_use| !matches!(special_use, SpecialUse::All | SpecialUse::Flagged))?;
-    let there = target
-        .iter()
-        .find(|there| there.selectable && there.special_use == Some(special_use))?;
+    let there =
+        target.iter().find(|there| there.selectable && there.special_use == Some(special_use))?;
     Some((there.path.clone(), special_use))
 }
 
@@ -146,19 +134,9 @@ fn writable(path: &MailboxPath, naming: &Naming) -> MailboxPath {
     let level = |name: &String| {
         let name: String = name
             .chars()
-            .map(|c| {
-                if c.is_control() || Some(c) == naming.forbidden {
-                    '_'
-                } else {
-                    c
-                }
-            })
+            .map(|c| if c.is_control() || Some(c) == naming.forbidden { '_' } else { c })
             .collect();
-        if name.is_empty() {
-            "_".to_owned()
-        } else {
-            name
-        }
+        if name.is_empty() { "_".to_owned() } else { name }
     };
     let levels = path.names().iter().map(level);
     if naming.nested {
@@ -185,11 +163,7 @@ pub fn plainer(path: &MailboxPath) -> MailboxPath {
             })
             .collect();
         let plain = plain.trim_end_matches(['.', ' ']).to_owned();
-        if plain.is_empty() {
-            "_".to_owned()
-        } else {
-            plain
-        }
+        if plain.is_empty() { "_".to_owned() } else { plain }
     }))
 }
 
@@ -199,10 +173,7 @@ pub fn free(path: MailboxPath, taken: &BTreeSet<MailboxPath>) -> MailboxPath {
     if !taken.contains(&path) {
         return path;
     }
-    let (last, above) = path
-        .names()
-        .split_last()
-        .map_or(("", &[][..]), |(l, a)| (l.as_str(), a));
+    let (last, above) = path.names().split_last().map_or(("", &[][..]), |(l, a)| (l.as_str(), a));
     (2..)
         .map(|number| {
             let numbered = format!("{last} ({number})");
@@ -217,14 +188,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SLASHES: Naming = Naming {
-        forbidden: Some('/'),
-        nested: true,
-    };
-    const DOTS: Naming = Naming {
-        forbidden: Some('.'),
-        nested: true,
-    };
+    const SLASHES: Naming = Naming { forbidden: Some('/'), nested: true };
+    const DOTS: Naming = Naming { forbidden: Some('.'), nested: true };
 
     fn mailbox(path: &str, special_use: Option<SpecialUse>) -> Mailbox {
         Mailbox {
@@ -238,10 +203,7 @@ mod tests {
     }
 
     fn targets(pairs: &[Pair]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|p| (p.source.path.to_string(), p.target.to_string()))
-            .collect()
+        pairs.iter().map(|p| (p.source.path.to_string(), p.target.to_string())).collect()
     }
 
     fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming) -> Vec<(String, String)> {
@@ -260,10 +222,7 @@ mod tests {
             mailbox("Sent/2019", None),
             mailbox("Sent Items", None),
         ];
-        let target = [
-            mailbox("Sent Items", Some(SpecialUse::Sent)),
-            mailbox("INBOX", None),
-        ];
+        let target = [mailbox("Sent Items", Some(SpecialUse::Sent)), mailbox("INBOX", None)];
         assert_eq!(
             plan(&source, &target, &SLASHES),
             [
@@ -284,11 +243,7 @@ mod tests {
 
     #[test]
     fn names_that_only_a_delimiter_tells_apart_stay_apart() {
-        let source = [
-            mailbox("a.b", None),
-            mailbox("a/b", None),
-            mailbox("a_b", None),
-        ];
+        let source = [mailbox("a.b", None), mailbox("a/b", None), mailbox("a_b", None)];
         assert_eq!(
             plan(&source, &[], &DOTS),
             [to("a/b", "a/b"), to("a.b", "a_b"), to("a_b", "a_b (2)")]
@@ -297,10 +252,7 @@ mod tests {
 
     #[test]
     fn what_earlier_runs_fixed_stays() {
-        let source = [
-            mailbox("Sent", Some(SpecialUse::Sent)),
-            mailbox("Old", None),
-        ];
+        let source = [mailbox("Sent", Some(SpecialUse::Sent)), mailbox("Old", None)];
         let target = [mailbox("Sent Items", Some(SpecialUse::Sent))];
         let fixed = BTreeMap::from([(WireName(b"Sent".to_vec()), MailboxPath::new(["Old"]))]);
         let pairs = pair(&source, &target, &SLASHES, &fixed);
@@ -310,26 +262,14 @@ mod tests {
 
     #[test]
     fn mailboxes_of_others_are_left_out() {
-        let shared = Mailbox {
-            foreign: true,
-            ..mailbox("Shared/a", None)
-        };
-        assert_eq!(
-            plan(&[shared, mailbox("b", None)], &[], &SLASHES),
-            [to("b", "b")]
-        );
+        let shared = Mailbox { foreign: true, ..mailbox("Shared/a", None) };
+        assert_eq!(plan(&[shared, mailbox("b", None)], &[], &SLASHES), [to("b", "b")]);
     }
 
     #[test]
     fn mailboxes_that_hold_nothing_are_left_out() {
-        let parent = Mailbox {
-            selectable: false,
-            ..mailbox("a", None)
-        };
-        assert_eq!(
-            plan(&[parent, mailbox("a/b", None)], &[], &SLASHES),
-            [to("a/b", "a/b")]
-        );
+        let parent = Mailbox { selectable: false, ..mailbox("a", None) };
+        assert_eq!(plan(&[parent, mailbox("a/b", None)], &[], &SLASHES), [to("a/b", "a/b")]);
     }
 
     #[test]

@@ -39,14 +39,10 @@ impl Retry {
         if now.saturating_sub(self.progressed_at) >= config.give_up_after {
             return Next::GiveUp;
         }
-        let doubled = config
-            .retry_pause_min
-            .saturating_mul(1_u32 << self.tries.min(16));
+        let doubled = config.retry_pause_min.saturating_mul(1_u32 << self.tries.min(16));
         self.tries += 1;
         // Half of it at least, so that accounts that failed together do not come back together.
-        let pause = doubled
-            .min(config.retry_pause_max)
-            .mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
+        let pause = doubled.min(config.retry_pause_max).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0);
         Next::After(pause.max(asked))
     }
 }

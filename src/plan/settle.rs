@@ -68,20 +68,8 @@ pub fn settle(in_doubt: &[InDoubt], candidates: &[Candidate]) -> Settlement {
     let mut open: Vec<&InDoubt> = in_doubt.iter().collect();
     let mut free: Vec<&Candidate> = candidates.iter().collect();
     free.sort_by_key(|candidate| candidate.uid);
-    claim(
-        &mut settlement,
-        &mut open,
-        &mut free,
-        |identity| identity.exact,
-        |_, _| true,
-    );
-    claim(
-        &mut settlement,
-        &mut open,
-        &mut free,
-        |identity| identity.folded,
-        |_, _| true,
-    );
+    claim(&mut settlement, &mut open, &mut free, |identity| identity.exact, |_, _| true);
+    claim(&mut settlement, &mut open, &mut free, |identity| identity.folded, |_, _| true);
     // Coarse: the same header lines, and as large and as old.
     claim(
         &mut settlement,
@@ -92,14 +80,8 @@ pub fn settle(in_doubt: &[InDoubt], candidates: &[Candidate]) -> Settlement {
     );
     for message in open {
         let perhaps = message.identity.is_none()
-            && free
-                .iter()
-                .any(|candidate| is_close(message.size, candidate.size));
-        let list = if perhaps {
-            &mut settlement.undecided
-        } else {
-            &mut settlement.missing
-        };
+            && free.iter().any(|candidate| is_close(message.size, candidate.size));
+        let list = if perhaps { &mut settlement.undecided } else { &mut settlement.missing };
         list.push(message.uid);
     }
     settlement
@@ -115,10 +97,7 @@ fn claim<Class: Ord>(
 ) {
     let mut by_class: BTreeMap<Class, Vec<&Candidate>> = BTreeMap::new();
     for candidate in free.iter() {
-        by_class
-            .entry(class(&candidate.identity))
-            .or_default()
-            .push(candidate);
+        by_class.entry(class(&candidate.identity)).or_default().push(candidate);
     }
     open.retain(|message| {
         let Some(identity) = &message.identity else {
@@ -133,12 +112,7 @@ fn claim<Class: Ord>(
         settlement.found.push((message.uid, class.remove(at).uid));
         false
     });
-    free.retain(|candidate| {
-        !settlement
-            .found
-            .iter()
-            .any(|(_, uid)| *uid == candidate.uid)
-    });
+    free.retain(|candidate| !settlement.found.iter().any(|(_, uid)| *uid == candidate.uid));
 }
 
 #[cfg(test)]
@@ -147,30 +121,16 @@ mod tests {
 
     fn in_doubt(uid: u32, body: &[u8]) -> InDoubt {
         let identity = Some(Identity::of(body));
-        InDoubt {
-            uid: Uid(uid),
-            size: body.len() as u64,
-            date: None,
-            identity,
-        }
+        InDoubt { uid: Uid(uid), size: body.len() as u64, date: None, identity }
     }
 
     fn candidate(uid: u32, body: &[u8]) -> Candidate {
         let identity = Identity::of(body);
-        Candidate {
-            uid: Uid(uid),
-            size: body.len() as u64,
-            date: None,
-            identity,
-        }
+        Candidate { uid: Uid(uid), size: body.len() as u64, date: None, identity }
     }
 
     fn pairs(settlement: &Settlement) -> Vec<(u32, u32)> {
-        settlement
-            .found
-            .iter()
-            .map(|(source, target)| (source.0, target.0))
-            .collect()
+        settlement.found.iter().map(|(source, target)| (source.0, target.0)).collect()
     }
 
     #[test]
@@ -183,10 +143,7 @@ mod tests {
 
     #[test]
     fn mail_of_others_is_left_alone() {
-        let settlement = settle(
-            &[in_doubt(1, b"Subject: a\r\n\r\n")],
-            &[candidate(7, b"other")],
-        );
+        let settlement = settle(&[in_doubt(1, b"Subject: a\r\n\r\n")], &[candidate(7, b"other")]);
         assert_eq!(settlement.missing, [Uid(1)]);
         assert!(settlement.found.is_empty());
     }
@@ -201,24 +158,15 @@ mod tests {
 
     #[test]
     fn a_message_whose_digests_nobody_knows_is_held_only_if_it_may_be_there() {
-        let unknown = InDoubt {
-            identity: None,
-            ..in_doubt(1, &[b'a'; 1000])
-        };
-        let settlement = settle(
-            std::slice::from_ref(&unknown),
-            &[candidate(7, &[b'b'; 1001])],
-        );
+        let unknown = InDoubt { identity: None, ..in_doubt(1, &[b'a'; 1000]) };
+        let settlement = settle(std::slice::from_ref(&unknown), &[candidate(7, &[b'b'; 1001])]);
         assert_eq!(settlement.undecided, [Uid(1)]);
         assert_eq!(settle(&[unknown], &[]).missing, [Uid(1)]);
     }
 
     #[test]
     fn dates_or_sizes_make_a_copy_plausible() {
-        let key = InDoubt {
-            date: Some(InternalDate::new(5, 0)),
-            ..in_doubt(1, &[0; 1000])
-        };
+        let key = InDoubt { date: Some(InternalDate::new(5, 0)), ..in_doubt(1, &[0; 1000]) };
         let found = |size, seconds| Found {
             uid: Uid(9),
             size,

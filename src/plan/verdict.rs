@@ -59,12 +59,7 @@ mod tests {
 
     fn found() -> Found {
         let entry = entry();
-        Found {
-            uid: Uid(7),
-            size: entry.size,
-            date: entry.date,
-            flags: entry.flags,
-        }
+        Found { uid: Uid(7), size: entry.size, date: entry.date, flags: entry.flags }
     }
 
     fn kinds(remarks: &[Remark]) -> Vec<RemarkKind> {
@@ -78,17 +73,9 @@ mod tests {
 
     #[test]
     fn each_difference_has_its_remark() {
-        let other = Found {
-            size: 11,
-            date: None,
-            flags: Flags::parse(["\\Seen"]),
-            ..found()
-        };
+        let other = Found { size: 11, date: None, flags: Flags::parse(["\\Seen"]), ..found() };
         use RemarkKind::{BytesAltered, DateAltered, FlagsReduced};
-        assert_eq!(
-            kinds(&judge(&entry(), &other)),
-            [DateAltered, FlagsReduced, BytesAltered]
-        );
+        assert_eq!(kinds(&judge(&entry(), &other)), [DateAltered, FlagsReduced, BytesAltered]);
     }
 
     #[test]
@@ -102,10 +89,7 @@ mod tests {
         let (bare, other) = ([b'x'; 6_000], b"no headers");
         assert!(!is_rewritten(&sent(&bare), 10, &identity(other)));
         assert!(is_rewritten(&sent(b"a\nb"), 4, &identity(b"a\r\nb")));
-        let (short, long) = (
-            b"Subject: a\r\n\r\nx",
-            [b"Subject: a\r\n\r\n", &bare[..]].concat(),
-        );
+        let (short, long) = (b"Subject: a\r\n\r\nx", [b"Subject: a\r\n\r\n", &bare[..]].concat());
         assert!(is_rewritten(&sent(short), 6_014, &identity(&long)));
     }
 }

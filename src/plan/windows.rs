@@ -55,11 +55,7 @@ pub fn windows(owed: impl IntoIterator<Item = Owed>, bounds: Bounds) -> Vec<Wind
             open_bytes = 0;
         }
         if streamed || careful {
-            windows.push(Window {
-                messages: vec![message],
-                streamed,
-                careful,
-            });
+            windows.push(Window { messages: vec![message], streamed, careful });
         } else {
             open_bytes += message.info.size;
             open.messages.push(message);
@@ -77,51 +73,29 @@ mod tests {
     use crate::mail::{Flags, Uid};
     use proptest::prelude::*;
 
-    const BOUNDS: Bounds = Bounds {
-        messages_max: 3,
-        bytes_max: 100,
-    };
+    const BOUNDS: Bounds = Bounds { messages_max: 3, bytes_max: 100 };
 
     fn owed(uid: u32, size: u64, doubts: u8) -> Owed {
         Owed {
-            info: MessageInfo {
-                uid: Uid(uid),
-                size,
-                date: None,
-                flags: Flags::default(),
-            },
+            info: MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() },
             doubts,
         }
     }
 
     fn uids(windows: &[Window]) -> Vec<Vec<u32>> {
-        windows
-            .iter()
-            .map(|w| w.messages.iter().map(|m| m.info.uid.0).collect())
-            .collect()
+        windows.iter().map(|w| w.messages.iter().map(|m| m.info.uid.0).collect()).collect()
     }
 
     #[test]
     fn a_window_ends_at_its_bounds() {
-        let messages = [
-            owed(1, 10, 0),
-            owed(2, 10, 0),
-            owed(3, 10, 0),
-            owed(4, 60, 0),
-            owed(5, 50, 0),
-        ];
-        assert_eq!(
-            uids(&windows(messages, BOUNDS)),
-            [vec![1, 2, 3], vec![4], vec![5]]
-        );
+        let messages =
+            [owed(1, 10, 0), owed(2, 10, 0), owed(3, 10, 0), owed(4, 60, 0), owed(5, 50, 0)];
+        assert_eq!(uids(&windows(messages, BOUNDS)), [vec![1, 2, 3], vec![4], vec![5]]);
     }
 
     #[test]
     fn a_large_message_and_one_that_was_in_doubt_go_alone() {
-        let cut = windows(
-            [owed(1, 1, 0), owed(2, 101, 0), owed(3, 1, 1), owed(4, 1, 0)],
-            BOUNDS,
-        );
+        let cut = windows([owed(1, 1, 0), owed(2, 101, 0), owed(3, 1, 1), owed(4, 1, 0)], BOUNDS);
         assert_eq!(uids(&cut), [vec![1], vec![2], vec![3], vec![4]]);
         assert!(cut[1].streamed && !cut[1].careful);
         assert!(cut[2].careful && !cut[2].streamed);

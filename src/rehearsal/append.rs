@@ -43,9 +43,7 @@ impl Session {
     async fn receive(&mut self, first: Line) -> Result<Received, Gone> {
         let mut line = first;
         let skipped = line.text.iter().position(|byte| *byte == b' ').unwrap_or(0);
-        let mut rest = line
-            .text
-            .split_off((skipped + " APPEND ".len()).min(line.text.len()));
+        let mut rest = line.text.split_off((skipped + " APPEND ".len()).min(line.text.len()));
         let start = line.text.len();
         let refused = |text: &str, rest| Ok(Received::Refused(Reply::bad(text), rest));
         let store = match self.store() {
@@ -72,10 +70,7 @@ impl Session {
                 let at = cursor.at;
                 rest.drain(..at);
                 line.literal = found.and_then(|found| {
-                    found
-                        .start
-                        .checked_sub(start + at)
-                        .map(|start| Announced { start, ..found })
+                    found.start.checked_sub(start + at).map(|start| Announced { start, ..found })
                 });
                 name
             }
@@ -142,9 +137,7 @@ impl Session {
             return Ok(Reply::bad("log in first"));
         };
         let bodies = |matching: &super::Matching, messages: &[Message]| {
-            messages
-                .iter()
-                .any(|message| matching.matches(&message.body))
+            messages.iter().any(|message| matching.matches(&message.body))
         };
         let rewritten = self.strike(|deed| match deed {
             Deed::Rewrite(matching, body) if bodies(matching, &messages) => {
@@ -172,8 +165,7 @@ impl Session {
             pretend(&store, path, count)
         } else if let Some(delay) = late {
             self.wire.flush().await?;
-            self.commit_late(store, path.clone(), messages, delay)
-                .await?
+            self.commit_late(store, path.clone(), messages, delay).await?
         } else {
             let stored = store.change(|tree| tree.append(path, &messages));
             if stored.is_ok() {
@@ -233,10 +225,7 @@ impl Session {
 
 /// A literal as seen from further right in its line.
 fn relative(literal: Announced, by: usize) -> Announced {
-    Announced {
-        start: literal.start.saturating_sub(by),
-        ..literal
-    }
+    Announced { start: literal.start.saturating_sub(by), ..literal }
 }
 
 /// Refuses a message by what is known before its bytes come.
@@ -250,10 +239,7 @@ fn admit(
     if literal.bytes == 0 {
         return Err(Reply::no("[CANNOT] a message is never empty"));
     }
-    if profile
-        .max_message_bytes
-        .is_some_and(|most| literal.bytes > most)
-    {
+    if profile.max_message_bytes.is_some_and(|most| literal.bytes > most) {
         return Err(Reply::no("[TOOBIG] message too large"));
     }
     store.with(|tree| {
@@ -266,10 +252,7 @@ fn admit(
 fn pretend(store: &Store, path: &Path, count: usize) -> Result<(u32, Vec<u32>), Refusal> {
     store.with(|tree| {
         let mailbox = tree.target(path)?;
-        Ok((
-            mailbox.uid_validity,
-            (mailbox.uid_next..).take(count).collect(),
-        ))
+        Ok((mailbox.uid_validity, (mailbox.uid_next..).take(count).collect()))
     })
 }
 

@@ -48,11 +48,7 @@ impl Certificate {
             .expect("the key fits the certificate");
         // Tickets would make one connection depend on another.
         config.send_tls13_tickets = 0;
-        Self {
-            pem: certificate.pem(),
-            der,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-        }
+        Self { pem: certificate.pem(), der, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
     /// The certificate, which is its own authority, as PEM.

@@ -76,10 +76,7 @@ impl Session {
         Ok(if modified.is_empty() {
             Reply::ok("stored")
         } else {
-            Reply::ok(&format!(
-                "[MODIFIED {}] some had changed",
-                write_set(&modified)
-            ))
+            Reply::ok(&format!("[MODIFIED {}] some had changed", write_set(&modified)))
         })
     }
 
@@ -119,17 +116,11 @@ impl Session {
         name: &Name<'_>,
         moves: bool,
     ) -> Handled {
-        let numbers = if moves {
-            self.writable(set, uid)?
-        } else {
-            self.readable(set, uid)?
-        };
+        let numbers = if moves { self.writable(set, uid)? } else { self.readable(set, uid)? };
         let target = self.named(name)?;
         let store = self.store()?;
-        let half = moves
-            && self
-                .strike(|deed| matches!(deed, Deed::HalfMove).then_some(()))
-                .is_some();
+        let half =
+            moves && self.strike(|deed| matches!(deed, Deed::HalfMove).then_some(())).is_some();
         self.cut |= half;
         let selected = self.selected()?;
         let (path, id) = (&mut selected.path, selected.id);
@@ -154,11 +145,7 @@ impl Session {
         })?;
         let (uid_validity, sources, uids) = copied;
         let code = if self.profile().uidplus && !uids.is_empty() {
-            format!(
-                "[COPYUID {uid_validity} {} {}] ",
-                write_set(&sources),
-                write_set(&uids)
-            )
+            format!("[COPYUID {uid_validity} {} {}] ", write_set(&sources), write_set(&uids))
         } else {
             String::new()
         };
@@ -219,19 +206,11 @@ mod tests {
         client.all("SELECT INBOX").await;
         let told = client.all("STORE 1 +FLAGS (\\Seen work)").await;
         assert_eq!(told, "* 1 FETCH (UID 1 FLAGS (\\Seen work))\nOK stored\n");
-        assert_eq!(
-            client.all("UID STORE 1 -FLAGS.SILENT (\\Seen)").await,
-            "OK stored\n"
-        );
+        assert_eq!(client.all("UID STORE 1 -FLAGS.SILENT (\\Seen)").await, "OK stored\n");
         assert_eq!(store.messages(&["INBOX"])[0].flags, ["work"]);
         client.all("STORE 1 FLAGS (\\Draft)").await;
         assert_eq!(store.messages(&["INBOX"])[0].flags, ["\\Draft"]);
-        assert!(
-            client
-                .last("STORE 1 FLAGS (\\Foo)")
-                .await
-                .starts_with("BAD")
-        );
+        assert!(client.last("STORE 1 FLAGS (\\Foo)").await.starts_with("BAD"));
         assert_eq!(client.all("UID STORE 99 FLAGS ()").await, "OK stored\n");
     }
 
@@ -242,17 +221,9 @@ mod tests {
         store.deliver(&["INBOX"], Message::new("b"));
         client.all("SELECT INBOX").await;
         store.set_flags(&["INBOX"], 2, &["\\Flagged"]);
-        let told = client
-            .all("UID STORE 1:2 (UNCHANGEDSINCE 3) +FLAGS (\\Seen)")
-            .await;
-        assert!(
-            told.ends_with("OK [MODIFIED 2] some had changed\n"),
-            "{told}"
-        );
-        assert!(
-            told.contains("* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (5))"),
-            "{told}"
-        );
+        let told = client.all("UID STORE 1:2 (UNCHANGEDSINCE 3) +FLAGS (\\Seen)").await;
+        assert!(told.ends_with("OK [MODIFIED 2] some had changed\n"), "{told}");
+        assert!(told.contains("* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (5))"), "{told}");
     }
 
     #[tokio::test]
@@ -260,19 +231,10 @@ mod tests {
         let (_, store, mut client) = ann(Profile::dovecot()).await;
         for body in ["a", "b", "c"] {
             let flags = vec!["\\Deleted".to_owned()];
-            store.deliver(
-                &["INBOX"],
-                Message {
-                    flags,
-                    ..Message::new(body)
-                },
-            );
+            store.deliver(&["INBOX"], Message { flags, ..Message::new(body) });
         }
         client.all("SELECT INBOX").await;
-        assert_eq!(
-            client.all("UID EXPUNGE 2,9").await,
-            "* 2 EXPUNGE\nOK expunged\n"
-        );
+        assert_eq!(client.all("UID EXPUNGE 2,9").await, "* 2 EXPUNGE\nOK expunged\n");
         assert_eq!(client.all("CLOSE").await, "OK closed\n");
         assert!(store.messages(&["INBOX"]).is_empty());
     }
@@ -284,27 +246,15 @@ mod tests {
             store.deliver(&["INBOX"], Message::new(body));
         }
         client.all("SELECT INBOX").await;
-        assert!(
-            client
-                .last("UID COPY 1 Work")
-                .await
-                .starts_with("NO [TRYCREATE]")
-        );
+        assert!(client.last("UID COPY 1 Work").await.starts_with("NO [TRYCREATE]"));
         client.all("CREATE Work").await;
-        assert_eq!(
-            client.all("UID COPY 1,3 Work").await,
-            "OK [COPYUID 1000001 1,3 1:2] copied\n"
-        );
+        assert_eq!(client.all("UID COPY 1,3 Work").await, "OK [COPYUID 1000001 1,3 1:2] copied\n");
         assert_eq!(
             client.all("MOVE 2:3 Work").await,
             "* OK [COPYUID 1000001 2:3 3:4] moved\n* 2 EXPUNGE\n* 2 EXPUNGE\nOK done\n"
         );
         assert_eq!(client.all("UID MOVE 2 Work").await, "* OK moved\nOK done\n");
-        let bodies: Vec<_> = store
-            .messages(&["Work"])
-            .into_iter()
-            .map(|held| held.body)
-            .collect();
+        let bodies: Vec<_> = store.messages(&["Work"]).into_iter().map(|held| held.body).collect();
         assert_eq!(bodies, ["a", "c", "b", "c"]);
     }
 
@@ -316,11 +266,7 @@ mod tests {
         client.all("SELECT INBOX").await;
         server.faults().arm(Fault::once(Deed::HalfMove));
         assert_eq!(client.all("UID MOVE 1 Work").await, "");
-        let counts: Vec<_> = store
-            .mailboxes()
-            .iter()
-            .map(|mailbox| mailbox.messages)
-            .collect();
+        let counts: Vec<_> = store.mailboxes().iter().map(|mailbox| mailbox.messages).collect();
         assert_eq!(counts, [1, 1]);
     }
 
@@ -328,19 +274,10 @@ mod tests {
     async fn a_mailbox_opened_for_reading_is_not_changed() {
         let (server, store, mut client) = ann(Profile::dovecot()).await;
         let flags = vec!["\\Deleted".to_owned()];
-        store.deliver(
-            &["INBOX"],
-            Message {
-                flags,
-                ..Message::new("a")
-            },
-        );
+        store.deliver(&["INBOX"], Message { flags, ..Message::new("a") });
         client.all("EXAMINE INBOX").await;
         for command in ["STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "UID MOVE 1 INBOX"] {
-            assert!(
-                client.last(command).await.starts_with("NO [READ-ONLY]"),
-                "{command}"
-            );
+            assert!(client.last(command).await.starts_with("NO [READ-ONLY]"), "{command}");
         }
         client.all("CLOSE").await;
         let mut other = Client::logged_in(&server).await;

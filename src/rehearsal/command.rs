@@ -15,9 +15,7 @@ use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 /// The tag and the name of a command, `UID FETCH` as one, in capitals.
 pub(super) fn head(line: &[u8]) -> Option<(String, String)> {
     let mut words = line.split(|byte| *byte == b' ');
-    let tag = words
-        .next()
-        .filter(|tag| !tag.is_empty() && tag.iter().copied().all(in_tag))?;
+    let tag = words.next().filter(|tag| !tag.is_empty() && tag.iter().copied().all(in_tag))?;
     let tag = String::from_utf8(tag.to_vec()).ok()?;
     let mut name = String::from_utf8_lossy(words.next().unwrap_or_default()).to_ascii_uppercase();
     if name == "UID" {
@@ -54,10 +52,7 @@ pub(super) fn parse(command: &[u8], name: &str) -> Option<Parsed> {
         _ => (None, command),
     };
     let (rest, parsed) = CommandCodec::default().decode_static(&command).ok()?;
-    rest.is_empty().then_some(Parsed {
-        body: parsed.body,
-        set,
-    })
+    rest.is_empty().then_some(Parsed { body: parsed.body, set })
 }
 
 /// Takes the set out of a command, where it follows so many words, and puts `1` in its place.
@@ -107,20 +102,13 @@ impl Set {
     fn parse(text: &[u8]) -> Option<Self> {
         let number = |text: &[u8]| match text {
             b"*" => Some(u32::MAX),
-            _ => std::str::from_utf8(text)
-                .ok()?
-                .parse()
-                .ok()
-                .filter(|number| *number > 0),
+            _ => std::str::from_utf8(text).ok()?.parse().ok().filter(|number| *number > 0),
         };
         let range = |text: &[u8]| match memchr::memchr(b':', text) {
             Some(at) => Some((number(&text[..at])?, number(&text[at + 1..])?)),
             None => number(text).map(|number| (number, number)),
         };
-        text.split(|byte| *byte == b',')
-            .map(range)
-            .collect::<Option<_>>()
-            .map(Self)
+        text.split(|byte| *byte == b',').map(range).collect::<Option<_>>().map(Self)
     }
 
     pub(super) fn of(set: &SequenceSet) -> Self {
@@ -154,10 +142,7 @@ impl Set {
                 _ => merged.push((first, last)),
             }
         }
-        merged
-            .into_iter()
-            .map(|(first, last)| first..=last)
-            .collect()
+        merged.into_iter().map(|(first, last)| first..=last).collect()
     }
 }
 
@@ -171,11 +156,7 @@ pub(super) fn write_set(uids: &[u32]) -> String {
         }
     }
     let run = |(first, last): &(u32, u32)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}:{last}")
-        }
+        if first == last { first.to_string() } else { format!("{first}:{last}") }
     };
     runs.iter().map(run).collect::<Vec<_>>().join(",")
 }
@@ -202,16 +183,12 @@ impl<'a> Cursor<'a> {
     /// Takes this text, whatever its case.
     pub(super) fn take(&mut self, text: &str) -> Option<()> {
         let head = self.rest().get(..text.len())?;
-        head.eq_ignore_ascii_case(text.as_bytes())
-            .then(|| self.at += text.len())
+        head.eq_ignore_ascii_case(text.as_bytes()).then(|| self.at += text.len())
     }
 
     pub(super) fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = self.rest();
-        let length = rest
-            .iter()
-            .position(|byte| !wanted(*byte))
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }
@@ -280,10 +257,7 @@ mod tests {
     #[test]
     fn a_name_of_two_words_is_one_name() {
         let head = |line: &str| head(line.as_bytes());
-        assert_eq!(
-            head("a1 uid fetch 1 FLAGS"),
-            Some(("a1".into(), "UID FETCH".into()))
-        );
+        assert_eq!(head("a1 uid fetch 1 FLAGS"), Some(("a1".into(), "UID FETCH".into())));
         assert_eq!(head("a1"), Some(("a1".into(), String::new())));
         assert_eq!(head(""), None);
         assert_eq!(head("+ OK"), None);
@@ -300,9 +274,7 @@ mod tests {
 
     #[test]
     fn a_large_set_is_parsed_in_linear_time() {
-        let numbers: Vec<String> = (0..20_000)
-            .map(|number| (number * 2 + 1).to_string())
-            .collect();
+        let numbers: Vec<String> = (0..20_000).map(|number| (number * 2 + 1).to_string()).collect();
         let command = format!("a UID FETCH {} (UID)\r\n", numbers.join(","));
         let parsed = parse(command.as_bytes(), "UID FETCH").unwrap();
         assert_eq!(parsed.set.unwrap().ranges(50_000).len(), 20_000);
@@ -311,10 +283,7 @@ mod tests {
     #[test]
     fn quoted_utf_8_is_understood() {
         let parsed = parse("a CREATE \"Entwürfe \\\"x\\\"\"\r\n".as_bytes(), "CREATE").unwrap();
-        assert_eq!(
-            parsed.body,
-            CommandBody::create("Entwürfe \"x\"".as_bytes().to_vec()).unwrap()
-        );
+        assert_eq!(parsed.body, CommandBody::create("Entwürfe \"x\"".as_bytes().to_vec()).unwrap());
     }
 
     #[test]

@@ -23,16 +23,12 @@ impl Session {
         };
         let set = parsed.set.as_ref();
         match parsed.body {
-            CommandBody::Authenticate {
-                mechanism,
-                initial_response,
-            } => self.authenticate(&mechanism, initial_response).await,
-            CommandBody::Fetch {
-                macro_or_item_names,
-                uid,
-                modifiers,
-                ..
-            } => self.fetch(set, uid, macro_or_item_names, &modifiers).await,
+            CommandBody::Authenticate { mechanism, initial_response } => {
+                self.authenticate(&mechanism, initial_response).await
+            }
+            CommandBody::Fetch { macro_or_item_names, uid, modifiers, .. } => {
+                self.fetch(set, uid, macro_or_item_names, &modifiers).await
+            }
             CommandBody::Idle if self.profile().idle && self.login.is_some() => self.idle().await,
             body => Ok(self.control(body, set).unwrap_or_else(|reply| reply)),
         }
@@ -45,8 +41,7 @@ impl Session {
         match body {
             CommandBody::Capability => {
                 let capabilities = self.capabilities();
-                self.wire
-                    .put_line(format_args!("* CAPABILITY {capabilities}"));
+                self.wire.put_line(format_args!("* CAPABILITY {capabilities}"));
                 Ok(Reply::ok("done"))
             }
             CommandBody::Noop => Ok(Reply::ok("done")),
@@ -57,9 +52,7 @@ impl Session {
             }
             CommandBody::Id { .. } if profile.id => {
                 let name = quote(&profile.name);
-                self.wire.put_line(format_args!(
-                    "* ID (\"name\" {name} \"vendor\" \"rehearsal\")"
-                ));
+                self.wire.put_line(format_args!("* ID (\"name\" {name} \"vendor\" \"rehearsal\")"));
                 Ok(Reply::ok("done"))
             }
             CommandBody::Login { username, password } => {
@@ -68,30 +61,24 @@ impl Session {
             CommandBody::Enable { capabilities } => self.enable(capabilities.as_ref()),
             CommandBody::Namespace if profile.namespace => {
                 self.store()?;
-                let (prefix, delimiter) = (
-                    quote(&profile.prefix),
-                    quote(&profile.delimiter.to_string()),
-                );
-                self.wire
-                    .put_line(format_args!("* NAMESPACE (({prefix} {delimiter})) NIL NIL"));
+                let (prefix, delimiter) =
+                    (quote(&profile.prefix), quote(&profile.delimiter.to_string()));
+                self.wire.put_line(format_args!("* NAMESPACE (({prefix} {delimiter})) NIL NIL"));
                 Ok(Reply::ok("done"))
             }
-            CommandBody::Select {
-                mailbox,
-                parameters,
-            } => self.select(&mailbox, &parameters, false),
-            CommandBody::Examine {
-                mailbox,
-                parameters,
-            } => self.select(&mailbox, &parameters, true),
+            CommandBody::Select { mailbox, parameters } => {
+                self.select(&mailbox, &parameters, false)
+            }
+            CommandBody::Examine { mailbox, parameters } => {
+                self.select(&mailbox, &parameters, true)
+            }
             CommandBody::Create { mailbox } => self.create(&mailbox),
             CommandBody::Delete { mailbox } => {
                 self.store()?.delete_mailbox(&self.named(&mailbox)?)?;
                 Ok(Reply::ok("deleted"))
             }
             CommandBody::Rename { from, to } => {
-                self.store()?
-                    .rename(&self.named(&from)?, &self.named(&to)?)?;
+                self.store()?.rename(&self.named(&from)?, &self.named(&to)?)?;
                 Ok(Reply::ok("renamed"))
             }
             CommandBody::Subscribe { mailbox } => {
@@ -102,14 +89,10 @@ impl Session {
                 self.store()?.unsubscribe(&self.named(&mailbox)?);
                 Ok(Reply::ok("unsubscribed"))
             }
-            CommandBody::Lsub {
-                reference,
-                mailbox_wildcard,
-            } => self.lsub(&reference, &mailbox_wildcard),
-            CommandBody::Status {
-                mailbox,
-                item_names,
-            } => self.status(&mailbox, &item_names),
+            CommandBody::Lsub { reference, mailbox_wildcard } => {
+                self.lsub(&reference, &mailbox_wildcard)
+            }
+            CommandBody::Status { mailbox, item_names } => self.status(&mailbox, &item_names),
             CommandBody::GetQuotaRoot { mailbox } if profile.quota_bytes.is_some() => {
                 self.quota_root(&mailbox)
             }
@@ -123,14 +106,7 @@ impl Session {
             CommandBody::Expunge => self.expunge(None),
             CommandBody::ExpungeUid { .. } if profile.uidplus => self.expunge(set),
             CommandBody::Search { criteria, uid, .. } => self.search(criteria.as_ref(), uid),
-            CommandBody::Store {
-                kind,
-                response,
-                flags,
-                uid,
-                modifiers,
-                ..
-            } => {
+            CommandBody::Store { kind, response, flags, uid, modifiers, .. } => {
                 let change = Change::from(&kind);
                 self.store_flags(set, uid, change, &response, &flags, &modifiers)
             }

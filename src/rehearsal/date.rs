@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// When a message came, as APPEND told it: an instant and the offset it was written in.
 ///
@@ -24,38 +23,20 @@ pub struct InternalDate {
 impl InternalDate {
     /// Reads a date-time without its quotes (RFC 9051 section 9); `None` where there is no such day.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text)
-            .ok()
-            .filter(|text| text.len() == 26)?;
+        let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 26)?;
         let bytes = text.as_bytes();
-        let marks = [
-            (2, b'-'),
-            (6, b'-'),
-            (11, b' '),
-            (14, b':'),
-            (17, b':'),
-            (20, b' '),
-        ];
+        let marks = [(2, b'-'), (6, b'-'), (11, b' '), (14, b':'), (17, b':'), (20, b' ')];
         if marks.iter().any(|(at, mark)| bytes[*at] != *mark) {
             return None;
         }
         let number = |range: std::ops::Range<usize>| {
             let digits = text.get(range)?;
-            digits
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-                .then(|| digits.parse::<i16>().ok())?
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<i16>().ok())?
         };
         let small = |range| i8::try_from(number(range)?).ok();
-        let day = if bytes[0] == b' ' {
-            small(1..2)?
-        } else {
-            small(0..2)?
-        };
+        let day = if bytes[0] == b' ' { small(1..2)? } else { small(0..2)? };
         let name = text.get(3..6)?;
-        let month = MONTHS
-            .iter()
-            .position(|month| month.eq_ignore_ascii_case(name))?;
+        let month = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
         let date = Date::new(number(7..11)?, i8::try_from(month + 1).ok()?, day).ok()?;
         let (hour, minute, second) = (small(12..14)?, small(15..17)?, small(18..20)?);
         let time = jiff::civil::Time::new(hour, minute, second, 0).ok()?;
@@ -70,10 +51,7 @@ impl InternalDate {
         };
         let offset = Offset::from_seconds(offset_seconds).ok()?;
         let instant = offset.to_timestamp(DateTime::from_parts(date, time)).ok()?;
-        Some(Self {
-            unix_seconds: instant.as_second(),
-            offset_seconds,
-        })
+        Some(Self { unix_seconds: instant.as_second(), offset_seconds })
     }
 }
 
@@ -112,19 +90,10 @@ mod tests {
             "31-Dec-1969 23:59:59 +0000",
             "29-Feb-2040 00:00:00 +1400",
         ] {
-            assert_eq!(
-                InternalDate::parse(text.as_bytes()).unwrap().to_string(),
-                text
-            );
+            assert_eq!(InternalDate::parse(text.as_bytes()).unwrap().to_string(), text);
         }
         let date = InternalDate::parse(b" 1-jan-1970 01:00:00 +0100").unwrap();
-        assert_eq!(
-            date,
-            InternalDate {
-                unix_seconds: 0,
-                offset_seconds: 3600
-            }
-        );
+        assert_eq!(date, InternalDate { unix_seconds: 0, offset_seconds: 3600 });
     }
 
     #[test]

@@ -123,58 +123,37 @@ impl Fault {
     /// Done once, at the first occasion.
     #[must_use]
     pub fn once(deed: Deed) -> Self {
-        Self {
-            times: Some(1),
-            ..Self::always(deed)
-        }
+        Self { times: Some(1), ..Self::always(deed) }
     }
 
     /// Done at every occasion.
     #[must_use]
     pub fn always(deed: Deed) -> Self {
-        Self {
-            deed,
-            session: None,
-            user: None,
-            after: 0,
-            times: None,
-        }
+        Self { deed, session: None, user: None, after: 0, times: None }
     }
 
     /// Done so many times.
     #[must_use]
     pub fn times(self, times: u64) -> Self {
-        Self {
-            times: Some(times),
-            ..self
-        }
+        Self { times: Some(times), ..self }
     }
 
     /// Done only after so many occasions passed.
     #[must_use]
     pub fn after(self, occasions: u64) -> Self {
-        Self {
-            after: occasions,
-            ..self
-        }
+        Self { after: occasions, ..self }
     }
 
     /// Done only in one session; the first of a server is 1.
     #[must_use]
     pub fn in_session(self, number: u64) -> Self {
-        Self {
-            session: Some(number),
-            ..self
-        }
+        Self { session: Some(number), ..self }
     }
 
     /// Done only to one user.
     #[must_use]
     pub fn of_user(self, user: &str) -> Self {
-        Self {
-            user: Some(user.to_owned()),
-            ..self
-        }
+        Self { user: Some(user.to_owned()), ..self }
     }
 }
 
@@ -188,18 +167,12 @@ pub struct Faults {
 impl Faults {
     /// Arms a fault; of several that fit an occasion the first one armed is done.
     pub fn arm(&self, fault: Fault) {
-        self.armed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fault);
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
     /// Disarms all.
     pub fn clear(&self) {
-        self.armed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How many faults were done so far.
@@ -242,10 +215,7 @@ impl Faults {
         let mut armed = self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, fault) in armed.iter_mut().enumerate() {
             let here = fault.session.is_none_or(|number| number == session)
-                && fault
-                    .user
-                    .as_deref()
-                    .is_none_or(|wanted| Some(wanted) == user);
+                && fault.user.as_deref().is_none_or(|wanted| Some(wanted) == user);
             let Some(struck) = (if here { fits(fault) } else { None }) else {
                 continue;
             };
@@ -271,11 +241,7 @@ mod tests {
     use super::*;
 
     fn strike(faults: &Faults, session: u64, user: Option<&str>) -> bool {
-        faults
-            .strike(session, user, |deed| {
-                matches!(deed, Deed::Forget(_)).then_some(())
-            })
-            .is_some()
+        faults.strike(session, user, |deed| matches!(deed, Deed::Forget(_)).then_some(())).is_some()
     }
 
     #[test]
@@ -290,11 +256,7 @@ mod tests {
     #[test]
     fn a_fault_keeps_to_its_session_and_user() {
         let faults = Faults::default();
-        faults.arm(
-            Fault::always(Deed::Forget(Matching::Any))
-                .in_session(2)
-                .of_user("ann"),
-        );
+        faults.arm(Fault::always(Deed::Forget(Matching::Any)).in_session(2).of_user("ann"));
         assert!(!strike(&faults, 1, Some("ann")));
         assert!(!strike(&faults, 2, Some("bob")));
         assert!(strike(&faults, 2, Some("ann")));

@@ -103,9 +103,7 @@ impl Session {
             return Err(Reply::bad("nothing to fetch"));
         }
         if items.iter().any(|item| !served(item)) {
-            return Err(Reply::no(
-                "[CANNOT] this server does not take messages apart",
-            ));
+            return Err(Reply::no("[CANNOT] this server does not take messages apart"));
         }
         if uid && !items.contains(&Item::Uid) {
             items.insert(0, Item::Uid);
@@ -187,9 +185,7 @@ impl Session {
                     let bytes = lie.unwrap_or(message.body.len() as u64);
                     self.wire.put(format!("RFC822.SIZE {bytes}").as_bytes());
                 }
-                Item::ModSeq => self
-                    .wire
-                    .put(format!("MODSEQ ({})", message.modseq).as_bytes()),
+                Item::ModSeq => self.wire.put(format!("MODSEQ ({})", message.modseq).as_bytes()),
                 _ => self.tell_body(message, item, fault).await?,
             }
         }
@@ -223,8 +219,7 @@ impl Session {
             counters.fetched_bodies += 1;
             counters.fetched_body_bytes += bytes.len() as u64;
         }
-        self.wire
-            .put(format!("{label} {{{}}}\r\n", bytes.len()).as_bytes());
+        self.wire.put(format!("{label} {{{}}}\r\n", bytes.len()).as_bytes());
         self.wire.put_body(&bytes).await
     }
 }
@@ -265,10 +260,7 @@ fn is_body(item: &Item<'_>) -> bool {
 }
 
 fn reads(item: &Item<'_>) -> bool {
-    matches!(
-        item,
-        Item::Rfc822 | Item::Rfc822Text | Item::BodyExt { peek: false, .. }
-    )
+    matches!(item, Item::Rfc822 | Item::Rfc822Text | Item::BodyExt { peek: false, .. })
 }
 
 /// The name a part is sent under, and its bytes.
@@ -278,27 +270,19 @@ fn part(body: &Bytes, item: &Item<'_>) -> (String, Bytes) {
         Item::Rfc822 => ("RFC822".to_owned(), body.clone()),
         Item::Rfc822Header => ("RFC822.HEADER".to_owned(), body.slice(..header)),
         Item::Rfc822Text => ("RFC822.TEXT".to_owned(), body.slice(header..)),
-        Item::BodyExt {
-            section, partial, ..
-        } => {
+        Item::BodyExt { section, partial, .. } => {
             let (name, mut bytes) = match section {
                 Some(Section::Header(_)) => ("HEADER".to_owned(), body.slice(..header)),
                 Some(Section::Text(_)) => ("TEXT".to_owned(), body.slice(header..)),
                 Some(Section::HeaderFields(_, names)) => {
                     let names: Vec<&[u8]> = names.as_ref().iter().map(AsRef::as_ref).collect();
                     let label = format!("HEADER.FIELDS ({})", spelled(&names));
-                    (
-                        label,
-                        fields(&body[..header], |name| is_among(&names, name)),
-                    )
+                    (label, fields(&body[..header], |name| is_among(&names, name)))
                 }
                 Some(Section::HeaderFieldsNot(_, names)) => {
                     let names: Vec<&[u8]> = names.as_ref().iter().map(AsRef::as_ref).collect();
                     let label = format!("HEADER.FIELDS.NOT ({})", spelled(&names));
-                    (
-                        label,
-                        fields(&body[..header], |name| !is_among(&names, name)),
-                    )
+                    (label, fields(&body[..header], |name| !is_among(&names, name)))
                 }
                 _ => (String::new(), body.clone()),
             };
@@ -315,11 +299,7 @@ fn part(body: &Bytes, item: &Item<'_>) -> (String, Bytes) {
 }
 
 fn spelled(names: &[&[u8]]) -> String {
-    names
-        .iter()
-        .map(|name| String::from_utf8_lossy(name))
-        .collect::<Vec<_>>()
-        .join(" ")
+    names.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join(" ")
 }
 
 fn is_among(names: &[&[u8]], name: &[u8]) -> bool {

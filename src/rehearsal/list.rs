@@ -33,8 +33,7 @@ impl Session {
         }
         let delimiter = quote(&self.profile().delimiter.to_string());
         if wanted.patterns.iter().all(Vec::is_empty) {
-            self.wire
-                .put_line(format_args!("* LIST (\\Noselect) {delimiter} \"\""));
+            self.wire.put_line(format_args!("* LIST (\\Noselect) {delimiter} \"\""));
             return Ok(Reply::ok("done"));
         }
         let naming = self.naming();
@@ -42,22 +41,12 @@ impl Session {
             let mut lines = Vec::new();
             for (path, attributes) in self.attributes(tree, &wanted) {
                 let name = naming.encode(&path);
-                if !wanted
-                    .patterns
-                    .iter()
-                    .any(|one| self.matches(&wanted.reference, one, &name))
-                {
+                if !wanted.patterns.iter().any(|one| self.matches(&wanted.reference, one, &name)) {
                     continue;
                 }
                 let name = quote(&name);
-                lines.push(format!(
-                    "* LIST ({}) {delimiter} {name}",
-                    attributes.join(" ")
-                ));
-                let mailbox = tree
-                    .mailboxes
-                    .get(&path)
-                    .filter(|mailbox| mailbox.selectable);
+                lines.push(format!("* LIST ({}) {delimiter} {name}", attributes.join(" ")));
+                let mailbox = tree.mailboxes.get(&path).filter(|mailbox| mailbox.selectable);
                 if let Some(mailbox) = mailbox.filter(|_| !wanted.status.is_empty()) {
                     let status = status_items(mailbox, &wanted.status);
                     lines.push(format!("* STATUS {name} ({status})"));
@@ -86,8 +75,7 @@ impl Session {
         for path in store.subscriptions() {
             let name = naming.encode(&path);
             if self.matches(reference, pattern, &name) {
-                self.wire
-                    .put_line(format_args!("* LSUB () {delimiter} {}", quote(&name)));
+                self.wire.put_line(format_args!("* LSUB () {delimiter} {}", quote(&name)));
             }
         }
         Ok(Reply::ok("done"))
@@ -127,23 +115,14 @@ impl Session {
                 attributes.push("\\Noselect".to_owned());
             }
             // Children come right after their parent in the order of paths.
-            let parent = mailboxes
-                .peek()
-                .is_some_and(|(next, _)| next.starts_with(path));
-            let children = if parent {
-                "\\HasChildren"
-            } else {
-                "\\HasNoChildren"
-            };
+            let parent = mailboxes.peek().is_some_and(|(next, _)| next.starts_with(path));
+            let children = if parent { "\\HasChildren" } else { "\\HasNoChildren" };
             attributes.push(children.to_owned());
             let subscribed = tree.subscriptions.contains(path);
             if subscribed && (wanted.subscribed || wanted.only_subscribed) {
                 attributes.push("\\Subscribed".to_owned());
             }
-            let special = mailbox
-                .special_use
-                .as_ref()
-                .filter(|_| self.profile().special_use);
+            let special = mailbox.special_use.as_ref().filter(|_| self.profile().special_use);
             attributes.extend(special.cloned());
             let shown = (subscribed || !wanted.only_subscribed)
                 && (special.is_some() || !wanted.only_special);
@@ -210,10 +189,7 @@ fn returned(cursor: &mut Cursor<'_>, wanted: &mut Wanted) -> Option<()> {
             "STATUS" => {
                 cursor.take(" (")?;
                 let items = words(cursor)?;
-                wanted.status = items
-                    .iter()
-                    .map(|item| status(item))
-                    .collect::<Option<_>>()?;
+                wanted.status = items.iter().map(|item| status(item)).collect::<Option<_>>()?;
             }
             _ => return None,
         }
@@ -258,9 +234,7 @@ mod tests {
     #[tokio::test]
     async fn list_shows_the_hierarchy_and_what_mailboxes_are_for() {
         let (_, store, mut client) = ann(Profile::gmail()).await;
-        store
-            .create_mailbox(&["[Gmail]", "Sent Mail"], Some("\\Sent"))
-            .unwrap();
+        store.create_mailbox(&["[Gmail]", "Sent Mail"], Some("\\Sent")).unwrap();
         store.create_mailbox(&["R&D", "Entwürfe"], None).unwrap();
         assert_eq!(
             client.all("LIST \"\" \"*\"").await,
@@ -272,34 +246,19 @@ mod tests {
         );
         assert_eq!(client.all("LIST \"\" %").await.lines().count(), 4);
         assert_eq!(client.all("LIST R&-D/ %").await.lines().count(), 2);
-        assert_eq!(
-            client.all("LIST \"\" \"\"").await,
-            "* LIST (\\Noselect) \"/\" \"\"\nOK done\n"
-        );
+        assert_eq!(client.all("LIST \"\" \"\"").await, "* LIST (\\Noselect) \"/\" \"\"\nOK done\n");
         assert_eq!(client.all("LIST \"\" inbox").await.lines().count(), 2);
     }
 
     #[tokio::test]
     async fn below_a_prefix_every_name_carries_it() {
         let (_, store, mut client) = ann(Profile::courier()).await;
-        assert!(
-            client
-                .all("NAMESPACE")
-                .await
-                .contains("* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL")
-        );
+        assert!(client.all("NAMESPACE").await.contains("* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL"));
         assert_eq!(client.last("CREATE INBOX.Sent.2019").await, "OK created");
         assert!(client.last("CREATE Sent").await.starts_with("NO [CANNOT]"));
         let listed = client.all("LIST \"\" INBOX.%").await;
-        assert_eq!(
-            listed,
-            "* LIST (\\Noselect \\HasChildren) \".\" \"INBOX.Sent\"\nOK done\n"
-        );
-        let paths: Vec<_> = store
-            .mailboxes()
-            .into_iter()
-            .map(|mailbox| mailbox.path)
-            .collect();
+        assert_eq!(listed, "* LIST (\\Noselect \\HasChildren) \".\" \"INBOX.Sent\"\nOK done\n");
+        let paths: Vec<_> = store.mailboxes().into_iter().map(|mailbox| mailbox.path).collect();
         assert_eq!(paths, [vec!["INBOX"], vec!["Sent"], vec!["Sent", "2019"]]);
     }
 
@@ -309,23 +268,13 @@ mod tests {
         store.deliver(&["a"], Message::new("x"));
         client.last("SUBSCRIBE a").await;
         store.subscribe(&["gone"]);
-        let listed = client
-            .all("LIST \"\" (a) RETURN (SUBSCRIBED STATUS (MESSAGES))")
-            .await;
+        let listed = client.all("LIST \"\" (a) RETURN (SUBSCRIBED STATUS (MESSAGES))").await;
         let expected = "* LIST (\\HasNoChildren \\Subscribed) \"/\" \"a\"\n* STATUS \"a\" (MESSAGES 1)\nOK done\n";
         assert_eq!(listed, expected);
         let listed = client.all("LIST (SUBSCRIBED) \"\" *").await;
-        assert!(
-            listed.contains("(\\NonExistent \\Subscribed) \"/\" \"gone\""),
-            "{listed}"
-        );
+        assert!(listed.contains("(\\NonExistent \\Subscribed) \"/\" \"gone\""), "{listed}");
         assert_eq!(client.all("LSUB \"\" *").await.lines().count(), 3);
-        assert!(
-            client
-                .last("LIST \"\" * RETURN (FOO)")
-                .await
-                .starts_with("BAD")
-        );
+        assert!(client.last("LIST \"\" * RETURN (FOO)").await.starts_with("BAD"));
     }
 
     #[tokio::test]
@@ -333,29 +282,14 @@ mod tests {
         let (_, store, mut client) = ann(Profile::dovecot()).await;
         assert_eq!(client.last("CREATE Entw&APw-rfe").await, "OK created");
         assert!(client.last("CREATE &AGE-").await.starts_with("NO [CANNOT]"));
-        assert!(
-            client
-                .last("CREATE Entw&APw-rfe")
-                .await
-                .starts_with("NO [ALREADYEXISTS]")
-        );
+        assert!(client.last("CREATE Entw&APw-rfe").await.starts_with("NO [ALREADYEXISTS]"));
         assert_eq!(client.last("RENAME Entw&APw-rfe a/b").await, "OK renamed");
         assert_eq!(client.last("CREATE c/").await, "OK created");
         assert_eq!(client.last("ENABLE UTF8=ACCEPT").await, "OK done");
         assert_eq!(client.last("CREATE \"Entwürfe\"").await, "OK created");
         assert!(client.all("LIST \"\" *").await.contains("\"Entwürfe\""));
-        assert!(
-            store
-                .mailboxes()
-                .iter()
-                .any(|mailbox| mailbox.path == ["Entwürfe"])
-        );
+        assert!(store.mailboxes().iter().any(|mailbox| mailbox.path == ["Entwürfe"]));
         assert_eq!(client.last("DELETE a/b").await, "OK deleted");
-        assert!(
-            client
-                .last("DELETE a/b")
-                .await
-                .starts_with("NO [NONEXISTENT]")
-        );
+        assert!(client.last("DELETE a/b").await.starts_with("NO [NONEXISTENT]"));
     }
 }

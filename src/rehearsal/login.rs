@@ -28,11 +28,7 @@ impl Session {
         }
         let user = String::from_utf8_lossy(user).into_owned();
         let secret = String::from_utf8_lossy(password).into_owned();
-        self.admit(&Claim {
-            authenticated: user.clone(),
-            user,
-            secret,
-        })
+        self.admit(&Claim { authenticated: user.clone(), user, secret })
     }
 
     pub(super) async fn authenticate(
@@ -79,8 +75,7 @@ impl Session {
         };
         let handled = self.admit(&claim);
         if handled.is_err() && *mechanism != AuthMechanism::Plain {
-            self.wire
-                .put_line(format_args!("+ {}", STANDARD.encode(CHALLENGE)));
+            self.wire.put_line(format_args!("+ {}", STANDARD.encode(CHALLENGE)));
             self.line().await?;
         }
         Ok(handled.unwrap_or_else(|reply| reply))
@@ -92,38 +87,24 @@ impl Session {
         }
         let (known, wanted) = {
             let accounts = self.shared.accounts();
-            (
-                accounts.get(&claim.authenticated).cloned(),
-                accounts.get(&claim.user).cloned(),
-            )
+            (accounts.get(&claim.authenticated).cloned(), accounts.get(&claim.user).cloned())
         };
         let failed = || Reply::no("[AUTHENTICATIONFAILED] wrong user or password");
-        let known = known
-            .filter(|account| account.password == claim.secret)
-            .ok_or_else(failed)?;
+        let known = known.filter(|account| account.password == claim.secret).ok_or_else(failed)?;
         if claim.user != claim.authenticated && !known.admin {
-            return Err(Reply::no(
-                "[AUTHORIZATIONFAILED] only an admin may be another user",
-            ));
+            return Err(Reply::no("[AUTHORIZATIONFAILED] only an admin may be another user"));
         }
         let wanted =
             wanted.ok_or_else(|| Reply::no("[AUTHORIZATIONFAILED] there is no such user"))?;
         {
             let mut counters = self.shared.counters();
             let now = counters.sessions_now.entry(claim.user.clone()).or_default();
-            if self
-                .profile()
-                .max_connections_per_user
-                .is_some_and(|most| *now >= most)
-            {
+            if self.profile().max_connections_per_user.is_some_and(|most| *now >= most) {
                 return Err(Reply::no("[UNAVAILABLE] too many connections of this user"));
             }
             *now += 1;
         }
-        self.login = Some(Login {
-            user: claim.user.clone(),
-            store: wanted.store,
-        });
+        self.login = Some(Login { user: claim.user.clone(), store: wanted.store });
         let cuts = self.shared.faults.cuts(self.number, self.user());
         self.wire.cut_after(cuts);
         Ok(Reply::ok(&format!("{}logged in", self.capability_code())))
@@ -146,9 +127,7 @@ fn plain(response: &[u8]) -> Option<Claim> {
 
 /// `user=U ^A auth=Bearer T ^A ^A`, or the GS2 header `n,a=U,` in front (RFC 7628).
 fn bearer(response: &[u8]) -> Option<Claim> {
-    let text = std::str::from_utf8(response)
-        .ok()?
-        .strip_suffix("\u{1}\u{1}")?;
+    let text = std::str::from_utf8(response).ok()?.strip_suffix("\u{1}\u{1}")?;
     let mut fields = text.split('\u{1}');
     let first = fields.next()?;
     let user = match first.strip_prefix("user=") {
@@ -160,15 +139,9 @@ fn bearer(response: &[u8]) -> Option<Claim> {
     };
     let token = fields.find_map(|field| {
         let (scheme, token) = field.strip_prefix("auth=")?.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("Bearer")
-            .then(|| token.to_owned())
+        scheme.eq_ignore_ascii_case("Bearer").then(|| token.to_owned())
     })?;
-    Some(Claim {
-        authenticated: user.clone(),
-        user,
-        secret: token,
-    })
+    Some(Claim { authenticated: user.clone(), user, secret: token })
 }
 
 #[cfg(test)]
@@ -187,22 +160,13 @@ mod tests {
     #[tokio::test]
     async fn the_greeting_brings_the_capabilities_and_login_opens_the_mail() {
         let mut client = Client::greeted(&server(Profile::dovecot())).await;
-        assert!(
-            client.greeting.contains("[CAPABILITY IMAP4rev1 SASL-IR"),
-            "{}",
-            client.greeting
-        );
+        assert!(client.greeting.contains("[CAPABILITY IMAP4rev1 SASL-IR"), "{}", client.greeting);
         assert_eq!(
             client.last("LOGIN ann wrong").await,
             "NO [AUTHENTICATIONFAILED] wrong user or password"
         );
         assert!(client.last("NAMESPACE").await.starts_with("BAD"));
-        assert!(
-            client
-                .last("LOGIN ann {6+}\r\nsecret")
-                .await
-                .starts_with("OK")
-        );
+        assert!(client.last("LOGIN ann {6+}\r\nsecret").await.starts_with("OK"));
         assert!(client.last("LOGIN ann secret").await.starts_with("BAD"));
     }
 
@@ -214,12 +178,7 @@ mod tests {
         let reply = client.last(&format!("AUTHENTICATE PLAIN {other}")).await;
         assert!(reply.starts_with("NO [AUTHORIZATIONFAILED]"), "{reply}");
         let proxy = STANDARD.encode("ann\0root\0toor");
-        assert!(
-            client
-                .last(&format!("AUTHENTICATE PLAIN {proxy}"))
-                .await
-                .starts_with("OK")
-        );
+        assert!(client.last(&format!("AUTHENTICATE PLAIN {proxy}")).await.starts_with("OK"));
         assert_eq!(server.counters().sessions_now["ann"], 1);
     }
 
@@ -227,39 +186,19 @@ mod tests {
     async fn a_wrong_token_is_told_by_a_challenge_first() {
         let mut client = Client::greeted(&server(Profile::dovecot())).await;
         let wrong = STANDARD.encode("user=ann\u{1}auth=Bearer wrong\u{1}\u{1}");
-        client
-            .send(&format!("a AUTHENTICATE XOAUTH2 {wrong}\r\n"))
-            .await;
-        assert_eq!(
-            client.line().await,
-            format!("+ {}", STANDARD.encode(CHALLENGE))
-        );
+        client.send(&format!("a AUTHENTICATE XOAUTH2 {wrong}\r\n")).await;
+        assert_eq!(client.line().await, format!("+ {}", STANDARD.encode(CHALLENGE)));
         client.send("\r\n").await;
-        assert!(
-            client
-                .line()
-                .await
-                .starts_with("a NO [AUTHENTICATIONFAILED]")
-        );
+        assert!(client.line().await.starts_with("a NO [AUTHENTICATIONFAILED]"));
         let right = STANDARD.encode("n,a=ann,\u{1}host=h\u{1}auth=Bearer secret\u{1}\u{1}");
-        assert!(
-            client
-                .last(&format!("AUTHENTICATE OAUTHBEARER {right}"))
-                .await
-                .starts_with("OK")
-        );
+        assert!(client.last(&format!("AUTHENTICATE OAUTHBEARER {right}")).await.starts_with("OK"));
     }
 
     #[tokio::test]
     async fn a_response_may_come_on_its_own_line_or_be_cancelled() {
         let mut client = Client::greeted(&server(Profile::plain())).await;
         let right = STANDARD.encode("\0ann\0secret");
-        assert!(
-            client
-                .last(&format!("AUTHENTICATE PLAIN {right}"))
-                .await
-                .starts_with("BAD")
-        );
+        assert!(client.last(&format!("AUTHENTICATE PLAIN {right}")).await.starts_with("BAD"));
         client.send("a AUTHENTICATE PLAIN\r\n").await;
         assert_eq!(client.line().await, "+ ");
         client.send("*\r\n").await;
@@ -281,12 +220,7 @@ mod tests {
         let mut first = Client::greeted(&server).await;
         assert!(first.last("LOGIN ann secret").await.starts_with("OK"));
         let mut second = Client::greeted(&server).await;
-        assert!(
-            second
-                .last("LOGIN ann secret")
-                .await
-                .starts_with("NO [UNAVAILABLE]")
-        );
+        assert!(second.last("LOGIN ann secret").await.starts_with("NO [UNAVAILABLE]"));
         let third = Client::greeted(&server).await;
         assert!(third.greeting.starts_with("* BYE"), "{}", third.greeting);
         assert!(first.last("LOGOUT").await.starts_with("OK"));

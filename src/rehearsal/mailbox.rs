@@ -20,10 +20,7 @@ pub struct Message {
 impl Message {
     /// A message without flags, of the epoch.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::default()
-        }
+        Self { body: body.into(), ..Self::default() }
     }
 }
 
@@ -49,9 +46,7 @@ pub(super) fn normalise(flags: &[String]) -> Vec<String> {
         let system = ["\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"];
         let known = system.iter().find(|name| name.eq_ignore_ascii_case(flag));
         let spelled = known.map_or_else(|| flag.clone(), |name| (*name).to_owned());
-        let double = normal
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(&spelled));
+        let double = normal.iter().any(|other| other.eq_ignore_ascii_case(&spelled));
         if !double && !spelled.eq_ignore_ascii_case("\\Recent") {
             normal.push(spelled);
         }
@@ -62,10 +57,7 @@ pub(super) fn normalise(flags: &[String]) -> Vec<String> {
 
 /// Says whether a message has a flag, whose case does not matter.
 pub(super) fn has_flag(message: &StoredMessage, flag: &str) -> bool {
-    message
-        .flags
-        .iter()
-        .any(|held| held.eq_ignore_ascii_case(flag))
+    message.flags.iter().any(|held| held.eq_ignore_ascii_case(flag))
 }
 
 /// How STORE changes flags.
@@ -160,18 +152,12 @@ impl Mailbox {
 
     /// The UIDs of the messages an EXPUNGE removes.
     pub(super) fn deleted(&self) -> Vec<u32> {
-        let deleted = self
-            .messages
-            .values()
-            .filter(|message| has_flag(message, "\\Deleted"));
+        let deleted = self.messages.values().filter(|message| has_flag(message, "\\Deleted"));
         deleted.map(|message| message.uid).collect()
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.messages
-            .values()
-            .map(|message| message.body.len() as u64)
-            .sum()
+        self.messages.values().map(|message| message.body.len() as u64).sum()
     }
 }
 
@@ -192,10 +178,7 @@ mod tests {
     #[test]
     fn a_change_that_changes_nothing_keeps_the_mod_sequence() {
         let mut mailbox = Mailbox::new(1, 1, true);
-        let uid = mailbox.add(&Message {
-            flags: words(&["\\Seen"]),
-            ..Message::default()
-        });
+        let uid = mailbox.add(&Message { flags: words(&["\\Seen"]), ..Message::default() });
         let before = mailbox.modseq;
         assert!(mailbox.reflag(uid.unwrap(), Change::Add, &words(&["\\seen"])));
         assert_eq!(mailbox.modseq, before);

@@ -175,19 +175,12 @@ mod tests {
     use super::*;
 
     fn naming(prefix: &str, delimiter: char) -> Naming {
-        Naming {
-            prefix: prefix.to_owned(),
-            delimiter,
-            utf8: false,
-        }
+        Naming { prefix: prefix.to_owned(), delimiter, utf8: false }
     }
 
     #[test]
     fn names_are_written_as_the_rfc_writes_them() {
-        assert_eq!(
-            encode("~peter/mail/台北/日本語"),
-            "~peter/mail/&U,BTFw-/&ZeVnLIqe-"
-        );
+        assert_eq!(encode("~peter/mail/台北/日本語"), "~peter/mail/&U,BTFw-/&ZeVnLIqe-");
         assert_eq!(encode("Entwürfe"), "Entw&APw-rfe");
         assert_eq!(encode("R&D"), "R&-D");
         assert_eq!(encode("😀"), "&2D3eAA-");
@@ -196,17 +189,7 @@ mod tests {
     #[test]
     fn every_name_has_one_spelling() {
         assert_eq!(decode("Entw&APw-rfe").as_deref(), Some("Entwürfe"));
-        for wrong in [
-            "&AGE-",
-            "&",
-            "&APw",
-            "&APx-",
-            "&2D0-",
-            "ü",
-            "&Jjo-&Jjo-",
-            "&AP-",
-            "&-&A",
-        ] {
+        for wrong in ["&AGE-", "&", "&APw", "&APx-", "&2D0-", "ü", "&Jjo-&Jjo-", "&AP-", "&-&A"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }
@@ -216,10 +199,7 @@ mod tests {
         let naming = naming("INBOX.", '.');
         assert_eq!(naming.encode(&path(&["inbox"])), "INBOX");
         assert_eq!(naming.encode(&path(&["Sent", "2019"])), "INBOX.Sent.2019");
-        assert_eq!(
-            naming.decode(b"inbox.Sent.2019"),
-            Ok(path(&["Sent", "2019"]))
-        );
+        assert_eq!(naming.decode(b"inbox.Sent.2019"), Ok(path(&["Sent", "2019"])));
         assert_eq!(naming.decode(b"iNbOx"), Ok(path(&["INBOX"])));
         assert!(naming.decode(b"Sent").is_err());
         assert!(naming.decode(b"INBOX.a..b").is_err());

@@ -203,9 +203,7 @@ impl Profile {
 
     /// The capabilities of a session in this state, in a fixed order.
     pub(super) fn capabilities(&self, starttls: bool) -> String {
-        let limit = self
-            .append_limit
-            .map(|limit| format!("APPENDLIMIT={limit}"));
+        let limit = self.append_limit.map(|limit| format!("APPENDLIMIT={limit}"));
         let offers = [
             (true, "IMAP4rev1"),
             (self.sasl_ir, "SASL-IR"),
@@ -232,11 +230,8 @@ impl Profile {
             (limit.is_some(), limit.as_deref().unwrap_or_default()),
             (self.quota_bytes.is_some(), "QUOTA"),
         ];
-        let offered: Vec<&str> = offers
-            .iter()
-            .filter(|(offered, _)| *offered)
-            .map(|(_, name)| *name)
-            .collect();
+        let offered: Vec<&str> =
+            offers.iter().filter(|(offered, _)| *offered).map(|(_, name)| *name).collect();
         offered.join(" ")
     }
 }

@@ -54,10 +54,7 @@ impl Candidates<'_> {
     /// Marks the messages that fit a key.
     fn marks(&self, key: &SearchKey<'_>) -> Result<Vec<bool>, Reply> {
         let each = |fits: &dyn Fn(&StoredMessage) -> bool| {
-            self.messages
-                .iter()
-                .map(|(_, message)| fits(message))
-                .collect()
+            self.messages.iter().map(|(_, message)| fits(message)).collect()
         };
         let flag = |name: &str| each(&|message| has_flag(message, name));
         let no_flag = |name: &str| each(&|message| !has_flag(message, name));
@@ -73,10 +70,7 @@ impl Candidates<'_> {
             SearchKey::Not(key) => self.marks(key)?.into_iter().map(|mark| !mark).collect(),
             SearchKey::SequenceSet(set) => {
                 let ranges = Set::of(set).ranges(self.last_number);
-                self.messages
-                    .iter()
-                    .map(|(number, _)| within(&ranges, *number))
-                    .collect()
+                self.messages.iter().map(|(number, _)| within(&ranges, *number)).collect()
             }
             SearchKey::Uid(set) => {
                 let ranges = Set::of(set).ranges(self.last_uid);
@@ -136,9 +130,7 @@ fn header(message: &StoredMessage, name: &[u8], text: &[u8]) -> bool {
 
 fn within(ranges: &[RangeInclusive<u32>], number: u32) -> bool {
     let before = ranges.partition_point(|range| *range.end() < number);
-    ranges
-        .get(before)
-        .is_some_and(|range| range.contains(&number))
+    ranges.get(before).is_some_and(|range| range.contains(&number))
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
@@ -160,10 +152,7 @@ mod tests {
         store.expunge(&["INBOX"], 1);
         store.deliver(
             &["INBOX"],
-            Message {
-                flags: vec!["work".to_owned()],
-                ..Message::new("\r\nx")
-            },
+            Message { flags: vec!["work".to_owned()], ..Message::new("\r\nx") },
         );
         client.all("SELECT INBOX").await;
         for (keys, found) in [
@@ -178,15 +167,7 @@ mod tests {
             let told = client.all(format!("UID SEARCH {keys}")).await;
             assert_eq!(told, format!("* SEARCH{found}\nOK searched\n"), "{keys}");
         }
-        assert_eq!(
-            client.all("SEARCH UID 3").await,
-            "* SEARCH 2\nOK searched\n"
-        );
-        assert!(
-            client
-                .last("SEARCH SINCE 1-Jan-2020")
-                .await
-                .starts_with("NO [CANNOT]")
-        );
+        assert_eq!(client.all("SEARCH UID 3").await, "* SEARCH 2\nOK searched\n");
+        assert!(client.last("SEARCH SINCE 1-Jan-2020").await.starts_with("NO [CANNOT]"));
     }
 }

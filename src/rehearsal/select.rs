@@ -28,11 +28,7 @@ impl Selected {
     /// The messages meant, as (sequence number, UID).
     pub(super) fn resolve(&self, set: &Set, uid: bool) -> Result<Vec<(u32, u32)>, Reply> {
         let count = u32::try_from(self.view.len()).unwrap_or(u32::MAX);
-        let last = if uid {
-            self.view.last().copied().unwrap_or(0)
-        } else {
-            count
-        };
+        let last = if uid { self.view.last().copied().unwrap_or(0) } else { count };
         let mut messages = Vec::new();
         for range in set.ranges(last) {
             if uid {
@@ -58,9 +54,7 @@ impl Selected {
 impl Session {
     /// The selected mailbox, or the answer of a command that needs one.
     pub(super) fn selected(&mut self) -> Result<&mut Selected, Reply> {
-        self.selected
-            .as_mut()
-            .ok_or_else(|| Reply::bad("select a mailbox first"))
+        self.selected.as_mut().ok_or_else(|| Reply::bad("select a mailbox first"))
     }
 
     /// Works on the selected mailbox under the lock of its store.
@@ -88,9 +82,7 @@ impl Session {
         // Even a SELECT that fails leaves nothing selected (RFC 9051 section 6.3.2).
         self.selected = None;
         if !parameters.is_empty() {
-            let condstore = parameters
-                .iter()
-                .all(|one| *one == SelectParameter::CondStore);
+            let condstore = parameters.iter().all(|one| *one == SelectParameter::CondStore);
             if !self.profile().condstore || !condstore {
                 return Err(Reply::bad("parameter is not supported"));
             }
@@ -103,11 +95,7 @@ impl Session {
         })?;
         self.wire.put(told.as_bytes());
         self.selected = Some(selected);
-        Ok(Reply::ok(if read_only {
-            "[READ-ONLY] examined"
-        } else {
-            "[READ-WRITE] selected"
-        }))
+        Ok(Reply::ok(if read_only { "[READ-ONLY] examined" } else { "[READ-WRITE] selected" }))
     }
 
     /// What SELECT tells, and what the session then knows.
@@ -120,11 +108,7 @@ impl Session {
             flags.push(' ');
             flags.push_str(keyword);
         }
-        let permanent = if read_only {
-            String::new()
-        } else {
-            format!("{flags} \\*")
-        };
+        let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         let mut told = format!(
             "* FLAGS ({flags})\r\n* OK [PERMANENTFLAGS ({permanent})] flags that stay\r\n\
              * {} EXISTS\r\n* 0 RECENT\r\n",
@@ -134,18 +118,12 @@ impl Session {
         if let Some(index) = unseen {
             told.push_str(&format!("* OK [UNSEEN {}] first unseen\r\n", index + 1));
         }
-        told.push_str(&format!(
-            "* OK [UIDVALIDITY {}] UIDs valid\r\n",
-            mailbox.uid_validity
-        ));
+        told.push_str(&format!("* OK [UIDVALIDITY {}] UIDs valid\r\n", mailbox.uid_validity));
         if self.profile().select_uid_next {
             told.push_str(&format!("* OK [UIDNEXT {}] next UID\r\n", mailbox.uid_next));
         }
         if self.profile().condstore {
-            told.push_str(&format!(
-                "* OK [HIGHESTMODSEQ {}] highest\r\n",
-                mailbox.modseq
-            ));
+            told.push_str(&format!("* OK [HIGHESTMODSEQ {}] highest\r\n", mailbox.modseq));
         }
         let selected = Selected {
             path,
@@ -181,10 +159,7 @@ impl Session {
             let new = mailbox.messages.range(selected.uid_next..);
             selected.view.extend(new.map(|(uid, _)| *uid));
             if selected.view.len() > known {
-                told.push_str(&format!(
-                    "* {} EXISTS\r\n* 0 RECENT\r\n",
-                    selected.view.len()
-                ));
+                told.push_str(&format!("* {} EXISTS\r\n* 0 RECENT\r\n", selected.view.len()));
             }
             selected.uid_next = mailbox.uid_next;
             selected.modseq = mailbox.modseq;
@@ -224,8 +199,7 @@ impl Session {
             Err(_) => Err(Refusal::new("[NONEXISTENT] no such mailbox")),
         })?;
         let name = quote(&self.naming().encode(&path));
-        self.wire
-            .put_line(format_args!("* STATUS {name} ({status})"));
+        self.wire.put_line(format_args!("* STATUS {name} ({status})"));
         Ok(Reply::ok("done"))
     }
 
@@ -236,14 +210,11 @@ impl Session {
     }
 
     pub(super) fn quota(&mut self) -> Handled {
-        let (used, quota) = self
-            .store()?
-            .with(|tree| (tree.used_bytes, tree.quota_bytes));
+        let (used, quota) = self.store()?.with(|tree| (tree.used_bytes, tree.quota_bytes));
         let resources = quota.map_or_else(String::new, |quota| {
             format!("STORAGE {} {}", used.div_ceil(1024), quota.div_ceil(1024))
         });
-        self.wire
-            .put_line(format_args!("* QUOTA \"\" ({resources})"));
+        self.wire.put_line(format_args!("* QUOTA \"\" ({resources})"));
         Ok(Reply::ok("done"))
     }
 }
@@ -257,18 +228,12 @@ pub(super) fn status_items(mailbox: &Mailbox, items: &[StatusDataItemName]) -> S
         StatusDataItemName::UidNext => format!("UIDNEXT {}", mailbox.uid_next),
         StatusDataItemName::UidValidity => format!("UIDVALIDITY {}", mailbox.uid_validity),
         StatusDataItemName::Unseen => {
-            format!(
-                "UNSEEN {}",
-                mailbox.messages.values().filter(|held| !seen(held)).count()
-            )
+            format!("UNSEEN {}", mailbox.messages.values().filter(|held| !seen(held)).count())
         }
         StatusDataItemName::Deleted => format!("DELETED {}", deleted().len()),
         StatusDataItemName::DeletedStorage => {
-            let sizes = deleted()
-                .iter()
-                .filter_map(|uid| mailbox.messages.get(uid))
-                .map(size)
-                .sum();
+            let sizes =
+                deleted().iter().filter_map(|uid| mailbox.messages.get(uid)).map(size).sum();
             format!("DELETED-STORAGE {}", u64::div_ceil(sizes, 1024))
         }
         StatusDataItemName::HighestModSeq => format!("HIGHESTMODSEQ {}", mailbox.modseq),
@@ -286,16 +251,9 @@ fn seen(message: &StoredMessage) -> bool {
 
 /// Writes the untagged FETCH of flags that changed.
 pub(super) fn flags_line(number: usize, message: &StoredMessage, condstore: bool) -> String {
-    let modseq = if condstore {
-        format!(" MODSEQ ({})", message.modseq)
-    } else {
-        String::new()
-    };
+    let modseq = if condstore { format!(" MODSEQ ({})", message.modseq) } else { String::new() };
     let flags = message.flags.join(" ");
-    format!(
-        "* {number} FETCH (UID {} FLAGS ({flags}){modseq})\r\n",
-        message.uid
-    )
+    format!("* {number} FETCH (UID {} FLAGS ({flags}){modseq})\r\n", message.uid)
 }
 
 /// Takes what is gone out of the view, in one walk.
@@ -323,13 +281,7 @@ mod tests {
     async fn select_tells_all_a_client_must_know() {
         let (_, store, mut client) = ann(Profile::dovecot()).await;
         let seen = ["\\Seen".to_owned(), "work".to_owned()];
-        store.deliver(
-            &["INBOX"],
-            Message {
-                flags: seen.to_vec(),
-                ..Message::new("a")
-            },
-        );
+        store.deliver(&["INBOX"], Message { flags: seen.to_vec(), ..Message::new("a") });
         store.deliver(&["INBOX"], Message::new("b"));
         assert_eq!(
             client.all("SELECT inbox").await,
@@ -339,17 +291,9 @@ mod tests {
              * OK [UIDVALIDITY 1000000] UIDs valid\n* OK [UIDNEXT 3] next UID\n\
              * OK [HIGHESTMODSEQ 3] highest\nOK [READ-WRITE] selected\n"
         );
-        assert_eq!(
-            client.last("EXAMINE INBOX").await,
-            "OK [READ-ONLY] examined"
-        );
+        assert_eq!(client.last("EXAMINE INBOX").await, "OK [READ-ONLY] examined");
         assert!(client.last("STORE 1 FLAGS ()").await.starts_with("NO"));
-        assert!(
-            client
-                .last("SELECT nothing")
-                .await
-                .starts_with("NO [NONEXISTENT]")
-        );
+        assert!(client.last("SELECT nothing").await.starts_with("NO [NONEXISTENT]"));
         assert!(client.last("CHECK").await.starts_with("BAD"));
     }
 
@@ -357,9 +301,7 @@ mod tests {
     async fn a_server_may_keep_uidnext_to_status() {
         let (_, _, mut client) = ann(Profile::courier()).await;
         assert!(!client.all("SELECT INBOX").await.contains("UIDNEXT"));
-        let status = client
-            .all("STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY)")
-            .await;
+        let status = client.all("STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY)").await;
         assert!(
             status.starts_with("* STATUS \"INBOX\" (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 1000000)")
         );
@@ -382,14 +324,8 @@ mod tests {
             !fetched.contains("EXPUNGE\n") && fetched.contains("* 3 FETCH (UID 3)"),
             "{fetched}"
         );
-        assert_eq!(
-            client.all("NOOP").await,
-            "* 1 EXPUNGE\n* 1 EXPUNGE\nOK done\n"
-        );
-        assert_eq!(
-            client.all("FETCH 1 (UID)").await,
-            "* 1 FETCH (UID 3)\nOK fetched\n"
-        );
+        assert_eq!(client.all("NOOP").await, "* 1 EXPUNGE\n* 1 EXPUNGE\nOK done\n");
+        assert_eq!(client.all("FETCH 1 (UID)").await, "* 1 FETCH (UID 3)\nOK fetched\n");
     }
 
     #[tokio::test]
@@ -400,10 +336,7 @@ mod tests {
         store.set_flags(&["INBOX"], uid, &["\\Flagged"]);
         store.deliver(&["INBOX"], Message::new("b"));
         let told = client.all("NOOP").await;
-        assert_eq!(
-            told,
-            "* 1 FETCH (UID 1 FLAGS (\\Flagged))\n* 2 EXISTS\n* 0 RECENT\nOK done\n"
-        );
+        assert_eq!(told, "* 1 FETCH (UID 1 FLAGS (\\Flagged))\n* 2 EXISTS\n* 0 RECENT\nOK done\n");
         assert_eq!(client.all("NOOP").await, "OK done\n");
     }
 
@@ -426,17 +359,7 @@ mod tests {
         store.deliver(&["INBOX"], Message::new("a"));
         client.all("SELECT INBOX").await;
         assert_eq!(store.bump_uid_validity(&["INBOX"]), Some(1_000_001));
-        assert!(
-            client
-                .last("UID FETCH 1 (UID)")
-                .await
-                .starts_with("NO [NONEXISTENT]")
-        );
-        assert!(
-            client
-                .all("SELECT INBOX")
-                .await
-                .contains("[UIDVALIDITY 1000001]")
-        );
+        assert!(client.last("UID FETCH 1 (UID)").await.starts_with("NO [NONEXISTENT]"));
+        assert!(client.all("SELECT INBOX").await.contains("[UIDVALIDITY 1000001]"));
     }
 }

@@ -107,21 +107,13 @@ impl Session {
         };
         let cuts = session.shared.faults.cuts(number, None);
         session.wire.cut_after(cuts);
-        if session
-            .profile()
-            .max_connections
-            .is_some_and(|most| connections > most)
-        {
-            session
-                .wire
-                .put_line("* BYE [UNAVAILABLE] too many connections");
+        if session.profile().max_connections.is_some_and(|most| connections > most) {
+            session.wire.put_line("* BYE [UNAVAILABLE] too many connections");
             session.over = true;
         } else {
             let code = session.capability_code();
             let name = &session.shared.profile.name;
-            session
-                .wire
-                .put_line(format_args!("* OK {code}{name} rehearsal ready"));
+            session.wire.put_line(format_args!("* OK {code}{name} rehearsal ready"));
         }
         while !session.over {
             if Box::pin(session.command()).await.is_err() {
@@ -153,9 +145,7 @@ impl Session {
     }
 
     pub(super) fn path(&self, wire: &[u8]) -> Result<Path, Reply> {
-        self.naming()
-            .decode(wire)
-            .map_err(|why| Reply::no(&format!("[CANNOT] {why}")))
+        self.naming().decode(wire).map_err(|why| Reply::no(&format!("[CANNOT] {why}")))
     }
 
     pub(super) fn named(&self, name: &Name<'_>) -> Result<Path, Reply> {
@@ -166,10 +156,7 @@ impl Session {
     }
 
     pub(super) fn store(&self) -> Result<Store, Reply> {
-        let login = self
-            .login
-            .as_ref()
-            .ok_or_else(|| Reply::bad("log in first"))?;
+        let login = self.login.as_ref().ok_or_else(|| Reply::bad("log in first"))?;
         Ok(login.store.clone())
     }
 
@@ -203,9 +190,7 @@ impl Session {
 
     /// Reads past the rest of a refused command.
     pub(super) async fn skip(&mut self, literal: Option<Announced>) -> Result<(), Gone> {
-        self.wire
-            .skip(literal, self.shared.profile.max_line_bytes)
-            .await
+        self.wire.skip(literal, self.shared.profile.max_line_bytes).await
     }
 
     pub(super) fn capabilities(&self) -> String {
@@ -227,12 +212,7 @@ impl Session {
             self.wire.put_line(format_args!("{tag} BAD {fault}"));
             return self.count_bad();
         }
-        *self
-            .shared
-            .counters()
-            .commands
-            .entry(name.clone())
-            .or_default() += 1;
+        *self.shared.counters().commands.entry(name.clone()).or_default() += 1;
         let struck = self.strike(|deed| match deed {
             Deed::CutBefore(wanted) if is_meant(wanted, &name) => Some(None),
             Deed::Answer(wanted, text) if is_meant(wanted, &name) => Some(Some(text.clone())),
@@ -250,8 +230,7 @@ impl Session {
             None if name == "APPEND" => self.append(line).await?,
             None => {
                 let Some(command) = self.collect(line).await? else {
-                    self.wire
-                        .put_line(format_args!("{tag} BAD literal refused"));
+                    self.wire.put_line(format_args!("{tag} BAD literal refused"));
                     return self.count_bad();
                 };
                 // The continuations are out; what follows is the answer.
@@ -303,11 +282,7 @@ impl Session {
             self.wire.secure(&acceptor).await?;
             self.secured = true;
         }
-        if text.starts_with("BAD") {
-            self.count_bad()
-        } else {
-            self.wire.relieve().await
-        }
+        if text.starts_with("BAD") { self.count_bad() } else { self.wire.relieve().await }
     }
 
     fn count_bad(&mut self) -> Result<(), Gone> {

@@ -66,15 +66,9 @@ impl Snapshot {
 
 impl Store {
     pub(super) fn new(numbers: Arc<Numbers>, quota_bytes: Option<u64>) -> Self {
-        let tree = Tree {
-            quota_bytes,
-            ..Tree::default()
-        };
-        let store = Self {
-            tree: Arc::new(Mutex::new(tree)),
-            numbers,
-            changes: watch::Sender::new(0),
-        };
+        let tree = Tree { quota_bytes, ..Tree::default() };
+        let store =
+            Self { tree: Arc::new(Mutex::new(tree)), numbers, changes: watch::Sender::new(0) };
         store.with(|tree| tree.make(&["INBOX".to_owned()], true, &store.numbers));
         store
     }
@@ -110,9 +104,7 @@ impl Store {
             tree.make(&path, true, &self.numbers);
             tree.used_bytes += message.body.len() as u64;
             let mailbox = tree.mailboxes.get_mut(&path);
-            mailbox
-                .and_then(|mailbox| mailbox.add(&message))
-                .expect("a UID is left")
+            mailbox.and_then(|mailbox| mailbox.add(&message)).expect("a UID is left")
         })
     }
 
@@ -136,9 +128,7 @@ impl Store {
         let path = path(names);
         self.with(|tree| {
             let mailbox = tree.mailboxes.get(&path);
-            mailbox
-                .map(|mailbox| mailbox.messages.values().cloned().collect())
-                .unwrap_or_default()
+            mailbox.map(|mailbox| mailbox.messages.values().cloned().collect()).unwrap_or_default()
         })
     }
 
@@ -228,11 +218,7 @@ impl Store {
         };
         self.with(|tree| {
             let mut snapshot = Snapshot::default();
-            for (path, mailbox) in tree
-                .mailboxes
-                .iter()
-                .filter(|(_, mailbox)| mailbox.selectable)
-            {
+            for (path, mailbox) in tree.mailboxes.iter().filter(|(_, mailbox)| mailbox.selectable) {
                 let mut messages: Vec<Held> = mailbox.messages.values().map(held).collect();
                 messages.sort();
                 snapshot.mailboxes.insert(path.clone(), messages);
@@ -258,10 +244,7 @@ impl Store {
     /// The time the server takes for now.
     pub(super) fn now(&self) -> InternalDate {
         let unix_seconds = self.numbers.now.load(Ordering::Relaxed);
-        InternalDate {
-            unix_seconds,
-            offset_seconds: 0,
-        }
+        InternalDate { unix_seconds, offset_seconds: 0 }
     }
 
     /// Reads or changes the mail under its lock.
@@ -296,10 +279,7 @@ mod tests {
         let server = Server::new(Profile::plain());
         let (one, other) = (server.account("a", "x"), server.account("b", "x"));
         let message = |body: &str, unix_seconds, offset_seconds| Message {
-            internal_date: InternalDate {
-                unix_seconds,
-                offset_seconds,
-            },
+            internal_date: InternalDate { unix_seconds, offset_seconds },
             ..Message::new(body.to_owned())
         };
         for (store, order) in [(&one, ["p", "q"]), (&other, ["q", "p"])] {
@@ -327,10 +307,7 @@ mod tests {
         store.create_mailbox(&["p", "q"], None).unwrap();
         let validity = |path: &[&str]| {
             let mailboxes = store.mailboxes();
-            mailboxes
-                .iter()
-                .find(|one| one.path == path)
-                .map(|one| one.uid_validity)
+            mailboxes.iter().find(|one| one.path == path).map(|one| one.uid_validity)
         };
         assert_eq!(validity(&["p", "q"]), Some(52));
         store.delete_mailbox(&["p", "q"]).unwrap();

@@ -60,10 +60,7 @@ impl Client {
     pub(super) async fn secured(self, connector: &TlsConnector, host: &str) -> Self {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let stream = connector.connect(name, self.stream).await.unwrap();
-        Self {
-            stream: Box::new(stream),
-            ..self
-        }
+        Self { stream: Box::new(stream), ..self }
     }
 
     pub(super) async fn send(&mut self, text: impl AsRef<[u8]>) {
@@ -96,8 +93,7 @@ impl Client {
     pub(super) async fn bytes(&mut self, command: impl AsRef<[u8]>) -> Vec<u8> {
         self.tags += 1;
         let tag = format!("t{}", self.tags);
-        self.send([tag.as_bytes(), b" ", command.as_ref(), b"\r\n"].concat())
-            .await;
+        self.send([tag.as_bytes(), b" ", command.as_ref(), b"\r\n"].concat()).await;
         let wanted = format!("{tag} ");
         let mut start = 0;
         loop {

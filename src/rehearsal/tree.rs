@@ -31,11 +31,7 @@ impl Numbers {
     /// A mailbox as just created.
     pub(super) fn fresh(&self, selectable: bool) -> Mailbox {
         let id = self.mailbox.fetch_add(1, Ordering::Relaxed);
-        Mailbox::new(
-            id,
-            self.uid_validity.fetch_add(1, Ordering::Relaxed),
-            selectable,
-        )
+        Mailbox::new(id, self.uid_validity.fetch_add(1, Ordering::Relaxed), selectable)
     }
 }
 
@@ -59,8 +55,7 @@ impl Tree {
                 mailbox.selectable |= selectable;
                 turned
             } else {
-                self.mailboxes
-                    .insert(path[..length].to_vec(), numbers.fresh(selectable));
+                self.mailboxes.insert(path[..length].to_vec(), numbers.fresh(selectable));
                 true
             };
         }
@@ -85,17 +80,12 @@ impl Tree {
         }
         self.make(&new[..new.len() - 1], false, numbers);
         let moves = |path: &&Path| {
-            if inbox {
-                *path == old
-            } else {
-                path.starts_with(old)
-            }
+            if inbox { *path == old } else { path.starts_with(old) }
         };
         let paths: Vec<Path> = self.mailboxes.keys().filter(moves).cloned().collect();
         for path in paths {
             if let Some(mailbox) = self.mailboxes.remove(&path) {
-                self.mailboxes
-                    .insert([new, &path[old.len()..]].concat(), mailbox);
+                self.mailboxes.insert([new, &path[old.len()..]].concat(), mailbox);
             }
         }
         if inbox {
@@ -115,20 +105,12 @@ impl Tree {
 
     /// The mailbox a session selected, wherever it was renamed to.
     pub(super) fn selected(&mut self, path: &mut Path, id: u64) -> Option<&mut Mailbox> {
-        let stayed = self
-            .mailboxes
-            .get(path)
-            .is_some_and(|mailbox| mailbox.id == id);
+        let stayed = self.mailboxes.get(path).is_some_and(|mailbox| mailbox.id == id);
         if !stayed {
-            let (moved, _) = self
-                .mailboxes
-                .iter()
-                .find(|(_, mailbox)| mailbox.id == id)?;
+            let (moved, _) = self.mailboxes.iter().find(|(_, mailbox)| mailbox.id == id)?;
             path.clone_from(moved);
         }
-        self.mailboxes
-            .get_mut(path)
-            .filter(|mailbox| mailbox.selectable)
+        self.mailboxes.get_mut(path).filter(|mailbox| mailbox.selectable)
     }
 
     /// Refuses what would exceed the quota.
@@ -147,10 +129,7 @@ impl Tree {
         path: &[String],
         messages: &[Message],
     ) -> Result<(u32, Vec<u32>), Refusal> {
-        let bytes = messages
-            .iter()
-            .map(|message| message.body.len() as u64)
-            .sum();
+        let bytes = messages.iter().map(|message| message.body.len() as u64).sum();
         let admitted = self.admit(bytes);
         let mailbox = self.target(path)?;
         admitted?;
@@ -158,10 +137,7 @@ impl Tree {
         if (messages.len() as u64) > free {
             return Err(Refusal::new("[LIMIT] no UID is left"));
         }
-        let uids = messages
-            .iter()
-            .filter_map(|message| mailbox.add(message))
-            .collect();
+        let uids = messages.iter().filter_map(|message| mailbox.add(message)).collect();
         let uid_validity = mailbox.uid_validity;
         self.used_bytes += bytes;
         Ok((uid_validity, uids))
@@ -169,13 +145,8 @@ impl Tree {
 
     /// Removes a message; says whether it was there.
     pub(super) fn remove(&mut self, path: &[String], uid: u32) -> bool {
-        let removed = self
-            .mailboxes
-            .get_mut(path)
-            .and_then(|mailbox| mailbox.remove(uid));
-        let bytes = removed
-            .as_ref()
-            .map_or(0, |message| message.body.len() as u64);
+        let removed = self.mailboxes.get_mut(path).and_then(|mailbox| mailbox.remove(uid));
+        let bytes = removed.as_ref().map_or(0, |message| message.body.len() as u64);
         self.used_bytes = self.used_bytes.saturating_sub(bytes);
         removed.is_some()
     }

@@ -53,10 +53,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self {
-            stream: Some(stream),
-            ..Self::closed()
-        }
+        Self { stream: Some(stream), ..Self::closed() }
     }
 
     /// A wire whose connection is over.
@@ -120,10 +117,7 @@ impl Wire {
 
     /// Reads so many bytes of a literal, whose memory grows as they come.
     pub(super) async fn literal(&mut self, bytes: u64) -> Result<Bytes, Gone> {
-        let buffered = self
-            .input
-            .len()
-            .min(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let buffered = self.input.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
         let step = usize::try_from(bytes.min(LITERAL_STEP_BYTES)).unwrap_or(usize::MAX);
         let mut body = Vec::with_capacity(step);
         body.extend_from_slice(&self.input[..buffered]);
@@ -155,8 +149,7 @@ impl Wire {
             let mut missing = literal.bytes;
             loop {
                 let buffered = (self.input.len() as u64).min(missing);
-                self.input
-                    .advance(usize::try_from(buffered).map_err(|_| Gone)?);
+                self.input.advance(usize::try_from(buffered).map_err(|_| Gone)?);
                 missing -= buffered;
                 if missing == 0 {
                     break;
@@ -191,11 +184,7 @@ impl Wire {
 
     /// Writes the output if it has become large.
     pub(super) async fn relieve(&mut self) -> Result<(), Gone> {
-        if self.output.len() >= OUTPUT_BYTES {
-            self.write_output().await
-        } else {
-            Ok(())
-        }
+        if self.output.len() >= OUTPUT_BYTES { self.write_output().await } else { Ok(()) }
     }
 
     /// How many bytes were put so far.
@@ -206,8 +195,7 @@ impl Wire {
     /// Takes back what was put since, as far as it is not sent.
     pub(super) fn rewind(&mut self, position: u64) {
         let kept = position.saturating_sub(self.sent);
-        self.output
-            .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.output.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
     }
 
     /// Sends all output.
@@ -216,12 +204,7 @@ impl Wire {
             return Ok(());
         }
         self.write_output().await?;
-        self.stream
-            .as_mut()
-            .ok_or(Gone)?
-            .flush()
-            .await
-            .map_err(|_| Gone)
+        self.stream.as_mut().ok_or(Gone)?.flush().await.map_err(|_| Gone)
     }
 
     /// Sends all output and ends the connection in order.
@@ -274,13 +257,8 @@ impl Wire {
         let Some(left) = &mut self.written_left else {
             return stream.write_all(bytes).await.map_err(|_| Gone);
         };
-        let allowed = usize::try_from(*left)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        stream
-            .write_all(&bytes[..allowed])
-            .await
-            .map_err(|_| Gone)?;
+        let allowed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        stream.write_all(&bytes[..allowed]).await.map_err(|_| Gone)?;
         *left -= allowed as u64;
         if *left == 0 {
             let _ = stream.flush().await;
@@ -303,12 +281,7 @@ fn announced(text: &[u8]) -> Option<Announced> {
     }
     let bytes = std::str::from_utf8(digits).ok()?.parse().ok()?;
     let eight = open > 0 && text[open - 1] == b'~';
-    Some(Announced {
-        bytes,
-        waits,
-        start: open - usize::from(eight),
-        eight,
-    })
+    Some(Announced { bytes, waits, start: open - usize::from(eight), eight })
 }
 
 #[cfg(test)]

@@ -34,10 +34,7 @@ pub async fn write_csv(
 ) -> Result<(), Fault> {
     let failed = |error: csv::Error| fault(path, error);
     let draft = Draft::create(path).map_err(|error| fault(path, error))?;
-    let mut table = Table {
-        csv: csv::Writer::from_writer(draft),
-        with_subjects,
-    };
+    let mut table = Table { csv: csv::Writer::from_writer(draft), with_subjects };
     table.write(HEADER).map_err(failed)?;
     for account in &snapshot.accounts {
         table.account(account).map_err(failed)?;
@@ -51,18 +48,14 @@ pub async fn write_csv(
             table.remark(row).map_err(failed)?;
         }
     }
-    let draft = table
-        .csv
-        .into_inner()
-        .map_err(|error| fault(path, error.into_error()))?;
+    let draft = table.csv.into_inner().map_err(|error| fault(path, error.into_error()))?;
     draft.finish().map_err(|error| fault(path, error))
 }
 
 const COLUMNS: usize = 9;
 /// The last only with subjects.
-const HEADER: [&str; COLUMNS] = [
-    "account", "mailbox", "uid", "size", "date", "fate", "kind", "reason", "subject",
-];
+const HEADER: [&str; COLUMNS] =
+    ["account", "mailbox", "uid", "size", "date", "fate", "kind", "reason", "subject"];
 
 struct Table {
     csv: csv::Writer<Draft>,
@@ -217,10 +210,7 @@ impl<'a> Mailbox<'a> {
 
 /// Every fate, with those that no message has: programs need not ask whether one is there.
 fn all_fates(totals: &Totals) -> BTreeMap<Fate, Count> {
-    Fate::ALL
-        .into_iter()
-        .map(|fate| (fate, totals.sum(&[fate])))
-        .collect()
+    Fate::ALL.into_iter().map(|fate| (fate, totals.sum(&[fate]))).collect()
 }
 
 fn fault(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
@@ -240,11 +230,7 @@ impl Draft {
         let mut draft = path.as_os_str().to_owned();
         draft.push(".part");
         let draft = PathBuf::from(draft);
-        Ok(Self {
-            file: BufWriter::new(File::create(&draft)?),
-            draft,
-            path: path.to_owned(),
-        })
+        Ok(Self { file: BufWriter::new(File::create(&draft)?), draft, path: path.to_owned() })
     }
 
     fn finish(mut self) -> io::Result<()> {
@@ -317,9 +303,7 @@ mod tests {
     async fn written(ledger: &SqliteLedger, snapshot: &Snapshot, subjects: bool) -> String {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("report.csv");
-        write_csv(ledger, snapshot, &path, subjects)
-            .await
-            .expect("written");
+        write_csv(ledger, snapshot, &path, subjects).await.expect("written");
         let files = fs::read_dir(directory.path()).expect("readable");
         assert_eq!(files.count(), 1, "no draft is left");
         fs::read_to_string(path).expect("text")
@@ -327,19 +311,8 @@ mod tests {
 
     #[tokio::test]
     async fn no_cell_is_a_formula_or_steers_a_terminal() {
-        let texts = [
-            "=1+1",
-            "+1",
-            "-1",
-            "@a",
-            "\ta",
-            "\ra",
-            "NO \u{1b}[2J",
-            "a,\"b\"",
-        ];
-        let outcomes = (1..)
-            .zip(texts)
-            .map(|(uid, text)| refused(uid, text, Some(text)));
+        let texts = ["=1+1", "+1", "-1", "@a", "\ta", "\ra", "NO \u{1b}[2J", "a,\"b\""];
+        let outcomes = (1..).zip(texts).map(|(uid, text)| refused(uid, text, Some(text)));
         let ledger = ledger(outcomes.collect()).await;
         let text = written(&ledger, &Snapshot::default(), true).await;
         let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -348,10 +321,7 @@ mod tests {
         for row in rows {
             assert_eq!(row.len(), 9);
             for cell in &row {
-                assert!(
-                    !cell.starts_with(['=', '+', '-', '@', '\t', '\r']),
-                    "{cell}"
-                );
+                assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell}");
                 assert!(!cell.contains(char::is_control), "{cell}");
             }
             assert_eq!((&row[0], &row[1]), ("'@anna", "'=cmd|'/c calc'!A0"));
@@ -406,10 +376,7 @@ mod tests {
         write_json(&snapshot, Verdict::of(&snapshot), &path).expect("written");
         let text = fs::read(&path).expect("readable");
         let report: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        assert_eq!(
-            (&report["version"], &report["exit_code"]),
-            (&1.into(), &4.into())
-        );
+        assert_eq!((&report["version"], &report["exit_code"]), (&1.into(), &4.into()));
         assert_eq!(report["totals"].as_object().expect("fates").len(), 10);
         let account = &report["accounts"][0];
         assert_eq!(account["state"], "done");
@@ -420,15 +387,8 @@ mod tests {
 
     #[test]
     fn a_report_that_cannot_be_written_says_where() {
-        let fault = write_json(
-            &Snapshot::default(),
-            Verdict::Done,
-            Path::new("/missing/r.json"),
-        );
+        let fault = write_json(&Snapshot::default(), Verdict::Done, Path::new("/missing/r.json"));
         let text = fault.expect_err("no such directory").chain();
-        assert!(
-            text.starts_with("cannot write the report /missing/r.json: "),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot write the report /missing/r.json: "), "{text}");
     }
 }

@@ -46,10 +46,7 @@ pub fn summary_text(snapshot: &Snapshot, verdict: Verdict, report: Option<&Path>
     }
     for (kind, messages) in &totals.remarks {
         let messages = grouped(*messages);
-        text.line(format_args!(
-            "  {messages} messages with a remark: {}",
-            kind.as_str()
-        ));
+        text.line(format_args!("  {messages} messages with a remark: {}", kind.as_str()));
     }
     text.list("accounts", account_lines(snapshot));
     text.list("mailboxes", mailbox_lines(snapshot));
@@ -88,31 +85,21 @@ fn next_step(verdict: Verdict) -> &'static str {
 fn account_lines(snapshot: &Snapshot) -> Vec<String> {
     let problems = snapshot.accounts.iter().filter_map(|account| {
         let problem = account_problem(account)?;
-        Some(format!(
-            "{}  {}",
-            display(&account.name.source),
-            display(&problem)
-        ))
+        Some(format!("{}  {}", display(&account.name.source), display(&problem)))
     });
     problems.collect()
 }
 
 fn mailbox_lines(snapshot: &Snapshot) -> Vec<String> {
-    let mailboxes = snapshot.accounts.iter().flat_map(|account| {
-        account
-            .mailboxes
-            .iter()
-            .map(move |mailbox| (account, mailbox))
-    });
+    let mailboxes = snapshot
+        .accounts
+        .iter()
+        .flat_map(|account| account.mailboxes.iter().map(move |mailbox| (account, mailbox)));
     let problems = mailboxes.filter_map(|(account, mailbox)| {
         let problem = mailbox_problem(mailbox)?;
         let path = mailbox.source.to_string();
         let account = display(&account.name.source);
-        Some(format!(
-            "{account}  {}  {}",
-            display(&path),
-            display(&problem)
-        ))
+        Some(format!("{account}  {}  {}", display(&path), display(&problem)))
     });
     problems.collect()
 }
@@ -120,14 +107,7 @@ fn mailbox_lines(snapshot: &Snapshot) -> Vec<String> {
 /// How every account stands, as a table.
 #[must_use]
 pub fn status_text(snapshot: &Snapshot) -> String {
-    let header = [
-        "STATE",
-        "ACCOUNT",
-        "COPIED/TOTAL",
-        "BYTES",
-        "LAST PASS (UTC)",
-        "WHY",
-    ];
+    let header = ["STATE", "ACCOUNT", "COPIED/TOTAL", "BYTES", "LAST PASS (UTC)", "WHY"];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(snapshot.accounts.iter().map(status_row));
     let mut widths = [0; 6];
@@ -193,10 +173,7 @@ impl Lines {
         if lines.is_empty() {
             return;
         }
-        self.line(format_args!(
-            "  {what} with problems: {}",
-            grouped(lines.len() as u64)
-        ));
+        self.line(format_args!("  {what} with problems: {}", grouped(lines.len() as u64)));
         for line in lines.iter().take(LINES_MAX) {
             self.line(format_args!("    {line}"));
         }
@@ -299,12 +276,7 @@ failed  bob@old.example        0/2,114      0 B  2023-11-14 22:13  NO Invalid\\u
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
     }

@@ -25,10 +25,7 @@ impl ImapSource {
     /// Reads by this connection; bodies above `body_bytes_max` octets are streamed, not held.
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
-        Self {
-            connection,
-            body_bytes_max,
-        }
+        Self { connection, body_bytes_max }
     }
 }
 
@@ -77,16 +74,10 @@ impl Source for ImapSource {
     async fn still_there(&mut self, uids: &[Uid]) -> Result<Vec<Uid>, Fault> {
         let action = "see which messages are still there";
         // Servers tell of expunged messages at a NOOP, and list them until then.
-        self.connection
-            .run_ok("NOOP", action, Scope::Session)
-            .await?;
+        self.connection.run_ok("NOOP", action, Scope::Session).await?;
         let command = format!("UID FETCH {} (UID)", uid_set(uids));
         let found = listing::messages(&mut self.connection, &command, action).await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|f| f.uid)
-            .filter(|uid| uids.contains(uid))
-            .collect())
+        Ok(found.into_iter().filter_map(|f| f.uid).filter(|uid| uids.contains(uid)).collect())
     }
 
     async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {

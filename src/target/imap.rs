@@ -34,20 +34,13 @@ impl ImapTarget {
     /// Writes by this connection, so many windows in flight at once.
     #[must_use]
     pub fn new(connection: Connection, windows_in_flight_max: usize) -> Self {
-        Self {
-            connection,
-            windows_in_flight_max,
-            open: None,
-            slowest_append: Duration::ZERO,
-        }
+        Self { connection, windows_in_flight_max, open: None, slowest_append: Duration::ZERO }
     }
 
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
         let action = "look at what is on the target";
         // Some servers (Courier) show what was appended only after a NOOP.
-        self.connection
-            .run_ok("NOOP", action, Scope::Session)
-            .await?;
+        self.connection.run_ok("NOOP", action, Scope::Session).await?;
         let command = format!("UID FETCH {set} (UID RFC822.SIZE INTERNALDATE FLAGS)");
         let fetched = listing::messages(&mut self.connection, &command, action).await?;
         let mut found: Vec<Found> = fetched
@@ -74,10 +67,7 @@ impl Target for ImapTarget {
 
     fn naming(&self) -> Naming {
         let delimiter = self.connection.hierarchy().delimiter;
-        Naming {
-            forbidden: delimiter.map(char::from),
-            nested: delimiter.is_some(),
-        }
+        Naming { forbidden: delimiter.map(char::from), nested: delimiter.is_some() }
     }
 
     fn spell(&self, path: &MailboxPath) -> Option<WireName> {
@@ -100,18 +90,12 @@ impl Target for ImapTarget {
                 return Ok(());
             }
         }
-        let done = self
-            .connection
-            .run(&format!("CREATE {quoted}"), &action)
-            .await?;
+        let done = self.connection.run(&format!("CREATE {quoted}"), &action).await?;
         if done.status.kind == StatusKind::Ok || done.status.code == "ALREADYEXISTS" {
             return Ok(());
         }
         // Servers say "it exists" in many words; whether it does is what counts.
-        let status = self
-            .connection
-            .run(&format!("STATUS {quoted} (UIDNEXT)"), &action)
-            .await?;
+        let status = self.connection.run(&format!("STATUS {quoted} (UIDNEXT)"), &action).await?;
         if status.status.kind == StatusKind::Ok {
             return Ok(());
         }
@@ -121,9 +105,7 @@ impl Target for ImapTarget {
     async fn subscribe(&mut self, name: &WireName) -> Result<(), Fault> {
         let quoted = self.connection.quoted(name)?;
         let action = format!("subscribe to {}", name.0.escape_ascii());
-        self.connection
-            .run_ok(&format!("SUBSCRIBE {quoted}"), &action, Scope::Mailbox)
-            .await?;
+        self.connection.run_ok(&format!("SUBSCRIBE {quoted}"), &action, Scope::Mailbox).await?;
         Ok(())
     }
 
@@ -131,14 +113,8 @@ impl Target for ImapTarget {
         let selected = self.connection.select("SELECT", name).await?;
         let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
         let storable = Storable::new(selected.permanent_flags);
-        self.open = Some(OpenMailbox {
-            name: name.clone(),
-            storable,
-        });
-        Ok(Destination {
-            uid_validity: selected.uid_validity,
-            uid_next,
-        })
+        self.open = Some(OpenMailbox { name: name.clone(), storable });
+        Ok(Destination { uid_validity: selected.uid_validity, uid_next })
     }
 
     async fn look(&mut self, from: Uid) -> Result<Vec<Found>, Fault> {
@@ -175,11 +151,7 @@ impl Target for ImapTarget {
         };
         let name = crate::imap::names::quoted(&open.name).unwrap_or_default();
         let (reader, writer) = self.connection.lend();
-        let appending = append::Appending {
-            name,
-            limits,
-            storable: &open.storable,
-        };
+        let appending = append::Appending { name, limits, storable: &open.storable };
         let (outcome, slowest) = append::append(reader, writer, appending, windows, answers).await;
         self.slowest_append = self.slowest_append.max(slowest);
         outcome.map_err(|fault| fault.at(side))

@@ -29,12 +29,7 @@ impl Slots {
             slot.take_if(|account| !is_active(account));
         }
         for active in &progress.active {
-            if self
-                .0
-                .iter()
-                .flatten()
-                .any(|account| *account == active.account)
-            {
+            if self.0.iter().flatten().any(|account| *account == active.account) {
                 continue;
             }
             match self.0.iter_mut().find(|slot| slot.is_none()) {
@@ -80,11 +75,7 @@ impl Screen {
             })
             .collect();
         let shown = slots.iter().flatten().count();
-        Self {
-            counts: counts(progress, shown, now),
-            overall: overall(progress, meter, now),
-            slots,
-        }
+        Self { counts: counts(progress, shown, now), overall: overall(progress, meter, now), slots }
     }
 
     /// All of the run in one line.
@@ -109,11 +100,9 @@ fn row(progress: &Progress, active: &Active, names: &Names, now: Instant) -> Row
     }
     let mailbox = active.mailbox.as_deref().map(display).unwrap_or_default();
     match progress.share_of(active) {
-        Some(share) => Row {
-            name,
-            part: Some(share.part()),
-            text: format!("{}  {mailbox}", amounts(share)),
-        },
+        Some(share) => {
+            Row { name, part: Some(share.part()), text: format!("{}  {mailbox}", amounts(share)) }
+        }
         None => Row {
             name,
             part: None,
@@ -129,11 +118,7 @@ fn amounts(share: Share) -> String {
     match share.unit {
         Unit::Bytes => format!("{} of {}", bytes(share.done), bytes(share.total)),
         Unit::Messages => {
-            format!(
-                "{} of {} messages",
-                grouped(share.done),
-                grouped(share.total)
-            )
+            format!("{} of {} messages", grouped(share.done), grouped(share.total))
         }
     }
 }
@@ -157,15 +142,9 @@ fn counts(progress: &Progress, shown: usize, now: Instant) -> String {
     if shown > 0 && active > shown {
         text.push_str(&format!(" ({} not shown)", active - shown));
     }
-    text.push_str(&format!(
-        "; messages {} copied",
-        grouped(progress.copied.messages)
-    ));
+    text.push_str(&format!("; messages {} copied", grouped(progress.copied.messages)));
     if progress.not_copied > 0 {
-        text.push_str(&format!(
-            ", {} not on the target",
-            grouped(progress.not_copied)
-        ));
+        text.push_str(&format!(", {} not on the target", grouped(progress.not_copied)));
     }
     text
 }
@@ -178,11 +157,7 @@ fn overall(progress: &Progress, meter: &Meter, now: Instant) -> Row {
         reason = "a rate of bytes is far below 2^64 and never negative"
     )]
     let rate = meter.bytes_per_second() as u64;
-    let rates = format!(
-        "{}/s, {:.0} messages/s",
-        bytes(rate),
-        meter.messages_per_second()
-    );
+    let rates = format!("{}/s, {:.0} messages/s", bytes(rate), meter.messages_per_second());
     let text = match share {
         None => rates,
         Some(share) => {
@@ -195,11 +170,7 @@ fn overall(progress: &Progress, meter: &Meter, now: Instant) -> Row {
             format!("{percent:.0}%  {}, {rates}{rest}", amounts(share))
         }
     };
-    Row {
-        name: String::new(),
-        part: Some(share.map_or(0.0, Share::part)),
-        text,
-    }
+    Row { name: String::new(), part: Some(share.map_or(0.0, Share::part)), text }
 }
 
 /// The bars themselves.
@@ -233,14 +204,7 @@ impl Bars {
         let slots: Vec<ProgressBar> = (0..slots).map(|_| add(&without_bar)).collect();
         let counts = add(&style("{wide_msg}"));
         let overall = add(&style("{bar:30.green} {wide_msg}"));
-        Self {
-            all,
-            slots,
-            counts,
-            overall,
-            with_bar,
-            without_bar,
-        }
+        Self { all, slots, counts, overall, with_bar, without_bar }
     }
 
     pub(super) fn slots(&self) -> usize {
@@ -285,18 +249,11 @@ impl Bars {
 }
 
 fn slots(lines: usize, active_max: usize) -> usize {
-    lines
-        .saturating_sub(OTHER_LINES)
-        .clamp(1, SLOTS_MAX)
-        .min(active_max)
+    lines.saturating_sub(OTHER_LINES).clamp(1, SLOTS_MAX).min(active_max)
 }
 
 fn position(row: &Row) -> u64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "from 0 to STEPS"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to STEPS")]
     let position = (row.part.unwrap_or(0.0) * STEPS as f64) as u64;
     position.min(STEPS)
 }
@@ -316,21 +273,13 @@ mod tests {
     }
 
     fn done(progress: &mut Progress, account: &str) {
-        let event = Event::AccountDone {
-            account: account.into(),
-            messages: 1,
-            bytes: 1,
-            not_copied: 0,
-        };
+        let event =
+            Event::AccountDone { account: account.into(), messages: 1, bytes: 1, not_copied: 0 };
         progress.fold(&event, Instant::now());
     }
 
     fn accounts(slots: &Slots) -> Vec<&str> {
-        slots
-            .0
-            .iter()
-            .map(|slot| slot.as_deref().unwrap_or("-"))
-            .collect()
+        slots.0.iter().map(|slot| slot.as_deref().unwrap_or("-")).collect()
     }
 
     #[test]
@@ -380,9 +329,7 @@ mod tests {
             messages: 5,
             bytes: 1024,
         });
-        fold(Event::AccountStarted {
-            account: "b".into(),
-        });
+        fold(Event::AccountStarted { account: "b".into() });
         fold(Event::AccountParked {
             account: "c".into(),
             side: Some(Side::Target),
@@ -398,18 +345,12 @@ mod tests {
         assert_eq!(rows[0].text, "1.0 KiB of 4.0 KiB  In\\u{1b}[box");
         assert_eq!(rows[0].part, Some(0.25));
         assert_eq!((rows[1].text.as_str(), rows[1].part), ("connects", None));
-        assert_eq!(
-            rows[2].text,
-            "waits 5m: target: too many\\u{d}\\u{a}connections"
-        );
+        assert_eq!(rows[2].text, "waits 5m: target: too many\\u{d}\\u{a}connections");
         assert_eq!(
             screen.counts,
             "accounts 0 done, 3 active, 27 to go, 1 waiting; messages 5 copied"
         );
-        assert_eq!(
-            screen.overall.text,
-            "0%  1.0 KiB of 120.0 KiB, 1.0 KiB/s, 5 messages/s"
-        );
+        assert_eq!(screen.overall.text, "0%  1.0 KiB of 120.0 KiB, 1.0 KiB/s, 5 messages/s");
     }
 
     #[test]

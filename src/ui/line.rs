@@ -67,12 +67,7 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
     let is_normal = show.verbosity >= Verbosity::Normal;
     let tells_ends = is_normal && matches!(show.mode, Mode::Bars | Mode::Plain);
     let text = match event {
-        Event::AccountDone {
-            account,
-            messages,
-            bytes: size,
-            not_copied,
-        } if tells_ends => {
+        Event::AccountDone { account, messages, bytes: size, not_copied } if tells_ends => {
             let mut text = format!(
                 "{} {}  {} copied, {}",
                 style("done").for_stderr().green(),
@@ -81,19 +76,11 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
                 bytes(*size)
             );
             if *not_copied > 0 {
-                text.push_str(&format!(
-                    "; {} not on the target",
-                    count(*not_copied, "message")
-                ));
+                text.push_str(&format!("; {} not on the target", count(*not_copied, "message")));
             }
             text
         }
-        Event::AccountFailed {
-            account,
-            side,
-            reason,
-            hint,
-        } => {
+        Event::AccountFailed { account, side, reason, hint } => {
             let mut text = format!("{}: {}{}", names.place(account), at(*side), display(reason));
             text = format!("{} {text}", style("failed").for_stderr().red().bold());
             if !hint.is_empty() {
@@ -102,12 +89,7 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             }
             text
         }
-        Event::MailboxFailed {
-            account,
-            mailbox,
-            side,
-            reason,
-        } => format!(
+        Event::MailboxFailed { account, mailbox, side, reason } => format!(
             "{} {}: mailbox \"{}\": {}{}",
             style("failed").for_stderr().red().bold(),
             names.place(account),
@@ -124,62 +106,36 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
                 display(text)
             )
         }
-        Event::MailboxPlanned {
-            account,
-            source,
-            target,
-            reason,
-        } if is_dry_run && show.mode != Mode::Json => {
+        Event::MailboxPlanned { account, source, target, reason }
+            if is_dry_run && show.mode != Mode::Json =>
+        {
             let text = planned(names, account, source, target.as_deref(), reason);
             let to = To::Stdout;
             return Some(Line { to, text });
         }
-        Event::MailboxPlanned {
-            account,
-            source,
-            target,
-            reason,
-        } if is_verbose => planned(names, account, source, target.as_deref(), reason),
-        Event::NotCopied {
-            account,
-            mailbox,
-            uid,
-            fate,
-            reason,
-        } if is_verbose => format!(
+        Event::MailboxPlanned { account, source, target, reason } if is_verbose => {
+            planned(names, account, source, target.as_deref(), reason)
+        }
+        Event::NotCopied { account, mailbox, uid, fate, reason } if is_verbose => format!(
             "{}: mailbox \"{}\": UID {uid} {fate}: {}",
             names.place(account),
             display(mailbox),
             display(reason)
         ),
-        Event::AccountParked {
-            account,
-            side,
-            reason,
-            wait,
-        } if is_verbose => format!(
+        Event::AccountParked { account, side, reason, wait } if is_verbose => format!(
             "{}: {}{}; goes on in {}",
             names.place(account),
             at(*side),
             display(reason),
             time(*wait)
         ),
-        Event::Settled {
-            account,
-            mailbox,
-            found,
-            missing,
-        } if is_verbose => format!(
+        Event::Settled { account, mailbox, found, missing } if is_verbose => format!(
             "{}: mailbox \"{}\": in doubt were {found} that arrived and {missing} that did not",
             names.label(account),
             display(mailbox)
         ),
         Event::MailboxDone { account, mailbox } if is_verbose => {
-            format!(
-                "{}: mailbox \"{}\" done",
-                names.label(account),
-                display(mailbox)
-            )
+            format!("{}: mailbox \"{}\" done", names.label(account), display(mailbox))
         }
         _ => return None,
     };
@@ -201,11 +157,7 @@ fn planned(
         "" => String::new(),
         reason => format!(" ({})", display(reason)),
     };
-    format!(
-        "{}: \"{}\" {target}{reason}",
-        names.label(account),
-        display(source)
-    )
+    format!("{}: \"{}\" {target}{reason}", names.label(account), display(source))
 }
 
 fn at(side: Option<Side>) -> String {
@@ -228,11 +180,7 @@ mod tests {
 
     fn line(event: &Event, mode: Mode, verbosity: Verbosity) -> Option<String> {
         let file = "accounts.csv".into();
-        let show = Show {
-            mode,
-            verbosity,
-            file,
-        };
+        let show = Show { mode, verbosity, file };
         let line = of(event, &names(), &show, false)?;
         Some(console::strip_ansi_codes(&line.text).into_owned())
     }
@@ -259,21 +207,11 @@ mod tests {
 
     #[test]
     fn ends_of_accounts_are_told_where_progress_is_shown() {
-        let done = Event::AccountDone {
-            account: "key".into(),
-            messages: 1,
-            bytes: 2048,
-            not_copied: 3,
-        };
+        let done =
+            Event::AccountDone { account: "key".into(), messages: 1, bytes: 2048, not_copied: 3 };
         let text = "done anna@old.example  1 message copied, 2.0 KiB; 3 messages not on the target";
-        assert_eq!(
-            line(&done, Mode::Plain, Verbosity::Normal).as_deref(),
-            Some(text)
-        );
-        assert_eq!(
-            line(&done, Mode::Bars, Verbosity::Normal).as_deref(),
-            Some(text)
-        );
+        assert_eq!(line(&done, Mode::Plain, Verbosity::Normal).as_deref(), Some(text));
+        assert_eq!(line(&done, Mode::Bars, Verbosity::Normal).as_deref(), Some(text));
         assert_eq!(line(&done, Mode::Plain, Verbosity::Quiet), None);
         assert_eq!(line(&done, Mode::Json, Verbosity::Normal), None);
         assert_eq!(line(&done, Mode::None, Verbosity::Normal), None);
@@ -311,17 +249,11 @@ mod tests {
             target: Some("Sent".to_owned()),
             reason: "special use".to_owned(),
         };
-        let show = Show {
-            mode: Mode::Bars,
-            verbosity: Verbosity::Normal,
-            file: "accounts.csv".into(),
-        };
+        let show =
+            Show { mode: Mode::Bars, verbosity: Verbosity::Normal, file: "accounts.csv".into() };
         let line = of(&event, &names(), &show, true).expect("told");
         assert_eq!(line.to, To::Stdout);
-        assert_eq!(
-            line.text,
-            "anna@old.example: \"Gesendet\" -> \"Sent\" (special use)"
-        );
+        assert_eq!(line.text, "anna@old.example: \"Gesendet\" -> \"Sent\" (special use)");
         assert_eq!(of(&event, &names(), &show, false), None);
     }
 }

@@ -107,11 +107,7 @@ pub(super) enum Unit {
 impl Share {
     /// From 0 to 1.
     pub(super) fn part(self) -> f64 {
-        if self.total == 0 {
-            1.0
-        } else {
-            (self.done as f64 / self.total as f64).min(1.0)
-        }
+        if self.total == 0 { 1.0 } else { (self.done as f64 / self.total as f64).min(1.0) }
     }
 }
 
@@ -150,10 +146,7 @@ impl Tally {
 
 impl Progress {
     pub(super) fn new(accounts: usize) -> Self {
-        Self {
-            accounts,
-            ..Self::default()
-        }
+        Self { accounts, ..Self::default() }
     }
 
     pub(super) fn fold(&mut self, event: &Event, now: Instant) {
@@ -161,67 +154,33 @@ impl Progress {
             Event::AccountStarted { account } => {
                 self.active(account);
             }
-            Event::AccountListed {
-                account,
-                mailboxes,
-                messages,
-                bytes,
-            } => {
+            Event::AccountListed { account, mailboxes, messages, bytes } => {
                 self.mailboxes += mailboxes;
                 self.lacks_bytes |= bytes.is_none();
-                self.active(account).total = messages.map(|messages| Amount {
-                    messages,
-                    bytes: bytes.unwrap_or(0),
-                });
+                self.active(account).total =
+                    messages.map(|messages| Amount { messages, bytes: bytes.unwrap_or(0) });
             }
-            Event::MailboxStarted {
-                account, mailbox, ..
-            } => {
+            Event::MailboxStarted { account, mailbox, .. } => {
                 let active = self.active(account);
                 active.there.insert(mailbox.clone(), Amount::default());
                 active.mailbox = Some(mailbox.clone());
             }
-            Event::Scanned {
-                account,
-                mailbox,
-                messages,
-                bytes,
-                owed_messages,
-                owed_bytes,
-            } => self.there(account, mailbox).add(Amount {
-                messages: messages.saturating_sub(*owed_messages),
-                bytes: bytes.saturating_sub(*owed_bytes),
-            }),
-            Event::Copied {
-                account,
-                mailbox,
-                messages,
-                bytes,
-            } => {
-                let amount = Amount {
-                    messages: *messages,
-                    bytes: *bytes,
-                };
+            Event::Scanned { account, mailbox, messages, bytes, owed_messages, owed_bytes } => {
+                self.there(account, mailbox).add(Amount {
+                    messages: messages.saturating_sub(*owed_messages),
+                    bytes: bytes.saturating_sub(*owed_bytes),
+                })
+            }
+            Event::Copied { account, mailbox, messages, bytes } => {
+                let amount = Amount { messages: *messages, bytes: *bytes };
                 self.copied.add(amount);
                 self.there(account, mailbox).add(amount);
             }
-            Event::AccountParked {
-                account,
-                side,
-                reason,
-                wait,
-            } => {
-                self.active(account).parked = Some(Parked {
-                    until: now + *wait,
-                    side: *side,
-                    reason: reason.clone(),
-                });
+            Event::AccountParked { account, side, reason, wait } => {
+                self.active(account).parked =
+                    Some(Parked { until: now + *wait, side: *side, reason: reason.clone() });
             }
-            Event::AccountDone {
-                account,
-                not_copied,
-                ..
-            } => {
+            Event::AccountDone { account, not_copied, .. } => {
                 self.done += 1;
                 self.not_copied += not_copied;
                 self.end(account, |active| active.total);
@@ -300,17 +259,9 @@ impl Progress {
             u64::try_from(scaled).unwrap_or(u64::MAX)
         };
         Some(if self.lacks_bytes {
-            Share {
-                done: done.messages,
-                total: scale(total.messages),
-                unit: Unit::Messages,
-            }
+            Share { done: done.messages, total: scale(total.messages), unit: Unit::Messages }
         } else {
-            Share {
-                done: done.bytes,
-                total: scale(total.bytes),
-                unit: Unit::Bytes,
-            }
+            Share { done: done.bytes, total: scale(total.bytes), unit: Unit::Bytes }
         })
     }
 
@@ -318,17 +269,9 @@ impl Progress {
     pub(super) fn share_of(&self, active: &Active) -> Option<Share> {
         let (done, total) = (active.there(), active.total?);
         Some(if self.lacks_bytes {
-            Share {
-                done: done.messages,
-                total: total.messages,
-                unit: Unit::Messages,
-            }
+            Share { done: done.messages, total: total.messages, unit: Unit::Messages }
         } else {
-            Share {
-                done: done.bytes,
-                total: total.bytes,
-                unit: Unit::Bytes,
-            }
+            Share { done: done.bytes, total: total.bytes, unit: Unit::Bytes }
         })
     }
 
@@ -394,8 +337,7 @@ impl Meter {
         self.messages.add(messages as f64, seconds);
         self.bytes.add(bytes as f64, seconds);
         if let Some(share) = progress.share() {
-            self.share
-                .add(share.done.saturating_sub(self.through) as f64, seconds);
+            self.share.add(share.done.saturating_sub(self.through) as f64, seconds);
             self.through = share.done;
         }
     }
@@ -432,11 +374,7 @@ struct Average {
 
 impl Average {
     fn over(memory_seconds: f64) -> Self {
-        Self {
-            memory_seconds,
-            value: 0.0,
-            weight: 0.0,
-        }
+        Self { memory_seconds, value: 0.0, weight: 0.0 }
     }
 
     fn add(&mut self, amount: f64, seconds: f64) {
@@ -446,11 +384,7 @@ impl Average {
     }
 
     fn per_second(&self) -> f64 {
-        if self.weight > 0.0 {
-            self.value / self.weight
-        } else {
-            0.0
-        }
+        if self.weight > 0.0 { self.value / self.weight } else { 0.0 }
     }
 }
 
@@ -468,11 +402,7 @@ mod tests {
     }
 
     fn begun(account: &str) -> Event {
-        Event::MailboxStarted {
-            account: account.into(),
-            mailbox: "INBOX".to_owned(),
-            messages: 10,
-        }
+        Event::MailboxStarted { account: account.into(), mailbox: "INBOX".to_owned(), messages: 10 }
     }
 
     fn scanned(account: &str, messages: u64, owed: u64) -> Event {
@@ -504,27 +434,14 @@ mod tests {
     }
 
     fn done(account: &str) -> Event {
-        Event::AccountDone {
-            account: account.into(),
-            messages: 0,
-            bytes: 0,
-            not_copied: 2,
-        }
+        Event::AccountDone { account: account.into(), messages: 0, bytes: 0, not_copied: 2 }
     }
 
     #[test]
     fn what_is_there_already_counts_as_done() {
-        let events = [
-            listed("a", 10, Some(1000)),
-            begun("a"),
-            scanned("a", 10, 4),
-            copied("a", 1),
-        ];
+        let events = [listed("a", 10, Some(1000)), begun("a"), scanned("a", 10, 4), copied("a", 1)];
         let share = fold(1, &events).share().expect("listed");
-        assert_eq!(
-            (share.done, share.total, share.unit),
-            (700, 1000, Unit::Bytes)
-        );
+        assert_eq!((share.done, share.total, share.unit), (700, 1000, Unit::Bytes));
     }
 
     #[test]
@@ -579,10 +496,7 @@ mod tests {
     fn where_a_source_tells_no_bytes_messages_are_counted() {
         let events = [listed("a", 10, None), begun("a"), copied("a", 5)];
         let share = fold(1, &events).share().expect("listed");
-        assert_eq!(
-            (share.done, share.total, share.unit),
-            (5, 10, Unit::Messages)
-        );
+        assert_eq!((share.done, share.total, share.unit), (5, 10, Unit::Messages));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,15 +11,10 @@ async fn a_whole_account_is_copied_as_it_is() {
     let mut world = World::usual();
     let anna = world.anna();
     anna.create_mailbox(&["Sent"], Some("\\Sent")).unwrap();
-    anna.create_mailbox(&["Clients", "Müller & Söhne", "2019"], None)
-        .unwrap();
+    anna.create_mailbox(&["Clients", "Müller & Söhne", "2019"], None).unwrap();
     anna.create_mailbox(&["空"], None).unwrap();
-    let mailboxes: [&[&str]; 4] = [
-        &["INBOX"],
-        &["Sent"],
-        &["Clients", "Müller & Söhne", "2019"],
-        &["Clients"],
-    ];
+    let mailboxes: [&[&str]; 4] =
+        [&["INBOX"], &["Sent"], &["Clients", "Müller & Söhne", "2019"], &["Clients"]];
     for (number, mailbox) in (0..60).zip(mailboxes.iter().cycle()) {
         anna.deliver(mailbox, letter(number));
     }
@@ -53,8 +48,7 @@ async fn special_uses_meet_under_other_names() {
     let mut world = World::usual();
     let (anna, copy) = (world.anna(), world.copy());
     anna.create_mailbox(&["Gesendet"], Some("\\Sent")).unwrap();
-    copy.create_mailbox(&["Sent Items"], Some("\\Sent"))
-        .unwrap();
+    copy.create_mailbox(&["Sent Items"], Some("\\Sent")).unwrap();
     anna.deliver(&["Gesendet"], letter(1));
     world.run().await.assert_done(1);
     assert_eq!(copy.messages(&["Sent Items"]).len(), 1);
@@ -63,14 +57,11 @@ async fn special_uses_meet_under_other_names() {
 
 #[tokio::test(start_paused = true)]
 async fn names_pass_from_dots_to_slashes_and_below_a_prefix() {
-    for (source, target) in [
-        (Profile::courier(), Profile::dovecot()),
-        (Profile::dovecot(), Profile::courier()),
-    ] {
+    for (source, target) in
+        [(Profile::courier(), Profile::dovecot()), (Profile::dovecot(), Profile::courier())]
+    {
         let mut world = World::new(source, target);
-        world
-            .anna()
-            .deliver(&["Archive", "2019", "März"], letter(1));
+        world.anna().deliver(&["Archive", "2019", "März"], letter(1));
         world.anna().deliver(&["Archive"], letter(2));
         world.anna().deliver(&INBOX, letter(3));
         world.run().await.assert_done(3);
@@ -106,13 +97,7 @@ async fn twins_are_copied_as_often_as_they_are_there() {
 #[tokio::test(start_paused = true)]
 async fn messages_need_no_message_id_and_no_headers() {
     let mut world = World::usual();
-    for body in [
-        "Subject: a\r\n\r\nx",
-        "Subject: a\r\n\r\ny",
-        "\r\n",
-        "no header",
-        ": x\r\n\r\n",
-    ] {
+    for body in ["Subject: a\r\n\r\nx", "Subject: a\r\n\r\ny", "\r\n", "no header", ": x\r\n\r\n"] {
         world.anna().deliver(&INBOX, Message::new(body));
     }
     world.run().await.assert_done(5);
@@ -134,9 +119,7 @@ async fn every_byte_arrives_as_it_was() {
     for body in bodies {
         world.anna().deliver(&INBOX, Message::new(body.to_vec()));
     }
-    world
-        .anna()
-        .deliver(&INBOX, Message::new(vec![b'x'; 200_000]));
+    world.anna().deliver(&INBOX, Message::new(vec![b'x'; 200_000]));
     world.run().await.assert_done(7);
     world.assert_copied();
 }
@@ -149,10 +132,7 @@ async fn a_message_of_no_bytes_is_listed_and_the_others_are_copied() {
     world.deliver(5..10);
     let report = world.run().await;
     assert_eq!(report.verdict, Verdict::Incomplete);
-    assert_eq!(
-        (report.fate(Fate::Copied), report.fate(Fate::Refused)),
-        (10, 1)
-    );
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (10, 1));
     assert_eq!(
         report.reasons(Fate::Refused),
         ["the server said: NO [CANNOT] a message is never empty"]

@@ -19,9 +19,7 @@ fn world(target: Profile) -> World {
     world.deliver(0..6);
     world.anna().deliver(&INBOX, letter(2));
     world.anna().deliver(&INBOX, letter(2));
-    world
-        .anna()
-        .deliver(&INBOX, Message::new("no header at all"));
+    world.anna().deliver(&INBOX, Message::new("no header at all"));
     let body = [&letter(50).body[..], &[b'x'; 9_000]].concat();
     world.anna().deliver(&INBOX, Message::new(body));
     for number in 10..15 {
@@ -64,12 +62,7 @@ async fn killed_everywhere(target: Profile, kind: fn(Side, u64) -> Kill, side: S
 #[track_caller]
 fn assert_all_there(world: &World, report: &Report, what: &str) {
     let fates = (report.fate(Fate::Copied), report.verdict);
-    assert_eq!(
-        fates,
-        (MESSAGES, Verdict::Done),
-        "{what} {:?}",
-        report.totals
-    );
+    assert_eq!(fates, (MESSAGES, Verdict::Done), "{what} {:?}", report.totals);
     assert_eq!(report.totals.in_doubt, 0, "{what}");
     world.assert_copied();
 }
@@ -159,24 +152,12 @@ async fn a_cut_after_any_byte_to_a_target_without_extensions_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_from_the_target_loses_nothing() {
-    cut_everywhere(
-        Profile::exchange(),
-        Side::Target,
-        Deed::CutAfterWritten,
-        4_000,
-    )
-    .await;
+    cut_everywhere(Profile::exchange(), Side::Target, Deed::CutAfterWritten, 4_000).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_from_the_source_loses_nothing() {
-    cut_everywhere(
-        Profile::dovecot(),
-        Side::Source,
-        Deed::CutAfterWritten,
-        16_000,
-    )
-    .await;
+    cut_everywhere(Profile::dovecot(), Side::Source, Deed::CutAfterWritten, 16_000).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,10 +221,7 @@ async fn a_message_that_is_never_stored_is_listed_as_lost() {
     let forget = Deed::Forget(Matching::Contains(b"letter 3\r".to_vec()));
     world.target.faults().arm(Fault::always(forget));
     let report = world.run().await;
-    assert_eq!(
-        (report.fate(Fate::Lost), report.fate(Fate::Copied)),
-        (1, MESSAGES - 1)
-    );
+    assert_eq!((report.fate(Fate::Lost), report.fate(Fate::Copied)), (1, MESSAGES - 1));
     assert_eq!(report.verdict, Verdict::Incomplete);
     assert_eq!(world.copy().snapshot().messages() as u64, MESSAGES - 1);
     world.target.faults().clear();
@@ -260,10 +238,8 @@ async fn equal_messages_in_many_windows_keep_their_count() {
                 world.anna().deliver(&INBOX, letter(1));
             }
             world.config.window_messages_max = 1;
-            let deeds = [
-                Deed::CutAfterRead(200 + 220 * point),
-                Deed::CutAfterWritten(600 + 90 * point),
-            ];
+            let deeds =
+                [Deed::CutAfterRead(200 + 220 * point), Deed::CutAfterWritten(600 + 90 * point)];
             for deed in deeds {
                 world.target.faults().arm(Fault::once(deed.clone()));
             }

@@ -29,10 +29,7 @@ enum Queued {
 
 impl CrashLedger {
     pub(crate) fn new() -> Self {
-        Self {
-            durable: SqliteLedger::in_memory().unwrap(),
-            queued: Arc::default(),
-        }
+        Self { durable: SqliteLedger::in_memory().unwrap(), queued: Arc::default() }
     }
 
     /// Loses what was only queued.

@@ -1,9 +1,6 @@
 //! What the engine promises, tried on the rehearsal server: streams in memory, a paused clock.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test cannot go on without ends it, in helpers too"
-)]
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it, in helpers too")]
 
 mod copy;
 mod crashes;

@@ -43,11 +43,7 @@ pub(crate) struct Fuse {
 impl Fuse {
     pub(crate) fn new(kill: Kill) -> Arc<Self> {
         let (Kill::Events(left) | Kill::Sent(_, left) | Kill::Received(_, left)) = kill;
-        Arc::new(Self {
-            kill,
-            left: AtomicU64::new(left),
-            blown: Notify::new(),
-        })
+        Arc::new(Self { kill, left: AtomicU64::new(left), blown: Notify::new() })
     }
 
     pub(crate) fn event(&self) {
@@ -122,11 +118,7 @@ impl Network {
             _ => Side::Target,
         };
         let fuse = self.fuse.lock().unwrap().clone();
-        Ok(Box::new(Pipe {
-            stream: ours,
-            side,
-            fuse,
-        }))
+        Ok(Box::new(Pipe { stream: ours, side, fuse }))
     }
 }
 
@@ -153,15 +145,11 @@ impl AsyncRead for Pipe {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let fuse = self.fuse.clone();
-        let left = fuse
-            .as_ref()
-            .and_then(|fuse| fuse.left(Kill::Received, self.side));
+        let left = fuse.as_ref().and_then(|fuse| fuse.left(Kill::Received, self.side));
         let Some(left) = left else {
             return Pin::new(&mut self.stream).poll_read(cx, out);
         };
-        let room = out
-            .remaining()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let room = out.remaining().min(usize::try_from(left).unwrap_or(usize::MAX));
         if room == 0 {
             return Poll::Pending; // The run is about to be dropped.
         }
@@ -183,15 +171,11 @@ impl AsyncWrite for Pipe {
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
         let fuse = self.fuse.clone();
-        let left = fuse
-            .as_ref()
-            .and_then(|fuse| fuse.left(Kill::Sent, self.side));
+        let left = fuse.as_ref().and_then(|fuse| fuse.left(Kill::Sent, self.side));
         let Some(left) = left else {
             return Pin::new(&mut self.stream).poll_write(cx, octets);
         };
-        let count = octets
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = octets.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         if count == 0 {
             return Poll::Pending; // The run is about to be dropped.
         }

@@ -25,13 +25,7 @@ fn waits(report: &Report) -> Vec<Duration> {
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_tried_once_a_run() {
     for side in [Side::Source, Side::Target] {
-        for profile in [
-            Profile::dovecot(),
-            Profile {
-                auth_plain: false,
-                ..Profile::plain()
-            },
-        ] {
+        for profile in [Profile::dovecot(), Profile { auth_plain: false, ..Profile::plain() }] {
             let mut world = World::new(profile.clone(), profile);
             let ben = world.add(BEN);
             world.deliver(0..5);
@@ -43,10 +37,7 @@ async fn a_wrong_password_is_tried_once_a_run() {
             server.account(ANNA, "another password");
             for run in 1..3 {
                 let report = world.run().await;
-                assert_eq!(
-                    (report.verdict, report.verdict.exit_code()),
-                    (Verdict::Incomplete, 3)
-                );
+                assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Incomplete, 3));
                 assert_eq!(report.state(ANNA), AccountState::Failed);
                 assert_eq!(report.state(BEN), AccountState::Done);
                 let counters = server.counters();
@@ -119,13 +110,8 @@ async fn the_pause_a_server_asks_for_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_full_of_connections_is_asked_again() {
-    let mut world = World::new(
-        Profile::dovecot(),
-        Profile {
-            max_connections: Some(1),
-            ..Profile::dovecot()
-        },
-    );
+    let mut world =
+        World::new(Profile::dovecot(), Profile { max_connections: Some(1), ..Profile::dovecot() });
     let ben = world.add(BEN);
     world.deliver(0..20);
     ben.deliver(&INBOX, letter(1));
@@ -136,10 +122,7 @@ async fn a_server_full_of_connections_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn one_connection_a_user_is_enough() {
     for most in [1, 2] {
-        let limited = Profile {
-            max_connections_per_user: Some(most),
-            ..Profile::dovecot()
-        };
+        let limited = Profile { max_connections_per_user: Some(most), ..Profile::dovecot() };
         let mut world = World::new(limited.clone(), limited);
         world.deliver(0..20);
         world.anna().deliver(&["a"], letter(1));
@@ -157,18 +140,12 @@ async fn a_server_that_stays_away_is_given_up_and_done_when_it_is_back() {
     world.deliver(0..10);
     ben.deliver(&INBOX, letter(1));
     world.accounts[0] = account(ANNA, "away.example.org", TARGET_HOST);
-    world
-        .network
-        .refuse("away.example.org", SOURCE_PORT, u64::MAX);
+    world.network.refuse("away.example.org", SOURCE_PORT, u64::MAX);
     let report = world.run().await;
     assert_eq!(report.state(ANNA), AccountState::Failed);
     assert_eq!(report.state(BEN), AccountState::Done);
     let limit = Config::default().give_up_after;
-    assert!(
-        report.took >= limit && report.took < limit * 2,
-        "{:?}",
-        report.took
-    );
+    assert!(report.took >= limit && report.took < limit * 2, "{:?}", report.took);
     world.network.refuse("away.example.org", SOURCE_PORT, 0);
     world.run().await.assert_done(11);
     world.assert_copied();
@@ -213,10 +190,6 @@ async fn a_server_that_says_nothing_is_left_after_a_while() {
         let report = world.run().await;
         report.assert_done(10);
         world.assert_copied();
-        assert!(
-            report.took < Duration::from_secs(400),
-            "{command} {:?}",
-            report.took
-        );
+        assert!(report.took < Duration::from_secs(400), "{command} {:?}", report.took);
     }
 }

@@ -13,14 +13,8 @@ use crate::world::{ANNA, INBOX, TARGET_HOST, World, account, letter};
 #[tokio::test(start_paused = true)]
 async fn messages_flow_no_faster_than_they_may() {
     for rates in [
-        Rates {
-            account_messages: NonZeroU32::new(5),
-            ..Rates::default()
-        },
-        Rates {
-            host_messages: NonZeroU32::new(5),
-            ..Rates::default()
-        },
+        Rates { account_messages: NonZeroU32::new(5), ..Rates::default() },
+        Rates { host_messages: NonZeroU32::new(5), ..Rates::default() },
     ] {
         let mut world = World::usual();
         world.deliver(0..100);
@@ -37,9 +31,7 @@ async fn bytes_flow_no_faster_than_they_may() {
     for window_bytes_max in [1 << 20, 20_000] {
         let mut world = World::usual();
         for _ in 0..40 {
-            world
-                .anna()
-                .deliver(&INBOX, Message::new(vec![b'x'; 50_000]));
+            world.anna().deliver(&INBOX, Message::new(vec![b'x'; 50_000]));
         }
         world.config.window_bytes_max = window_bytes_max;
         world.config.rates.account_bytes = NonZeroU32::new(100_000);
@@ -93,12 +85,9 @@ async fn little_memory_is_enough_for_many_accounts() {
 
 #[tokio::test(start_paused = true)]
 async fn few_connections_to_one_host_are_enough() {
-    for (connections, source_host) in [
-        (1, "old.example.org"),
-        (1, TARGET_HOST),
-        (2, TARGET_HOST),
-        (3, TARGET_HOST),
-    ] {
+    for (connections, source_host) in
+        [(1, "old.example.org"), (1, TARGET_HOST), (2, TARGET_HOST), (3, TARGET_HOST)]
+    {
         let mut world = World::usual();
         world.deliver(0..10);
         for number in 0..5 {

@@ -18,27 +18,16 @@ fn letter_3() -> Matching {
 
 #[tokio::test(start_paused = true)]
 async fn one_refused_message_does_not_hold_up_the_others() {
-    for target in [
-        Profile::dovecot(),
-        Profile::exchange(),
-        Profile::gmail(),
-        Profile::plain(),
-    ] {
+    for target in [Profile::dovecot(), Profile::exchange(), Profile::gmail(), Profile::plain()] {
         let mut world = World::new(Profile::dovecot(), target);
         world.deliver(0..10);
         let virus = "NO [CANNOT] it has a virus";
         let refuse = Deed::Refuse(letter_3(), virus.to_owned());
         world.target.faults().arm(Fault::always(refuse));
         let report = world.run().await;
-        assert_eq!(
-            (report.fate(Fate::Copied), report.fate(Fate::Refused)),
-            (9, 1)
-        );
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (9, 1));
         assert_eq!(report.verdict, Verdict::Incomplete);
-        assert_eq!(
-            report.reasons(Fate::Refused),
-            [format!("the server said: {virus}")]
-        );
+        assert_eq!(report.reasons(Fate::Refused), [format!("the server said: {virus}")]);
         assert_eq!(world.copy().snapshot().messages(), 9);
         // Once more, and once only.
         let before = world.target.counters().command("APPEND");
@@ -53,49 +42,29 @@ async fn one_refused_message_does_not_hold_up_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_larger_than_the_target_announces_is_not_sent() {
-    let target = Profile {
-        append_limit: Some(100_000),
-        ..Profile::dovecot()
-    };
+    let target = Profile { append_limit: Some(100_000), ..Profile::dovecot() };
     let mut world = World::new(Profile::dovecot(), target);
     world.deliver(0..5);
-    world
-        .anna()
-        .deliver(&INBOX, Message::new(vec![b'x'; 100_001]));
-    world
-        .anna()
-        .deliver(&INBOX, Message::new(vec![b'x'; 100_000]));
+    world.anna().deliver(&INBOX, Message::new(vec![b'x'; 100_001]));
+    world.anna().deliver(&INBOX, Message::new(vec![b'x'; 100_000]));
     let report = world.run().await;
-    assert_eq!(
-        (report.fate(Fate::Copied), report.fate(Fate::Refused)),
-        (6, 1)
-    );
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (6, 1));
     assert!(report.reasons(Fate::Refused)[0].contains("APPENDLIMIT"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_too_large_for_the_target_is_listed() {
-    for (target, window_bytes_max) in [
-        (Profile::dovecot(), 1 << 20),
-        (Profile::plain(), 1 << 20),
-        (Profile::dovecot(), 50_000),
-    ] {
-        let target = Profile {
-            max_message_bytes: Some(100_000),
-            ..target
-        };
+    for (target, window_bytes_max) in
+        [(Profile::dovecot(), 1 << 20), (Profile::plain(), 1 << 20), (Profile::dovecot(), 50_000)]
+    {
+        let target = Profile { max_message_bytes: Some(100_000), ..target };
         let mut world = World::new(Profile::dovecot(), target);
         world.config.window_bytes_max = window_bytes_max;
         world.deliver(0..3);
-        world
-            .anna()
-            .deliver(&INBOX, Message::new(vec![b'x'; 150_000]));
+        world.anna().deliver(&INBOX, Message::new(vec![b'x'; 150_000]));
         world.deliver(4..8);
         let report = world.run().await;
-        assert_eq!(
-            (report.fate(Fate::Copied), report.fate(Fate::Refused)),
-            (7, 1)
-        );
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (7, 1));
         assert_eq!(
             report.reasons(Fate::Refused),
             ["the server said: NO [TOOBIG] message too large"]
@@ -108,14 +77,9 @@ async fn keywords_the_target_cannot_hold_are_left_out_and_noted() {
     let mut world = World::usual();
     let odd = ["a]b", &"k".repeat(60), "fine"];
     world.anna().deliver(&INBOX, letter(1).with_flags(&odd));
-    world
-        .anna()
-        .deliver(&INBOX, letter(2).with_flags(&["fine", "\\Seen"]));
+    world.anna().deliver(&INBOX, letter(2).with_flags(&["fine", "\\Seen"]));
     let report = world.run().await;
-    assert_eq!(
-        (report.verdict, report.fate(Fate::Copied)),
-        (Verdict::Done, 2)
-    );
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 2));
     assert_eq!(report.remarked(RemarkKind::FlagsReduced), 1);
     assert_eq!(world.copy().messages(&INBOX)[0].flags, ["fine"]);
 }
@@ -132,10 +96,7 @@ async fn a_refused_keyword_costs_the_message_only_that() {
         // A window's worth: each is tried as it is before one is tried with less.
         world.target.faults().arm(Fault::once(no).times(4));
         let report = world.run().await;
-        assert_eq!(
-            (report.verdict, report.fate(Fate::Copied)),
-            (Verdict::Done, 6)
-        );
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 6));
         for message in world.copy().messages(&INBOX) {
             assert_eq!(message.flags, ["\\Seen"]);
         }
@@ -176,10 +137,7 @@ async fn a_mailbox_that_cannot_be_made_is_listed_and_the_others_are_copied() {
     let no = Deed::Answer("CREATE".to_owned(), "NO [CANNOT] reserved name".to_owned());
     world.target.faults().arm(Fault::always(no));
     let report = world.run().await;
-    assert_eq!(
-        (report.verdict, report.fate(Fate::Copied)),
-        (Verdict::Incomplete, 5)
-    );
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Incomplete, 5));
     assert!(report.mailbox_faults()[0].contains("reserved name"));
     world.target.faults().clear();
     world.run().await.assert_done(6);

@@ -23,22 +23,10 @@ async fn a_second_run_sends_nothing_and_fetches_no_body() {
         let (source, target) = (world.source.counters(), world.target.counters());
         world.run().await.assert_done(31);
         world.assert_copied();
-        assert_eq!(
-            world.source.counters().fetched_bodies,
-            source.fetched_bodies
-        );
-        assert_eq!(
-            world.target.counters().fetched_bodies,
-            target.fetched_bodies
-        );
-        assert_eq!(
-            world.target.counters().command("APPEND"),
-            target.command("APPEND")
-        );
-        assert_eq!(
-            world.target.counters().command("CREATE"),
-            target.command("CREATE")
-        );
+        assert_eq!(world.source.counters().fetched_bodies, source.fetched_bodies);
+        assert_eq!(world.target.counters().fetched_bodies, target.fetched_bodies);
+        assert_eq!(world.target.counters().command("APPEND"), target.command("APPEND"));
+        assert_eq!(world.target.counters().command("CREATE"), target.command("CREATE"));
     }
 }
 
@@ -71,10 +59,7 @@ async fn mail_deleted_at_the_source_after_its_copy_stays_at_the_target() {
     world.run().await.assert_done(5);
     world.anna().expunge(&INBOX, 3);
     let report = world.run().await;
-    assert_eq!(
-        (report.verdict, report.fate(Fate::Copied)),
-        (Verdict::Done, 5)
-    );
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 5));
     assert_eq!(world.copy().messages(&INBOX).len(), 5);
 }
 
@@ -112,12 +97,7 @@ async fn a_target_mailbox_whose_uidvalidity_changed_is_listed_and_not_copied_twi
 async fn a_target_that_changes_its_uidvalidity_in_a_crash_gets_no_second_copy() {
     let mut world = World::usual();
     world.deliver(0..6);
-    assert!(
-        world
-            .run_until(Kill::Sent(Side::Target, 900))
-            .await
-            .is_none()
-    );
+    assert!(world.run_until(Kill::Sent(Side::Target, 900)).await.is_none());
     let there = world.copy().messages(&INBOX).len();
     world.copy().bump_uid_validity(&INBOX);
     let report = world.run().await;
@@ -138,10 +118,7 @@ async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
         }
     });
     let report = world.run().await;
-    assert_eq!(
-        (report.verdict, report.fate(Fate::Copied)),
-        (Verdict::Done, 4)
-    );
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 4));
     assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 1);
     assert_eq!(world.copy().messages(&INBOX).len(), 3);
 }
@@ -189,11 +166,7 @@ async fn a_stop_does_not_wait_longer_than_it_may_for_a_server_that_hangs() {
         }
     });
     let report = world.run().await;
-    assert!(
-        report.took < world.config.drain_max * 2,
-        "{:?}",
-        report.took
-    );
+    assert!(report.took < world.config.drain_max * 2, "{:?}", report.took);
     world.run().await.assert_done(20);
     world.assert_copied();
 }

@@ -20,10 +20,7 @@ async fn no_password_is_told_by_events_reports_and_faults() {
         ("AUTHENTICATE", Some("BAD what")),
         ("NOTHING", None),
     ] {
-        let plain = Profile {
-            auth_plain: command != "LOGIN",
-            ..Profile::plain()
-        };
+        let plain = Profile { auth_plain: command != "LOGIN", ..Profile::plain() };
         let mut world = World::new(Profile::dovecot(), plain);
         world.deliver(0..5);
         if let Some(answer) = answer {
@@ -51,17 +48,9 @@ async fn no_password_is_in_the_ledger_file() {
     let deed = Deed::Answer("APPEND".to_owned(), echo.replace(&password(ANNA), "it"));
     world.target.faults().arm(Fault::once(deed));
     let ledger = SqliteLedger::open(&path).await.unwrap();
-    let env = Env {
-        dial: world.network.clone(),
-        ledger: ledger.clone(),
-        seed: 7,
-    };
-    let batch = Batch {
-        accounts: world.accounts.clone(),
-    };
-    run_in(env, world.config.clone(), batch, Arc::new(()), Stop::new())
-        .await
-        .unwrap();
+    let env = Env { dial: world.network.clone(), ledger: ledger.clone(), seed: 7 };
+    let batch = Batch { accounts: world.accounts.clone() };
+    run_in(env, world.config.clone(), batch, Arc::new(()), Stop::new()).await.unwrap();
     ledger.flush().await.unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let octets = std::fs::read(file.unwrap().path()).unwrap();

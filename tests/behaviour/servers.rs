@@ -43,9 +43,7 @@ fn fill(world: &World) {
     let keywords = letter(30).with_flags(&["$Forwarded", "\\Seen", "Work"]);
     world.anna().deliver(&INBOX, keywords.clone());
     world.anna().deliver(&INBOX, keywords);
-    world
-        .anna()
-        .deliver(&INBOX, Message::new(vec![b'x'; 6_000]));
+    world.anna().deliver(&INBOX, Message::new(vec![b'x'; 6_000]));
     world.anna().deliver(&INBOX, Message::new("no headers"));
 }
 
@@ -66,13 +64,11 @@ async fn every_kind_of_target_ends_with_the_same_mail() {
 
 /// The messages told as copied, one window at a time and at the end.
 fn told(events: &[Event]) -> [u64; 2] {
-    events
-        .iter()
-        .fold([0, 0], |[windows, end], event| match event {
-            Event::Copied { messages, .. } => [windows + messages, end],
-            Event::AccountDone { messages, .. } => [windows, end + messages],
-            _ => [windows, end],
-        })
+    events.iter().fold([0, 0], |[windows, end], event| match event {
+        Event::Copied { messages, .. } => [windows + messages, end],
+        Event::AccountDone { messages, .. } => [windows, end + messages],
+        _ => [windows, end],
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,9 +97,7 @@ async fn what_the_target_says_of_its_uids_is_not_trusted() {
                 println!("{} {lie:?} after {after}", target.name);
                 let mut world = World::new(Profile::dovecot(), target.clone());
                 fill(&world);
-                let fault = Fault::always(Deed::AppendUid(lie))
-                    .after(after)
-                    .times(times);
+                let fault = Fault::always(Deed::AppendUid(lie)).after(after).times(times);
                 world.target.faults().arm(fault);
                 world.run().await.assert_done(MESSAGES);
                 world.assert_copied();
@@ -139,14 +133,7 @@ async fn mail_cannot_run_as_commands() {
             &[&"k".repeat(200)],
             &["{5+}"],
         ];
-        let dates = [
-            0,
-            -1,
-            3_000_000_000,
-            1_600_000_000,
-            253_402_300_799,
-            951_782_400,
-        ];
+        let dates = [0, -1, 3_000_000_000, 1_600_000_000, 253_402_300_799, 951_782_400];
         for (number, (flags, date)) in (0..).zip(odd.into_iter().zip(dates)) {
             let body = [&letter(number).body[..], hostile.as_bytes()].concat();
             let message = Message::new(body).with_flags(flags).of(date, 0);

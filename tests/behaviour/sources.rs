@@ -10,32 +10,18 @@ use mailhaul::report::Verdict;
 
 use crate::world::{INBOX, World, letter};
 
-const BODY_FAULTS: [BodyFault; 4] = [
-    BodyFault::Nil,
-    BodyFault::Nothing,
-    BodyFault::No,
-    BodyFault::Empty,
-];
+const BODY_FAULTS: [BodyFault; 4] =
+    [BodyFault::Nil, BodyFault::Nothing, BodyFault::No, BodyFault::Empty];
 
 #[tokio::test(start_paused = true)]
 async fn a_message_the_source_does_not_give_is_listed_and_the_others_are_copied() {
     for body in BODY_FAULTS {
         let mut world = World::usual();
         world.deliver(0..10);
-        world
-            .source
-            .faults()
-            .arm(Fault::always(Deed::Body(4, body)));
+        world.source.faults().arm(Fault::always(Deed::Body(4, body)));
         let report = world.run().await;
-        assert_eq!(
-            (report.fate(Fate::Copied), report.fate(Fate::Unreadable)),
-            (9, 1),
-            "{body:?}"
-        );
-        assert_eq!(
-            (report.verdict, report.verdict.exit_code()),
-            (Verdict::Incomplete, 3)
-        );
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Unreadable)), (9, 1), "{body:?}");
+        assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Incomplete, 3));
         assert_eq!(report.reasons(Fate::Unreadable).len(), 1);
         if body == BodyFault::No {
             assert!(report.reasons(Fate::Unreadable)[0].contains("NO [SERVERBUG]"));
@@ -62,22 +48,14 @@ async fn a_message_that_cannot_be_read_once_is_copied_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_size_that_lies_changes_nothing() {
-    for (size, told) in [
-        (3 * 1024 * 1024, 10),
-        (3 * 1024 * 1024, 0),
-        (500, 50_000_000),
-        (500, 0),
-    ] {
+    for (size, told) in [(3 * 1024 * 1024, 10), (3 * 1024 * 1024, 0), (500, 50_000_000), (500, 0)] {
         for connections in [1, 2] {
             let mut world = World::usual();
             world.deliver(0..3);
             let body = [&letter(3).body[..], &vec![b'y'; size]].concat();
             let uid = world.anna().deliver(&INBOX, Message::new(body));
             world.deliver(4..8);
-            world
-                .source
-                .faults()
-                .arm(Fault::always(Deed::Size(uid, told)));
+            world.source.faults().arm(Fault::always(Deed::Size(uid, told)));
             world.config.window_bytes_max = 256 * 1024;
             world.config.memory_bytes_max = 2 * 1024 * 1024;
             world.config.connections_max = connections;
@@ -109,9 +87,7 @@ async fn a_message_deleted_between_scan_and_fetch_is_gone() {
 async fn a_streamed_message_deleted_between_scan_and_fetch_is_gone() {
     let mut world = World::usual();
     world.deliver(0..3);
-    let uid = world
-        .anna()
-        .deliver(&INBOX, Message::new(vec![b'x'; 300_000]));
+    let uid = world.anna().deliver(&INBOX, Message::new(vec![b'x'; 300_000]));
     world.deliver(4..6);
     world.config.window_bytes_max = 64 * 1024;
     let anna = world.anna();
@@ -143,12 +119,7 @@ async fn mail_that_comes_and_goes_during_the_run_is_neither_lost_nor_doubled() {
     world.run().await;
     let report = world.run().await;
     assert_eq!(report.verdict, Verdict::Done);
-    let there = world
-        .copy()
-        .snapshot()
-        .mailboxes
-        .remove(&vec!["INBOX".to_owned()])
-        .unwrap();
+    let there = world.copy().snapshot().mailboxes.remove(&vec!["INBOX".to_owned()]).unwrap();
     // What was copied before it was deleted stays, each once.
     let mut distinct = there.clone();
     distinct.dedup();
@@ -160,14 +131,7 @@ async fn mail_that_comes_and_goes_during_the_run_is_neither_lost_nor_doubled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_stops_answering_is_left_and_asked_again() {
-    for command in [
-        "UID FETCH",
-        "EXAMINE",
-        "LIST",
-        "NOOP",
-        "CAPABILITY",
-        "AUTHENTICATE",
-    ] {
+    for command in ["UID FETCH", "EXAMINE", "LIST", "NOOP", "CAPABILITY", "AUTHENTICATE"] {
         let mut world = World::usual();
         world.deliver(0..20);
         let hang = Deed::Delay(command.to_owned(), Duration::from_secs(100_000));

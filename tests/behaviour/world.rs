@@ -117,14 +117,8 @@ impl World {
             fuse: fuse.clone(),
             watches: self.watches.clone(),
         });
-        let env = Env {
-            dial: self.network.clone(),
-            ledger: self.ledger.clone(),
-            seed: 7,
-        };
-        let batch = Batch {
-            accounts: self.accounts.clone(),
-        };
+        let env = Env { dial: self.network.clone(), ledger: self.ledger.clone(), seed: 7 };
+        let batch = Batch { accounts: self.accounts.clone() };
         let (begun, stop) = (Instant::now(), self.stop.clone());
         let killed = async {
             match &fuse {
@@ -167,9 +161,7 @@ impl World {
 
     fn snapshots(&self, server: &Server) -> BTreeMap<String, Snapshot> {
         let users = self.accounts.iter().map(|account| &account.source.user);
-        users
-            .filter_map(|user| Some((user.clone(), server.store(user)?.snapshot())))
-            .collect()
+        users.filter_map(|user| Some((user.clone(), server.store(user)?.snapshot()))).collect()
     }
 
     /// Every account's mail is at the target, each message as often as at the source and equal in
@@ -289,14 +281,7 @@ impl Report {
         let said: Vec<String> = self
             .remarks
             .iter()
-            .map(|row| {
-                format!(
-                    "{} {}: {}",
-                    row.fate,
-                    row.remark.kind.as_str(),
-                    row.remark.text
-                )
-            })
+            .map(|row| format!("{} {}: {}", row.fate, row.remark.kind.as_str(), row.remark.text))
             .collect();
         assert_eq!(said, Vec::<String>::new());
     }
@@ -374,9 +359,7 @@ pub(crate) fn letter(number: u32) -> Message {
         2 => &["\\Flagged"],
         _ => &[],
     };
-    Message::new(body)
-        .with_flags(flags)
-        .of(1_600_000_000 + 61 * i64::from(number), 7_200)
+    Message::new(body).with_flags(flags).of(1_600_000_000 + 61 * i64::from(number), 7_200)
 }
 
 pub(crate) trait MessageExt {
@@ -391,10 +374,7 @@ impl MessageExt for Message {
     }
 
     fn of(mut self, unix_seconds: i64, offset_seconds: i32) -> Self {
-        self.internal_date = InternalDate {
-            unix_seconds,
-            offset_seconds,
-        };
+        self.internal_date = InternalDate { unix_seconds, offset_seconds };
         self
     }
 }

@@ -72,13 +72,7 @@ struct Ran(Output);
 impl Ran {
     #[track_caller]
     fn code(self, code: i32) -> Self {
-        assert_eq!(
-            self.0.status.code(),
-            Some(code),
-            "{}{}",
-            self.stdout(),
-            self.stderr()
-        );
+        assert_eq!(self.0.status.code(), Some(code), "{}{}", self.stdout(), self.stderr());
         self
     }
 
@@ -92,11 +86,7 @@ impl Ran {
 
     #[track_caller]
     fn says(self, text: &str) -> Self {
-        assert!(
-            self.stderr().contains(text),
-            "{text:?} is not in:\n{}",
-            self.stderr()
-        );
+        assert!(self.stderr().contains(text), "{text:?} is not in:\n{}", self.stderr());
         self
     }
 }
@@ -116,26 +106,11 @@ fn every_bad_row_is_told_at_once_before_anything_is_started() {
     let ran = folder.run("migrate accounts.csv").code(2);
     let stderr = ran.stderr();
     let lines: Vec<&str> = stderr.lines().collect();
-    assert!(
-        lines[0].starts_with("accounts.csv:2: target_host: no host"),
-        "{stderr}"
-    );
-    assert!(
-        lines[1].starts_with("accounts.csv:4: source_user: is empty"),
-        "{stderr}"
-    );
-    assert!(
-        lines[2].starts_with("accounts.csv:4: target_password: no password"),
-        "{stderr}"
-    );
-    assert!(
-        lines[3].starts_with("accounts.csv:5: has 3 cells"),
-        "{stderr}"
-    );
-    assert!(
-        lines[4].ends_with("4 problems found; nothing was started"),
-        "{stderr}"
-    );
+    assert!(lines[0].starts_with("accounts.csv:2: target_host: no host"), "{stderr}");
+    assert!(lines[1].starts_with("accounts.csv:4: source_user: is empty"), "{stderr}");
+    assert!(lines[2].starts_with("accounts.csv:4: target_password: no password"), "{stderr}");
+    assert!(lines[3].starts_with("accounts.csv:5: has 3 cells"), "{stderr}");
+    assert!(lines[4].ends_with("4 problems found; nothing was started"), "{stderr}");
     assert!(!stderr.contains(SECRET), "{stderr}");
     assert_eq!(ran.stdout(), "");
     assert!(!folder.path().join("accounts.mailhaul").exists());
@@ -182,10 +157,7 @@ fn help_names_every_flag_of_a_column_and_every_exit_code() {
             "password-file",
             "password-command",
         ] {
-            assert!(
-                help.contains(&format!("--{side}-{flag} ")),
-                "--{side}-{flag}"
-            );
+            assert!(help.contains(&format!("--{side}-{flag} ")), "--{side}-{flag}");
         }
     }
     let help = folder.run("--help").code(0).stdout();
@@ -214,10 +186,7 @@ fn flags_stand_in_for_cells_and_the_environment_is_checked() {
 #[test]
 fn only_needs_a_user_that_is_there() {
     let folder = Folder::new(&good());
-    folder
-        .run("migrate accounts.csv --only ana")
-        .code(2)
-        .says("did you mean anna?");
+    folder.run("migrate accounts.csv --only ana").code(2).says("did you mean anna?");
 }
 
 #[test]
@@ -259,10 +228,7 @@ fn passwords_that_others_can_read_are_warned_of() {
 #[test]
 fn two_ends_on_one_host_need_two_connections() {
     let folder = Folder::new(&format!("{HEADER}mail,a,s,mail,b,t\n"));
-    folder
-        .run("migrate accounts.csv --connections-per-host 1")
-        .code(2)
-        .says("both ends on mail");
+    folder.run("migrate accounts.csv --connections-per-host 1").code(2).says("both ends on mail");
 }
 
 #[test]
@@ -270,17 +236,11 @@ fn colours_are_for_terminals_and_for_those_who_ask() {
     let folder = Folder::new("");
     let is_coloured = |ran: Ran| ran.stderr().contains('\u{1b}');
     assert!(!is_coloured(folder.run("migrate accounts.csv")));
-    assert!(is_coloured(
-        folder.run("migrate accounts.csv --color always")
-    ));
+    assert!(is_coloured(folder.run("migrate accounts.csv --color always")));
     let no_color = [("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")];
-    assert!(!is_coloured(
-        folder.run_with("migrate accounts.csv", &no_color)
-    ));
+    assert!(!is_coloured(folder.run_with("migrate accounts.csv", &no_color)));
     let line = "migrate accounts.csv --color never";
-    assert!(!is_coloured(
-        folder.run_with(line, &[("CLICOLOR_FORCE", "1")])
-    ));
+    assert!(!is_coloured(folder.run_with(line, &[("CLICOLOR_FORCE", "1")])));
 }
 
 #[test]
@@ -322,11 +282,7 @@ fn a_second_process_is_told_who_holds_the_state() {
     fs::write(state.join("lock"), "4711").expect("written");
     let lock = fs::File::open(state.join("lock")).expect("opened");
     lock.lock().expect("locked");
-    folder
-        .run("migrate accounts.csv")
-        .code(5)
-        .says("held by process 4711")
-        .says("hint: ");
+    folder.run("migrate accounts.csv").code(5).says("held by process 4711").says("hint: ");
     assert!(!state.join("log.ndjson").exists());
 }
 
@@ -344,10 +300,7 @@ fn a_run_holds_its_state_and_stops_when_asked() {
             .expect("started");
         let id = run.id();
         folder.wait_for_log("account_parked");
-        folder
-            .run("migrate accounts.csv")
-            .code(5)
-            .says(&format!("held by process {id}"));
+        folder.run("migrate accounts.csv").code(5).says(&format!("held by process {id}"));
         let kill = format!("kill -{signal} {id}");
         Command::new("sh").args(["-c", &kill]).assert().success();
         Ran(run.wait_with_output().expect("ended"))
@@ -374,17 +327,10 @@ fn what_a_run_leaves_behind_holds_no_secret() {
 fn events_are_json_on_standard_output_and_nothing_else_is() {
     let folder = Folder::new(&good());
     let ran = folder.run(&format!("migrate accounts.csv --progress json {HURRY}"));
-    assert!(
-        ran.stdout().contains("\"event\":\"run_finished\""),
-        "{}",
-        ran.stdout()
-    );
+    assert!(ran.stdout().contains("\"event\":\"run_finished\""), "{}", ran.stdout());
     for line in ran.stdout().lines() {
         let value: serde_json::Value = serde_json::from_str(line).expect(line);
-        assert!(
-            value["ts"].is_string() && value["event"].is_string(),
-            "{line}"
-        );
+        assert!(value["ts"].is_string() && value["event"].is_string(), "{line}");
     }
 }
 

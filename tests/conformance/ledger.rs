@@ -121,12 +121,7 @@ pub(crate) fn entry(fate: Fate, target_uid: Option<u32>, size: u64) -> Entry {
 }
 
 pub(crate) fn outcome(uid: u32, entry: Entry) -> Outcome {
-    Outcome {
-        uid: Uid(uid),
-        entry,
-        remarks: Vec::new(),
-        subject: None,
-    }
+    Outcome { uid: Uid(uid), entry, remarks: Vec::new(), subject: None }
 }
 
 pub(crate) fn copied(uid: u32) -> Outcome {
@@ -160,10 +155,7 @@ pub(crate) const ALL: RangeInclusive<Uid> = Uid(0)..=Uid(u32::MAX);
 async fn begin<P: Place>(place: &P) -> (P::Ledger, Claim, MailboxId) {
     let ledger = place.open().await.unwrap();
     let claim = ledger.claim(&account("anna")).await.unwrap();
-    let mailbox = ledger
-        .bind(claim.account, &binding("INBOX", "INBOX"))
-        .await
-        .unwrap();
+    let mailbox = ledger.bind(claim.account, &binding("INBOX", "INBOX")).await.unwrap();
     (ledger, claim, mailbox)
 }
 
@@ -181,15 +173,9 @@ pub(crate) async fn a_claim_raises_the_epoch_and_leaves_the_state(place: impl Pl
     let first = ledger.claim(&account("anna")).await.unwrap();
     let other = ledger.claim(&account("bob")).await.unwrap();
     let reason = Some("no route".to_owned());
-    ledger
-        .set_account_state(first.account, AccountState::Failed, reason)
-        .await
-        .unwrap();
+    ledger.set_account_state(first.account, AccountState::Failed, reason).await.unwrap();
     let second = ledger.claim(&account("anna")).await.unwrap();
-    assert_eq!(
-        (second.account, second.epoch),
-        (first.account, first.epoch + 1)
-    );
+    assert_eq!((second.account, second.epoch), (first.account, first.epoch + 1));
     assert_ne!(other.account, first.account);
     let snapshot = ledger.snapshot().await.unwrap();
     assert_eq!(snapshot.accounts[0].state, AccountState::Failed);
@@ -257,18 +243,10 @@ pub(crate) async fn mailboxes_are_listed_with_what_the_scan_counted(place: impl 
     let mut odd = binding("&Jjo-/\"'", "Entw\u{fc}rfe");
     odd.source_name = WireName(vec![0xff, 0x00, b'"']);
     let second = ledger.bind(claim.account, &odd).await.unwrap();
-    let scan = ScanTotals {
-        messages: 4,
-        bytes: 1 << 40,
-        vanished: 1,
-        uid_next: u32::MAX,
-    };
+    let scan = ScanTotals { messages: 4, bytes: 1 << 40, vanished: 1, uid_next: u32::MAX };
     ledger.scanned(second, scan).await.unwrap();
     let bound = ledger.mailboxes(claim.account).await.unwrap();
-    assert_eq!(
-        bound.iter().map(|m| m.id).collect::<Vec<_>>(),
-        [mailbox, second]
-    );
+    assert_eq!(bound.iter().map(|m| m.id).collect::<Vec<_>>(), [mailbox, second]);
     assert_eq!(bound[0].scan, ScanTotals::default());
     assert_eq!((&bound[1].binding, bound[1].scan), (&odd, scan));
     let other = ledger.claim(&account("bob")).await.unwrap();
@@ -293,10 +271,7 @@ pub(crate) async fn an_entry_is_read_as_it_was_recorded(place: impl Place) {
         entry.digest = Some((Digest([i; 16]), u64::from(i)));
         entries.push(entry);
     }
-    let outcomes = entries
-        .iter()
-        .zip(1..)
-        .map(|(entry, uid)| outcome(uid, entry.clone()));
+    let outcomes = entries.iter().zip(1..).map(|(entry, uid)| outcome(uid, entry.clone()));
     ledger.record(mailbox, outcomes.collect()).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     let read: Vec<_> = history.iter().map(|(_, entry)| entry.clone()).collect();
@@ -321,18 +296,13 @@ pub(crate) async fn dates_keep_their_zone_even_before_1970(place: impl Place) {
     ledger.record(mailbox, outcomes.collect()).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     let read = history.iter().filter_map(|(_, entry)| entry.date);
-    let read: Vec<_> = read
-        .map(|date| (date.seconds(), date.offset_minutes()))
-        .collect();
+    let read: Vec<_> = read.map(|date| (date.seconds(), date.offset_minutes())).collect();
     assert_eq!(read, dates);
 }
 
 pub(crate) async fn a_mailbox_may_have_more_keywords_than_bits(place: impl Place) {
     let (ledger, claim, mailbox) = begin(&place).await;
-    let other = ledger
-        .bind(claim.account, &binding("other", "other"))
-        .await
-        .unwrap();
+    let other = ledger.bind(claim.account, &binding("other", "other")).await.unwrap();
     let names: Vec<String> = (0..200).map(|i| format!("keyword{i:03}")).collect();
     let flags = |names: &[String]| Flags::from_parts(1, names.iter().map(String::as_str));
     let with = |uid: u32, names: &[String]| {
@@ -341,56 +311,31 @@ pub(crate) async fn a_mailbox_may_have_more_keywords_than_bits(place: impl Place
         outcome
     };
     for (uid, chunk) in (1..).zip(names.chunks(7)) {
-        ledger
-            .record(mailbox, vec![with(uid, chunk)])
-            .await
-            .unwrap();
+        ledger.record(mailbox, vec![with(uid, chunk)]).await.unwrap();
     }
-    ledger
-        .record(mailbox, vec![with(100, &names)])
-        .await
-        .unwrap();
-    ledger
-        .record(other, vec![with(1, &names[190..])])
-        .await
-        .unwrap();
+    ledger.record(mailbox, vec![with(100, &names)]).await.unwrap();
+    ledger.record(other, vec![with(1, &names[190..])]).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     for (uid, chunk) in (1..).zip(names.chunks(7)) {
-        assert_eq!(
-            history.get(Uid(uid)).unwrap().flags,
-            flags(chunk),
-            "uid {uid}"
-        );
+        assert_eq!(history.get(Uid(uid)).unwrap().flags, flags(chunk), "uid {uid}");
     }
     assert_eq!(history.get(Uid(100)).unwrap().flags, flags(&names));
     let others = ledger.history(other, ALL).await.unwrap();
     assert_eq!(others.get(Uid(1)).unwrap().flags, flags(&names[190..]));
 
     // What a message has no more is gone, whether it had a bit or not.
-    ledger
-        .record(mailbox, vec![with(100, &names[..1])])
-        .await
-        .unwrap();
+    ledger.record(mailbox, vec![with(100, &names[..1])]).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     assert_eq!(history.get(Uid(100)).unwrap().flags, flags(&names[..1]));
 }
 
 pub(crate) async fn history_is_of_one_mailbox_and_one_range(place: impl Place) {
     let (ledger, claim, mailbox) = begin(&place).await;
-    let other = ledger
-        .bind(claim.account, &binding("other", "other"))
-        .await
-        .unwrap();
-    ledger
-        .record(mailbox, (1..=9).map(copied).collect())
-        .await
-        .unwrap();
+    let other = ledger.bind(claim.account, &binding("other", "other")).await.unwrap();
+    ledger.record(mailbox, (1..=9).map(copied).collect()).await.unwrap();
     ledger.record(other, vec![copied(5)]).await.unwrap();
     let history = ledger.history(mailbox, Uid(3)..=Uid(5)).await.unwrap();
-    assert_eq!(
-        history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(),
-        [3, 4, 5]
-    );
+    assert_eq!(history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(uids(&ledger, other).await, [5]);
 }
 
@@ -404,21 +349,12 @@ pub(crate) async fn a_window_is_open_until_it_is_closed(place: impl Place) {
     assert_eq!(open, [(first_id, first), (second_id, second.clone())]);
     let date = open[1].1.messages[0].date.unwrap();
     assert_eq!((date.seconds(), date.offset_minutes()), (-1, -90));
-    assert_eq!(
-        uids(&ledger, mailbox).await,
-        [0; 0],
-        "nothing is known of them yet"
-    );
+    assert_eq!(uids(&ledger, mailbox).await, [0; 0], "nothing is known of them yet");
 
-    ledger
-        .close(first_id, mailbox, vec![copied(1), copied(2)])
-        .await
-        .unwrap();
+    ledger.close(first_id, mailbox, vec![copied(1), copied(2)]).await.unwrap();
     let open = ledger.open_windows(claim.account).await.unwrap();
     assert_eq!(
-        open.into_iter()
-            .map(|w| (w.id, w.window))
-            .collect::<Vec<_>>(),
+        open.into_iter().map(|w| (w.id, w.window)).collect::<Vec<_>>(),
         [(second_id, second)]
     );
     assert_eq!(uids(&ledger, mailbox).await, [1, 2]);
@@ -431,10 +367,7 @@ pub(crate) async fn closing_a_window_twice_changes_nothing(place: impl Place) {
     let id = ledger.open(&window(mailbox, claim, [1])).await.unwrap();
     ledger.close(id, mailbox, vec![copied(1)]).await.unwrap();
     let late = outcome(1, entry(Fate::Pending, None, 10));
-    ledger
-        .close(id, mailbox, vec![late, copied(2)])
-        .await
-        .unwrap();
+    ledger.close(id, mailbox, vec![late, copied(2)]).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     assert_eq!(history.iter().count(), 1);
     assert_eq!(history.get(Uid(1)), Some(&copied(1).entry));
@@ -462,39 +395,21 @@ pub(crate) async fn window_ids_are_never_used_twice(place: impl Place) {
 
 pub(crate) async fn claims_are_of_the_target_mailbox_whatever_the_source(place: impl Place) {
     let (ledger, claim, mailbox) = begin(&place).await;
-    let second = ledger
-        .bind(claim.account, &binding("Old", "INBOX"))
-        .await
-        .unwrap();
-    let elsewhere = ledger
-        .bind(claim.account, &binding("Sent", "Sent"))
-        .await
-        .unwrap();
+    let second = ledger.bind(claim.account, &binding("Old", "INBOX")).await.unwrap();
+    let elsewhere = ledger.bind(claim.account, &binding("Sent", "Sent")).await.unwrap();
     // Another account's mailbox of the same name.
     let stranger = ledger.claim(&account("carl")).await.unwrap();
-    let strange = ledger
-        .bind(stranger.account, &binding("INBOX", "INBOX"))
-        .await
-        .unwrap();
-    for (mailbox, uids) in [
-        (mailbox, 1..=3),
-        (second, 10..=11),
-        (elsewhere, 20..=20),
-        (strange, 40..=40),
-    ] {
-        ledger
-            .record(mailbox, uids.map(copied).collect())
-            .await
-            .unwrap();
+    let strange = ledger.bind(stranger.account, &binding("INBOX", "INBOX")).await.unwrap();
+    for (mailbox, uids) in
+        [(mailbox, 1..=3), (second, 10..=11), (elsewhere, 20..=20), (strange, 40..=40)]
+    {
+        ledger.record(mailbox, uids.map(copied).collect()).await.unwrap();
     }
     let unclaimed = outcome(4, entry(Fate::Pending, None, 1));
     ledger.record(mailbox, vec![unclaimed]).await.unwrap();
     let expected: Vec<_> = [1_002, 1_003, 1_010, 1_011].map(Uid).into();
     assert_eq!(ledger.claimed(mailbox, Uid(1_002)).await.unwrap(), expected);
-    assert_eq!(
-        ledger.claimed(elsewhere, Uid::FIRST).await.unwrap(),
-        [Uid(1_020)]
-    );
+    assert_eq!(ledger.claimed(elsewhere, Uid::FIRST).await.unwrap(), [Uid(1_020)]);
 }
 
 pub(crate) async fn claims_under_another_validity_do_not_count(place: impl Place) {
@@ -504,14 +419,8 @@ pub(crate) async fn claims_under_another_validity_do_not_count(place: impl Place
     reborn.target_validity = Some(UidValidity(10));
     let reborn = ledger.bind(claim.account, &reborn).await.unwrap();
     ledger.record(reborn, vec![copied(2)]).await.unwrap();
-    assert_eq!(
-        ledger.claimed(mailbox, Uid::FIRST).await.unwrap(),
-        [Uid(1_001)]
-    );
-    assert_eq!(
-        ledger.claimed(reborn, Uid::FIRST).await.unwrap(),
-        [Uid(1_002)]
-    );
+    assert_eq!(ledger.claimed(mailbox, Uid::FIRST).await.unwrap(), [Uid(1_001)]);
+    assert_eq!(ledger.claimed(reborn, Uid::FIRST).await.unwrap(), [Uid(1_002)]);
 }
 
 pub(crate) async fn effects_come_in_the_order_of_calls(place: impl Place) {
@@ -528,17 +437,9 @@ pub(crate) async fn effects_come_in_the_order_of_calls(place: impl Place) {
 
 pub(crate) async fn a_snapshot_adds_up(place: impl Place) {
     let (ledger, claim, mailbox) = begin(&place).await;
-    let scan = ScanTotals {
-        messages: 10,
-        bytes: 1_000,
-        vanished: 2,
-        uid_next: 11,
-    };
+    let scan = ScanTotals { messages: 10, bytes: 1_000, vanished: 2, uid_next: 11 };
     ledger.scanned(mailbox, scan).await.unwrap();
-    ledger
-        .bind(claim.account, &binding("A/B", "A/B"))
-        .await
-        .unwrap();
+    ledger.bind(claim.account, &binding("A/B", "A/B")).await.unwrap();
     let outcomes = [
         (1, Fate::Copied, 100),
         (2, Fate::Copied, 50),
@@ -548,18 +449,11 @@ pub(crate) async fn a_snapshot_adds_up(place: impl Place) {
     ];
     let outcomes = outcomes.map(|(uid, fate, size)| outcome(uid, entry(fate, Some(uid), size)));
     ledger.record(mailbox, outcomes.into()).await.unwrap();
-    ledger
-        .set_mailbox_fault(mailbox, Some("full".to_owned()))
-        .await
-        .unwrap();
+    ledger.set_mailbox_fault(mailbox, Some("full".to_owned())).await.unwrap();
 
     let snapshot = ledger.snapshot().await.unwrap();
     let mailboxes = &snapshot.accounts[0].mailboxes;
-    assert_eq!(
-        mailboxes[0].source,
-        MailboxPath::new(["A", "B"]),
-        "by source path"
-    );
+    assert_eq!(mailboxes[0].source, MailboxPath::new(["A", "B"]), "by source path");
     assert!(mailboxes[0].fates.is_empty());
     let inbox = &mailboxes[1];
     let count = |messages, bytes| Count { messages, bytes };
@@ -571,14 +465,8 @@ pub(crate) async fn a_snapshot_adds_up(place: impl Place) {
         (Fate::Gone, count(3, 0)),
     ];
     assert_eq!(inbox.fates, expected.into());
-    assert_eq!(
-        inbox.fates.values().map(|c| c.messages).sum::<u64>(),
-        inbox.messages
-    );
-    assert_eq!(
-        inbox.fates.values().map(|c| c.bytes).sum::<u64>(),
-        scan.bytes
-    );
+    assert_eq!(inbox.fates.values().map(|c| c.messages).sum::<u64>(), inbox.messages);
+    assert_eq!(inbox.fates.values().map(|c| c.bytes).sum::<u64>(), scan.bytes);
     assert_eq!(inbox.fault.as_deref(), Some("full"));
 
     ledger.set_mailbox_fault(mailbox, None).await.unwrap();
@@ -588,62 +476,29 @@ pub(crate) async fn a_snapshot_adds_up(place: impl Place) {
 
 pub(crate) async fn a_snapshot_never_counts_below_zero(place: impl Place) {
     let (ledger, _, mailbox) = begin(&place).await;
-    ledger
-        .record(mailbox, (1..=3).map(copied).collect())
-        .await
-        .unwrap();
-    let scan = ScanTotals {
-        messages: 2,
-        bytes: 1,
-        vanished: 0,
-        uid_next: 3,
-    };
+    ledger.record(mailbox, (1..=3).map(copied).collect()).await.unwrap();
+    let scan = ScanTotals { messages: 2, bytes: 1, vanished: 0, uid_next: 3 };
     ledger.scanned(mailbox, scan).await.unwrap();
     let snapshot = ledger.snapshot().await.unwrap();
     let inbox = &snapshot.accounts[0].mailboxes[0];
-    let three = Count {
-        messages: 3,
-        bytes: 30,
-    };
+    let three = Count { messages: 3, bytes: 30 };
     assert_eq!(inbox.fates, [(Fate::Copied, three)].into());
     assert_eq!(inbox.messages, 2, "so that whoever adds up sees it");
 }
 
 pub(crate) async fn windows_in_doubt_count_as_pending(place: impl Place) {
     let (ledger, claim, mailbox) = begin(&place).await;
-    let scan = ScanTotals {
-        messages: 5,
-        bytes: 50,
-        vanished: 0,
-        uid_next: 6,
-    };
+    let scan = ScanTotals { messages: 5, bytes: 50, vanished: 0, uid_next: 6 };
     ledger.scanned(mailbox, scan).await.unwrap();
     let pending = outcome(2, entry(Fate::Pending, None, 10));
     ledger.record(mailbox, vec![pending]).await.unwrap();
     let id = ledger.open(&window(mailbox, claim, 1..=3)).await.unwrap();
     ledger.record(mailbox, vec![copied(1)]).await.unwrap();
-    let inbox = ledger
-        .snapshot()
-        .await
-        .unwrap()
-        .accounts
-        .remove(0)
-        .mailboxes
-        .remove(0);
+    let inbox = ledger.snapshot().await.unwrap().accounts.remove(0).mailboxes.remove(0);
     assert_eq!(inbox.in_doubt, 2);
     assert_eq!(inbox.fates[&Fate::Pending].messages, 4);
-    ledger
-        .close(id, mailbox, vec![copied(2), copied(3)])
-        .await
-        .unwrap();
-    let inbox = ledger
-        .snapshot()
-        .await
-        .unwrap()
-        .accounts
-        .remove(0)
-        .mailboxes
-        .remove(0);
+    ledger.close(id, mailbox, vec![copied(2), copied(3)]).await.unwrap();
+    let inbox = ledger.snapshot().await.unwrap().accounts.remove(0).mailboxes.remove(0);
     assert_eq!(inbox.in_doubt, 0);
     assert_eq!(inbox.fates[&Fate::Pending].messages, 2);
 }
@@ -658,10 +513,7 @@ pub(crate) async fn a_pass_counts_when_the_account_is_done(place: impl Place) {
         (AccountState::Waiting, 2),
     ] {
         let reason = Some(format!("{state:?}"));
-        ledger
-            .set_account_state(claim.account, state, reason.clone())
-            .await
-            .unwrap();
+        ledger.set_account_state(claim.account, state, reason.clone()).await.unwrap();
         let account = ledger.snapshot().await.unwrap().accounts.remove(0);
         assert_eq!((account.state, account.passes), (state, passes));
         assert_eq!(account.reason, reason);
@@ -680,33 +532,16 @@ pub(crate) async fn remarks_are_replaced_with_their_outcome(place: impl Place) {
     refused.subject = Some("Hello".to_owned());
     ledger.record(mailbox, vec![refused]).await.unwrap();
     let rows = ledger.remarks(None, 10).await.unwrap();
-    let said: Vec<_> = rows
-        .iter()
-        .map(|r| (r.remark.kind, r.remark.text.as_str()))
-        .collect();
-    let expected = [
-        (RemarkKind::Reason, "NO too big"),
-        (RemarkKind::FlagsReduced, "Work; Play"),
-    ];
+    let said: Vec<_> = rows.iter().map(|r| (r.remark.kind, r.remark.text.as_str())).collect();
+    let expected = [(RemarkKind::Reason, "NO too big"), (RemarkKind::FlagsReduced, "Work; Play")];
     assert_eq!(said, expected);
     assert_eq!((rows[0].fate, rows[0].size), (Fate::Refused, 77));
     assert_eq!(rows[0].subject.as_deref(), Some("Hello"));
     assert_eq!((rows[0].account.as_str(), rows[0].uid), ("anna", Uid(1)));
     assert_eq!(rows[0].mailbox, MailboxPath::inbox());
     assert_eq!(rows[0].date, entry(Fate::Copied, None, 0).date);
-    let inbox = ledger
-        .snapshot()
-        .await
-        .unwrap()
-        .accounts
-        .remove(0)
-        .mailboxes
-        .remove(0);
-    assert_eq!(
-        inbox.remarks,
-        [(RemarkKind::FlagsReduced, 1)].into(),
-        "reasons left out"
-    );
+    let inbox = ledger.snapshot().await.unwrap().accounts.remove(0).mailboxes.remove(0);
+    assert_eq!(inbox.remarks, [(RemarkKind::FlagsReduced, 1)].into(), "reasons left out");
 
     ledger.record(mailbox, vec![copied(1)]).await.unwrap();
     assert_eq!(ledger.remarks(None, 10).await.unwrap(), []);
@@ -719,21 +554,13 @@ pub(crate) async fn remarks_are_listed_in_pages_without_a_gap(place: impl Place)
     for key in ["zoe", "anna"] {
         let claim = ledger.claim(&account(key)).await.unwrap();
         for name in ["b", "a/b", "a"] {
-            let mailbox = ledger
-                .bind(claim.account, &binding(name, name))
-                .await
-                .unwrap();
+            let mailbox = ledger.bind(claim.account, &binding(name, name)).await.unwrap();
             let outcomes = (1..=5).map(|uid| {
                 let mut outcome = copied(uid);
                 let kinds = RemarkKind::ALL.into_iter().take(uid as usize - 1);
                 outcome.remarks = kinds.map(|kind| Remark::new(kind, "x")).collect();
                 let path = MailboxPath::new(name.split('/'));
-                expected.extend(
-                    outcome
-                        .remarks
-                        .iter()
-                        .map(|r| (key, path.clone(), uid, r.kind)),
-                );
+                expected.extend(outcome.remarks.iter().map(|r| (key, path.clone(), uid, r.kind)));
                 outcome
             });
             ledger.record(mailbox, outcomes.collect()).await.unwrap();
@@ -743,24 +570,15 @@ pub(crate) async fn remarks_are_listed_in_pages_without_a_gap(place: impl Place)
     for limit in [1, 2, 7, expected.len(), 1_000] {
         let mut rows: Vec<RemarkRow> = Vec::new();
         loop {
-            let page = ledger
-                .remarks(rows.last().map(|row| row.cursor), limit)
-                .await
-                .unwrap();
+            let page = ledger.remarks(rows.last().map(|row| row.cursor), limit).await.unwrap();
             assert!(page.len() <= limit);
             if page.is_empty() {
                 break;
             }
             rows.extend(page);
         }
-        let listed = rows.iter().map(|r| {
-            (
-                r.account.as_str(),
-                r.mailbox.clone(),
-                r.uid.0,
-                r.remark.kind,
-            )
-        });
+        let listed =
+            rows.iter().map(|r| (r.account.as_str(), r.mailbox.clone(), r.uid.0, r.remark.kind));
         assert_eq!(listed.collect::<Vec<_>>(), expected, "{limit} a page");
     }
 }
@@ -788,20 +606,12 @@ pub(crate) async fn an_open_window_survives_a_crash_and_so_does_what_was_queued_
     let (ledger, claim, mailbox) = begin(&place).await;
     ledger.record(mailbox, vec![copied(1)]).await.unwrap();
     let before = ledger.open(&window(mailbox, claim, [2])).await.unwrap();
-    ledger
-        .close(before, mailbox, vec![copied(2)])
-        .await
-        .unwrap();
+    ledger.close(before, mailbox, vec![copied(2)]).await.unwrap();
     let wanted = window(mailbox, claim, 3..=5);
     let id = ledger.open(&wanted).await.unwrap();
     let found = place.crash().open().await.unwrap();
     let open = found.open_windows(claim.account).await.unwrap();
-    assert_eq!(
-        open.into_iter()
-            .map(|w| (w.id, w.window))
-            .collect::<Vec<_>>(),
-        [(id, wanted)]
-    );
+    assert_eq!(open.into_iter().map(|w| (w.id, w.window)).collect::<Vec<_>>(), [(id, wanted)]);
     assert_eq!(uids(&found, mailbox).await, [1, 2]);
 }
 
@@ -809,35 +619,20 @@ pub(crate) async fn every_barrier_survives_a_crash(place: impl Durable) {
     let ledger = place.open().await.unwrap();
     let claim = ledger.claim(&account("anna")).await.unwrap();
     let found = place.crash().open().await.unwrap();
-    assert_eq!(
-        found.snapshot().await.unwrap(),
-        ledger.snapshot().await.unwrap()
-    );
-    let mailbox = ledger
-        .bind(claim.account, &binding("a", "b"))
-        .await
-        .unwrap();
+    assert_eq!(found.snapshot().await.unwrap(), ledger.snapshot().await.unwrap());
+    let mailbox = ledger.bind(claim.account, &binding("a", "b")).await.unwrap();
     let found = place.crash().open().await.unwrap();
     assert_eq!(found.mailboxes(claim.account).await.unwrap()[0].id, mailbox);
     ledger.record(mailbox, vec![copied(1)]).await.unwrap();
-    ledger
-        .set_account_state(claim.account, AccountState::Done, None)
-        .await
-        .unwrap();
+    ledger.set_account_state(claim.account, AccountState::Done, None).await.unwrap();
     let found = place.crash().open().await.unwrap();
-    assert_eq!(
-        found.snapshot().await.unwrap(),
-        ledger.snapshot().await.unwrap()
-    );
+    assert_eq!(found.snapshot().await.unwrap(), ledger.snapshot().await.unwrap());
     ledger.record(mailbox, vec![copied(2)]).await.unwrap();
     ledger.flush().await.unwrap();
     let found = place.crash().open().await.unwrap();
     assert_eq!(uids(&found, mailbox).await, [1, 2]);
     // A claim by whoever comes next is newer than all before.
-    assert_eq!(
-        found.claim(&account("anna")).await.unwrap().epoch,
-        claim.epoch + 1
-    );
+    assert_eq!(found.claim(&account("anna")).await.unwrap().epoch, claim.epoch + 1);
 }
 
 pub(crate) async fn what_was_queued_reaches_the_disk_soon_without_a_barrier(place: impl Durable) {
@@ -849,10 +644,7 @@ pub(crate) async fn what_was_queued_reaches_the_disk_soon_without_a_barrier(plac
 
 pub(crate) async fn dropping_the_last_handle_loses_nothing(place: impl Durable) {
     let (ledger, _, mailbox) = begin(&place).await;
-    ledger
-        .record(mailbox, (1..=5_000).map(copied).collect())
-        .await
-        .unwrap();
+    ledger.record(mailbox, (1..=5_000).map(copied).collect()).await.unwrap();
     ledger.record(mailbox, vec![copied(5_001)]).await.unwrap();
     drop(ledger);
     soon_on_the_disk(&place, mailbox, 5_001).await;

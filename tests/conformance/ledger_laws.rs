@@ -55,25 +55,20 @@ fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
         (0_u8..32, prop::collection::vec("[a-c]{1,3}", 0..20)),
         0_u8..4,
     );
-    let entry = entry.prop_map(
-        |(fate, target_uid, size, date, (bits, keywords), doubts)| Entry {
-            fate,
-            target_uid: target_uid.map(Uid),
-            size,
-            date: date.map(|(seconds, offset)| InternalDate::new(seconds, offset)),
-            flags: Flags::from_parts(bits, keywords.iter().map(String::as_str)),
-            digest: None,
-            doubts,
-        },
-    );
+    let entry = entry.prop_map(|(fate, target_uid, size, date, (bits, keywords), doubts)| Entry {
+        fate,
+        target_uid: target_uid.map(Uid),
+        size,
+        date: date.map(|(seconds, offset)| InternalDate::new(seconds, offset)),
+        flags: Flags::from_parts(bits, keywords.iter().map(String::as_str)),
+        digest: None,
+        doubts,
+    });
     let kinds = prop::sample::subsequence(RemarkKind::ALL.to_vec(), 0..3);
     let outcome = (1_u32..20, entry, kinds).prop_map(|(uid, entry, kinds)| Outcome {
         uid: Uid(uid),
         entry,
-        remarks: kinds
-            .into_iter()
-            .map(|kind| Remark::new(kind, "because"))
-            .collect(),
+        remarks: kinds.into_iter().map(|kind| Remark::new(kind, "because")).collect(),
         subject: None,
     });
     prop::collection::vec(outcome, 0..6)
@@ -98,12 +93,7 @@ async fn replay(calls: Vec<Call>) {
     let mut claim = ledger.claim(&account("anna")).await.unwrap();
     let mut mailboxes = Vec::new();
     for name in ["a", "b"] {
-        mailboxes.push(
-            ledger
-                .bind(claim.account, &binding(name, "t"))
-                .await
-                .unwrap(),
-        );
+        mailboxes.push(ledger.bind(claim.account, &binding(name, "t")).await.unwrap());
     }
     for call in calls {
         match call {
@@ -117,17 +107,12 @@ async fn replay(calls: Vec<Call>) {
                     continue;
                 };
                 let (id, mailbox) = (*id, window.mailbox);
-                Ledger::close(&ledger, id, mailbox, outcomes.clone())
-                    .await
-                    .unwrap();
+                Ledger::close(&ledger, id, mailbox, outcomes.clone()).await.unwrap();
                 model.windows.remove(&id);
                 model.record(mailbox, outcomes);
             }
             Call::Record { mailbox, outcomes } => {
-                ledger
-                    .record(mailboxes[mailbox], outcomes.clone())
-                    .await
-                    .unwrap();
+                ledger.record(mailboxes[mailbox], outcomes.clone()).await.unwrap();
                 model.record(mailboxes[mailbox], outcomes);
             }
             Call::Crash => {
@@ -150,18 +135,11 @@ async fn compare(
     let mut entries = BTreeMap::new();
     for mailbox in mailboxes {
         let history = ledger.history(*mailbox, ALL).await.unwrap();
-        entries.extend(
-            history
-                .iter()
-                .map(|(uid, entry)| ((*mailbox, uid), entry.clone())),
-        );
+        entries.extend(history.iter().map(|(uid, entry)| ((*mailbox, uid), entry.clone())));
     }
     assert_eq!(entries, model.entries);
     let zones = |entries: &BTreeMap<_, Entry>| -> Vec<_> {
-        entries
-            .values()
-            .map(|e| e.date.map(InternalDate::offset_minutes))
-            .collect()
+        entries.values().map(|e| e.date.map(InternalDate::offset_minutes)).collect()
     };
     assert_eq!(zones(&entries), zones(&model.entries));
     let windows = ledger.open_windows(account).await.unwrap();
@@ -169,10 +147,7 @@ async fn compare(
     assert_eq!(windows, model.windows);
     let mut notes: BTreeMap<_, Vec<Remark>> = BTreeMap::new();
     for row in ledger.remarks(None, usize::MAX).await.unwrap() {
-        notes
-            .entry((row.cursor.mailbox, row.uid))
-            .or_default()
-            .push(row.remark);
+        notes.entry((row.cursor.mailbox, row.uid)).or_default().push(row.remark);
     }
     let mut expected = model.notes.clone();
     expected.retain(|_, remarks| !remarks.is_empty());
@@ -185,17 +160,10 @@ async fn compare(
         .map(|c| c.messages)
         .sum();
     assert_eq!(counted, model.entries.len() as u64);
-    let mut claimed: Vec<Uid> = model
-        .entries
-        .values()
-        .filter_map(|e| e.target_uid)
-        .collect();
+    let mut claimed: Vec<Uid> = model.entries.values().filter_map(|e| e.target_uid).collect();
     claimed.sort();
     claimed.dedup();
-    assert_eq!(
-        ledger.claimed(mailboxes[0], Uid::FIRST).await.unwrap(),
-        claimed
-    );
+    assert_eq!(ledger.claimed(mailboxes[0], Uid::FIRST).await.unwrap(), claimed);
 }
 
 proptest! {

@@ -85,10 +85,7 @@ mod memory {
 async fn begin(place: &File) -> (SqliteLedger, Claim, MailboxId) {
     let ledger = place.open().await.unwrap();
     let claim = ledger.claim(&account("anna")).await.unwrap();
-    let mailbox = ledger
-        .bind(claim.account, &binding("a", "a"))
-        .await
-        .unwrap();
+    let mailbox = ledger.bind(claim.account, &binding("a", "a")).await.unwrap();
     (ledger, claim, mailbox)
 }
 
@@ -96,10 +93,7 @@ async fn refusal(path: &Path) -> String {
     let fault = SqliteLedger::open(path).await.unwrap_err();
     assert_eq!(fault.scope, Scope::Batch);
     let text = fault.chain();
-    assert!(
-        text.starts_with(&format!("cannot open the ledger {}: ", path.display())),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("cannot open the ledger {}: ", path.display())), "{text}");
     text
 }
 
@@ -114,10 +108,7 @@ async fn many_records_are_few_transactions() {
     ledger.flush().await.unwrap();
     let transactions = place.transactions() - before;
     // The queue holds 64 requests of one record each; a writer in step with its caller sees fewer.
-    assert!(
-        transactions <= 500,
-        "{transactions} transactions of 5,000 records"
-    );
+    assert!(transactions <= 500, "{transactions} transactions of 5,000 records");
 }
 
 #[tokio::test]
@@ -129,10 +120,7 @@ async fn windows_opened_together_share_a_transaction() {
     let windows: Vec<_> = windows.collect();
     futures_util::future::join_all(windows.iter().map(|w| ledger.open(w))).await;
     let transactions = place.transactions() - before;
-    assert!(
-        transactions <= 5,
-        "{transactions} transactions of 50 windows"
-    );
+    assert!(transactions <= 5, "{transactions} transactions of 50 windows");
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,10 +131,7 @@ async fn a_paused_clock_does_not_jump_while_the_disk_works() {
     for uid in 1..=50 {
         let window = window(mailbox, claim, [uid]);
         let opened = ledger.open(&window);
-        tokio::time::timeout(Duration::from_secs(1), opened)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(1), opened).await.unwrap().unwrap();
     }
     assert!(start.elapsed() < Duration::from_secs(1));
 }
@@ -182,10 +167,7 @@ async fn after_a_failed_commit_every_call_fails_alike() {
     // Nothing of the failed transaction or after it is there; what was before is.
     let found = place.crash().open().await.unwrap();
     let history = found.history(mailbox, ALL).await.unwrap();
-    assert_eq!(
-        history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(),
-        [1]
-    );
+    assert_eq!(history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]
@@ -217,16 +199,10 @@ async fn a_ledger_can_be_looked_at_beside_its_writer() {
     for uid in 1..=3 {
         ledger.record(mailbox, vec![copied(uid)]).await.unwrap();
         ledger.flush().await.unwrap();
-        assert_eq!(
-            watcher.snapshot().await.unwrap(),
-            ledger.snapshot().await.unwrap()
-        );
+        assert_eq!(watcher.snapshot().await.unwrap(), ledger.snapshot().await.unwrap());
     }
     assert_eq!(watcher.remarks(None, 10).await.unwrap(), []);
-    let fault = watcher
-        .open(&window(mailbox, claim, [4]))
-        .await
-        .unwrap_err();
+    let fault = watcher.open(&window(mailbox, claim, [4])).await.unwrap_err();
     assert!(fault.chain().contains("only to look"), "{}", fault.chain());
 
     ledger.finish().await.unwrap();
@@ -238,9 +214,7 @@ async fn a_ledger_can_be_looked_at_beside_its_writer() {
 #[tokio::test]
 async fn there_is_nothing_to_look_at_before_the_first_run() {
     let place = File::new();
-    let fault = SqliteLedger::open_read_only(&place.path())
-        .await
-        .unwrap_err();
+    let fault = SqliteLedger::open_read_only(&place.path()).await.unwrap_err();
     assert!(fault.chain().contains("is it there"), "{}", fault.chain());
     assert!(!place.path().exists());
 }
@@ -249,10 +223,7 @@ async fn there_is_nothing_to_look_at_before_the_first_run() {
 async fn another_format_is_refused_by_name_and_left_alone() {
     let place = File::new();
     begin(&place).await.0.finish().await.unwrap();
-    for (version, said) in [
-        (2, "newer mailhaul wrote it (format 2"),
-        (0, "old format 0"),
-    ] {
+    for (version, said) in [(2, "newer mailhaul wrote it (format 2"), (0, "old format 0")] {
         let file = Connection::open(place.path()).unwrap();
         file.pragma_update(None, "user_version", version).unwrap();
         drop(file);
@@ -269,11 +240,7 @@ async fn some_other_file_is_refused_and_left_alone() {
     other.execute_batch("CREATE TABLE mine (x)").unwrap();
     drop(other);
     let before = fs::read(place.path()).unwrap();
-    assert!(
-        refusal(&place.path())
-            .await
-            .contains("some other program's")
-    );
+    assert!(refusal(&place.path()).await.contains("some other program's"));
     assert_eq!(fs::read(place.path()).unwrap(), before);
 
     let text = File::new();
@@ -287,10 +254,7 @@ async fn some_other_file_is_refused_and_left_alone() {
 async fn a_damaged_file_is_refused() {
     let place = File::new();
     let (ledger, _, mailbox) = begin(&place).await;
-    ledger
-        .record(mailbox, (1..=5_000).map(copied).collect())
-        .await
-        .unwrap();
+    ledger.record(mailbox, (1..=5_000).map(copied).collect()).await.unwrap();
     ledger.finish().await.unwrap();
     let mut bytes = fs::read(place.path()).unwrap();
     let pages = bytes.len() / 8_192;
@@ -300,10 +264,7 @@ async fn a_damaged_file_is_refused() {
     let damaged = File::new();
     fs::write(damaged.path(), bytes).unwrap();
     let text = refusal(&damaged.path()).await;
-    assert!(
-        text.contains("damaged") && text.contains("put back a copy"),
-        "{text}"
-    );
+    assert!(text.contains("damaged") && text.contains("put back a copy"), "{text}");
 }
 
 #[tokio::test]
@@ -322,19 +283,11 @@ async fn a_cut_write_ahead_log_loses_only_a_suffix() {
         let found = cut.open().await.unwrap();
         let snapshot = found.snapshot().await.unwrap();
         let mut uids = Vec::new();
-        if snapshot
-            .accounts
-            .iter()
-            .any(|account| !account.mailboxes.is_empty())
-        {
+        if snapshot.accounts.iter().any(|account| !account.mailboxes.is_empty()) {
             let history = found.history(mailbox, ALL).await.unwrap();
             uids = history.iter().map(|(uid, _)| uid.0).collect();
         }
-        assert_eq!(
-            uids,
-            (1..).take(uids.len()).collect::<Vec<u32>>(),
-            "cut at {length}"
-        );
+        assert_eq!(uids, (1..).take(uids.len()).collect::<Vec<u32>>(), "cut at {length}");
         assert!(uids.len() >= longest, "cut at {length}");
         longest = uids.len();
     }

@@ -140,10 +140,7 @@ impl Client {
     /// Lists every mailbox that can be opened.
     pub(crate) fn list(&mut self) -> Vec<Listed> {
         let listed = self.listed("LIST \"\" \"*\"");
-        listed
-            .into_iter()
-            .filter(|mailbox| !mailbox.attributes.contains("\\noselect"))
-            .collect()
+        listed.into_iter().filter(|mailbox| !mailbox.attributes.contains("\\noselect")).collect()
     }
 
     /// Lists the subscribed mailboxes, decoded.
@@ -167,14 +164,8 @@ impl Client {
                     Some(literal) => String::from_utf8(literal.clone()).unwrap(),
                     None => unquoted(name),
                 };
-                let attributes = attributes
-                    .split_whitespace()
-                    .map(str::to_lowercase)
-                    .collect();
-                Some(Listed {
-                    wire_name,
-                    attributes,
-                })
+                let attributes = attributes.split_whitespace().map(str::to_lowercase).collect();
+                Some(Listed { wire_name, attributes })
             })
             .collect()
     }
@@ -184,9 +175,7 @@ impl Client {
         const USES: [&str; 5] = ["\\archive", "\\drafts", "\\junk", "\\sent", "\\trash"];
         let mut uses = BTreeMap::new();
         for mailbox in self.list() {
-            let role = USES
-                .into_iter()
-                .find(|role| mailbox.attributes.contains(*role));
+            let role = USES.into_iter().find(|role| mailbox.attributes.contains(*role));
             if let Some(role) = role {
                 uses.insert(self.name(&mailbox.wire_name), role.to_owned());
             }
@@ -200,9 +189,7 @@ impl Client {
         for mailbox in self.list() {
             let wire_name = quoted(&mailbox.wire_name);
             let responses = self.ok(&format!("STATUS {wire_name} (UIDNEXT)"));
-            let next = responses
-                .iter()
-                .find_map(|response| number(&response.text, "(UIDNEXT "));
+            let next = responses.iter().find_map(|response| number(&response.text, "(UIDNEXT "));
             let next = next.unwrap_or_else(|| panic!("no UIDNEXT: {responses:?}"));
             nexts.insert(self.name(&mailbox.wire_name), u32::try_from(next).unwrap());
         }
@@ -228,12 +215,7 @@ impl Client {
                 let size = number(text, "RFC822.SIZE ").unwrap();
                 let body = response.literals.pop();
                 let body = body.unwrap_or_else(|| between(text, "BODY[] \"", "\"").into());
-                Fetched {
-                    flags,
-                    date,
-                    size,
-                    body,
-                }
+                Fetched { flags, date, size, body }
             })
             .collect()
     }
@@ -247,11 +229,7 @@ impl Client {
 
     pub(crate) fn wire_name(&self, name: &str) -> String {
         let name = names::encode(&name.replace('/', &self.separator.to_string()));
-        if name == "INBOX" {
-            name
-        } else {
-            format!("{}{name}", self.prefix)
-        }
+        if name == "INBOX" { name } else { format!("{}{name}", self.prefix) }
     }
 
     fn tag(&mut self) -> String {
@@ -284,9 +262,7 @@ impl Client {
             let Some(line) = line.strip_suffix("\r\n") else {
                 panic!("the server closed the connection after {text:?}{line:?}")
             };
-            let size = line
-                .strip_suffix('}')
-                .and_then(|line| line.rsplit_once('{'));
+            let size = line.strip_suffix('}').and_then(|line| line.rsplit_once('{'));
             let Some((start, size)) =
                 size.and_then(|(start, size)| Some((start, size.parse().ok()?)))
             else {
@@ -302,21 +278,13 @@ impl Client {
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    let after = text
-        .split_once(start)
-        .unwrap_or_else(|| panic!("no {start:?} in {text:?}"))
-        .1;
-    after
-        .split_once(end)
-        .unwrap_or_else(|| panic!("no {end:?} in {text:?}"))
-        .0
+    let after = text.split_once(start).unwrap_or_else(|| panic!("no {start:?} in {text:?}")).1;
+    after.split_once(end).unwrap_or_else(|| panic!("no {end:?} in {text:?}")).0
 }
 
 fn number(text: &str, before: &str) -> Option<usize> {
     let rest = text.split_once(before)?.1;
-    let end = rest
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().ok()
 }
 
@@ -325,10 +293,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn unquoted(text: &str) -> String {
-    match text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-    {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(inner) => inner.replace("\\\"", "\"").replace("\\\\", "\\"),
         None => text.to_owned(),
     }

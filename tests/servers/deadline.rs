@@ -7,20 +7,12 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "real servers do not run on a paused clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "real servers do not run on a paused clock")]
     pub(crate) fn after(limit: Duration) -> Self {
-        Self {
-            end: Instant::now() + limit,
-        }
+        Self { end: Instant::now() + limit }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "real servers do not run on a paused clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "real servers do not run on a paused clock")]
     pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.end
     }

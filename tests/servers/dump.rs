@@ -34,12 +34,7 @@ impl Dump {
         for listed in client.list() {
             let mailbox = client.name(&listed.wire_name);
             for fetched in client.fetch_all(&listed.wire_name) {
-                let Fetched {
-                    flags,
-                    date,
-                    size,
-                    body,
-                } = fetched;
+                let Fetched { flags, date, size, body } = fetched;
                 assert_eq!(size, body.len(), "RFC822.SIZE of a message in {mailbox}");
                 dump.add(&mailbox, flags.split_whitespace(), &date, &body);
             }
@@ -54,8 +49,7 @@ impl Dump {
         mails: impl IntoIterator<Item = &'a Mail>,
     ) -> Self {
         let mut dump = Self::default();
-        dump.mailboxes
-            .extend(mailboxes.iter().map(|name| name.as_ref().to_owned()));
+        dump.mailboxes.extend(mailboxes.iter().map(|name| name.as_ref().to_owned()));
         dump.mailboxes.insert("INBOX".to_owned());
         for mail in mails {
             let flags = mail.flags.iter().map(String::as_str);
@@ -73,26 +67,15 @@ impl Dump {
     ) {
         let mut flags: Vec<String> = flags
             .filter(|flag| !flag.eq_ignore_ascii_case("\\Recent"))
-            .map(|flag| {
-                if flag.starts_with('\\') {
-                    flag.to_lowercase()
-                } else {
-                    flag.to_owned()
-                }
-            })
+            .map(|flag| if flag.starts_with('\\') { flag.to_lowercase() } else { flag.to_owned() })
             .collect();
         flags.sort();
         let date = strtime::parse("%d-%b-%Y %H:%M:%S %z", date.trim())
             .and_then(|date| date.to_timestamp())
             .unwrap_or_else(|error| panic!("date {date:?}: {error}"));
         let digest = blake3::hash(body).to_hex()[..16].to_owned();
-        let message = Message {
-            mailbox: mailbox.to_owned(),
-            flags,
-            date,
-            size: body.len(),
-            digest,
-        };
+        let message =
+            Message { mailbox: mailbox.to_owned(), flags, date, size: body.len(), digest };
         *self.messages.entry(message).or_default() += 1;
     }
 
@@ -106,18 +89,9 @@ impl Dump {
         let mailboxes = self.mailboxes.into_iter().map(rename).collect();
         let messages = self.messages.into_iter();
         let messages = messages.map(|(message, count)| {
-            (
-                Message {
-                    mailbox: rename(message.mailbox),
-                    ..message
-                },
-                count,
-            )
+            (Message { mailbox: rename(message.mailbox), ..message }, count)
         });
-        Self {
-            messages: messages.collect(),
-            mailboxes,
-        }
+        Self { messages: messages.collect(), mailboxes }
     }
 
     /// Asserts that the other account has these messages, each as often, and at least these
@@ -142,28 +116,15 @@ impl Dump {
                 lines.push(format!("{owed} expected, {found} found: {message}"));
             }
         }
-        Difference {
-            lines,
-            expected: self.len(),
-            found: copy.len(),
-        }
+        Difference { lines, expected: self.len(), found: copy.len() }
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            mailbox,
-            flags,
-            date,
-            size,
-            digest,
-        } = self;
+        let Self { mailbox, flags, date, size, digest } = self;
         let flags = flags.join(" ");
-        write!(
-            formatter,
-            "{mailbox:?} ({flags}) {date} {size} bytes {digest}"
-        )
+        write!(formatter, "{mailbox:?} ({flags}) {date} {size} bytes {digest}")
     }
 }
 
@@ -181,11 +142,7 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            lines,
-            expected,
-            found,
-        } = self;
+        let Self { lines, expected, found } = self;
         writeln!(
             formatter,
             "{} differences ({expected} messages expected, {found} found):",
@@ -196,10 +153,6 @@ impl fmt::Display for Difference {
             .take(DIFFERENCES_SHOWN)
             .try_for_each(|line| writeln!(formatter, "  {line}"))?;
         let hidden = lines.len().saturating_sub(DIFFERENCES_SHOWN);
-        if hidden > 0 {
-            writeln!(formatter, "  and {hidden} more")
-        } else {
-            Ok(())
-        }
+        if hidden > 0 { writeln!(formatter, "  and {hidden} more") } else { Ok(()) }
     }
 }

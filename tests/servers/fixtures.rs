@@ -21,31 +21,19 @@ fn assert_keeps(server: &Server, contents: &Contents) {
     let expected = Dump::expected(contents.mailboxes, &contents.mails);
     expected.assert_copied_to(&Dump::read(&mut client));
     let subscribed = client.subscriptions();
-    assert!(
-        contents
-            .subscribed
-            .iter()
-            .all(|name| subscribed.contains(*name)),
-        "{subscribed:?}"
-    );
+    assert!(contents.subscribed.iter().all(|name| subscribed.contains(*name)), "{subscribed:?}");
 }
 
 #[track_caller]
 fn assert_serves_tls(server: &Server) {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(server.ca_file()).unwrap())
-        .unwrap();
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    roots.add(CertificateDer::from_pem_file(server.ca_file()).unwrap()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let name = Ipv4Addr::LOCALHOST.to_string().try_into().unwrap();
     let session = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.tls_port)).unwrap();
     let mut greeting = String::new();
-    BufReader::new(StreamOwned::new(session, stream))
-        .read_line(&mut greeting)
-        .unwrap();
+    BufReader::new(StreamOwned::new(session, stream)).read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("* OK"), "{greeting}");
 }
 
@@ -64,11 +52,8 @@ fn dovecot_keeps_its_mail_when_it_is_killed() {
     if !available() {
         return;
     }
-    let mut server = dovecot::start(&Options {
-        separator: '.',
-        prefix: "INBOX.",
-        ..Options::default()
-    });
+    let mut server =
+        dovecot::start(&Options { separator: '.', prefix: "INBOX.", ..Options::default() });
     let contents = Contents::new(2, 50, Manner::Tame);
     assert_keeps(&server, &contents);
     server.restart();
@@ -82,9 +67,7 @@ fn dovecot_lets_the_administrator_in() {
         return;
     }
     let server = dovecot::start(&Options::default());
-    server
-        .client("u0001")
-        .append([&Mail::new("INBOX", b"Subject: one\r\n\r\n".to_vec())]);
+    server.client("u0001").append([&Mail::new("INBOX", b"Subject: one\r\n\r\n".to_vec())]);
     let mut client = Client::login(&server, &format!("u0001*{ADMIN}"), ADMIN_PASSWORD);
     assert_eq!(Dump::read(&mut client).len(), 1);
 }
@@ -94,10 +77,7 @@ fn dovecot_counts_the_connections_of_a_user() {
     if !available() {
         return;
     }
-    let server = dovecot::start(&Options {
-        connections_max: 1,
-        ..Options::default()
-    });
+    let server = dovecot::start(&Options { connections_max: 1, ..Options::default() });
     let _held = server.client("u0001");
     let (_, answer) = Client::connect(&server).command("LOGIN u0001 pw");
     assert!(answer.starts_with("NO [LIMIT]"), "{answer}");
@@ -128,31 +108,11 @@ fn a_difference_is_seen() {
     let mails = Contents::new(5, 30, Manner::Awkward).mails;
     let whole = Dump::expected(&["Archiv"], &mails);
     assert!(whole.difference(&whole).is_empty());
-    assert!(
-        !whole
-            .difference(&Dump::expected(&["Archiv"], &mails[1..]))
-            .is_empty(),
-        "a loss"
-    );
+    assert!(!whole.difference(&Dump::expected(&["Archiv"], &mails[1..])).is_empty(), "a loss");
     let doubled = mails.iter().chain(&mails[..1]);
-    assert!(
-        !whole
-            .difference(&Dump::expected(&["Archiv"], doubled))
-            .is_empty(),
-        "a double"
-    );
+    assert!(!whole.difference(&Dump::expected(&["Archiv"], doubled)).is_empty(), "a double");
     let mut flagged = mails.clone();
     flagged[3].flags = vec!["other".to_owned()];
-    assert!(
-        !whole
-            .difference(&Dump::expected(&["Archiv"], &flagged))
-            .is_empty(),
-        "a flag"
-    );
-    assert!(
-        !whole
-            .difference(&Dump::expected(&["INBOX"], &mails))
-            .is_empty(),
-        "a mailbox"
-    );
+    assert!(!whole.difference(&Dump::expected(&["Archiv"], &flagged)).is_empty(), "a flag");
+    assert!(!whole.difference(&Dump::expected(&["INBOX"], &mails)).is_empty(), "a mailbox");
 }

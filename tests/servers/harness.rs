@@ -57,10 +57,7 @@ impl Server {
         let certificate = self.folder.path().join("server.der");
         let out = Command::new("sha256sum").arg(certificate).output().unwrap();
         let hex = String::from_utf8(out.stdout).unwrap()[..64].to_uppercase();
-        let pairs: Vec<&str> = (0..64)
-            .step_by(2)
-            .map(|start| &hex[start..start + 2])
-            .collect();
+        let pairs: Vec<&str> = (0..64).step_by(2).map(|start| &hex[start..start + 2]).collect();
         pairs.join(":")
     }
 
@@ -87,11 +84,7 @@ impl Server {
     fn launch(&mut self) -> Result<(), String> {
         let log = self.folder.path().join("server.log");
         for command in &self.commands {
-            let log = fs::File::options()
-                .create(true)
-                .append(true)
-                .open(&log)
-                .unwrap();
+            let log = fs::File::options().create(true).append(true).open(&log).unwrap();
             let guard = Command::new(support("guard"))
                 .args(command)
                 .current_dir(self.folder.path())
@@ -107,33 +100,18 @@ impl Server {
         }
         let deadline = Deadline::after(START_LIMIT);
         while !(greets(self.port) && accepts(self.tls_port)) {
-            let died = self
-                .guards
-                .iter_mut()
-                .any(|guard| guard.try_wait().unwrap().is_some());
+            let died = self.guards.iter_mut().any(|guard| guard.try_wait().unwrap().is_some());
             if died || deadline.is_over() {
-                let end = if died {
-                    "ended at once"
-                } else {
-                    "gave no greeting"
-                };
+                let end = if died { "ended at once" } else { "gave no greeting" };
                 let log = self.log();
                 self.kill();
                 return Err(format!("{} {end}; its log:\n{log}", self.name));
             }
             sleep(Duration::from_millis(20));
         }
-        if self
-            .guards
-            .iter_mut()
-            .any(|guard| guard.try_wait().unwrap().is_some())
-        {
+        if self.guards.iter_mut().any(|guard| guard.try_wait().unwrap().is_some()) {
             self.kill();
-            return Err(format!(
-                "{}: another server greeted; its log:\n{}",
-                self.name,
-                self.log()
-            ));
+            return Err(format!("{}: another server greeted; its log:\n{}", self.name, self.log()));
         }
         Ok(())
     }
@@ -166,23 +144,10 @@ fn start(self_signed: bool, plan: impl Fn(&Path, u16, u16) -> Plan) -> Server {
         let folder = temporary_folder();
         write_certificates(folder.path(), self_signed);
         let (port, tls_port) = (free_port(), free_port());
-        let Plan {
-            name,
-            separator,
-            prefix,
-            commands,
-        } = plan(folder.path(), port, tls_port);
+        let Plan { name, separator, prefix, commands } = plan(folder.path(), port, tls_port);
         let guards = Vec::new();
-        let mut server = Server {
-            name,
-            port,
-            tls_port,
-            separator,
-            prefix,
-            folder,
-            commands,
-            guards,
-        };
+        let mut server =
+            Server { name, port, tls_port, separator, prefix, folder, commands, guards };
         match server.launch() {
             Ok(()) => return server,
             Err(why) => last = why,
@@ -199,9 +164,7 @@ fn greets(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
         return false;
     };
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut greeting = String::new();
     let answered = BufReader::new(&stream).read_line(&mut greeting).is_ok();
     let _ = stream.write_all(b"a LOGOUT\r\n");
@@ -222,30 +185,13 @@ fn free_port() -> u16 {
 
 /// A folder in memory if there is room, open to the servers' unprivileged processes.
 fn temporary_folder() -> tempfile::TempDir {
-    let free = Command::new("df")
-        .args(["--output=avail", "-k", "/dev/shm"])
-        .output();
+    let free = Command::new("df").args(["--output=avail", "-k", "/dev/shm"]).output();
     let free_kib = free
         .ok()
-        .and_then(|out| {
-            String::from_utf8(out.stdout)
-                .ok()?
-                .lines()
-                .last()?
-                .trim()
-                .parse()
-                .ok()
-        })
+        .and_then(|out| String::from_utf8(out.stdout).ok()?.lines().last()?.trim().parse().ok())
         .unwrap_or(0_u64);
-    let parent = if free_kib > 2 << 20 {
-        "/dev/shm"
-    } else {
-        "/tmp"
-    };
-    let folder = tempfile::Builder::new()
-        .prefix("mailhaul-")
-        .tempdir_in(parent)
-        .unwrap();
+    let parent = if free_kib > 2 << 20 { "/dev/shm" } else { "/tmp" };
+    let folder = tempfile::Builder::new().prefix("mailhaul-").tempdir_in(parent).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
@@ -256,9 +202,7 @@ fn write_certificates(folder: &Path, self_signed: bool) {
     let mut authority = rcgen::CertificateParams::default();
     // Not all clients try a second authority of the same name.
     let name = format!("mailhaul tests {}", folder.display());
-    authority
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    authority.distinguished_name.push(rcgen::DnType::CommonName, name);
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     authority.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
@@ -299,12 +243,7 @@ fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)], input: &
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{program} {arguments:?}: {out:?}");
 }
@@ -327,10 +266,8 @@ fn triplet() -> String {
 }
 
 fn cache_folder() -> PathBuf {
-    std::env::var_os("MAILHAUL_SERVERS").map_or_else(
-        || PathBuf::from("/var/cache/mailhaul/servers"),
-        PathBuf::from,
-    )
+    std::env::var_os("MAILHAUL_SERVERS")
+        .map_or_else(|| PathBuf::from("/var/cache/mailhaul/servers"), PathBuf::from)
 }
 
 /// Says whether the servers can be started. Where `tests/run` or CI promised them, their absence
@@ -344,15 +281,9 @@ pub(crate) fn available() -> bool {
     let why = match missing.as_slice() {
         [] if is_root => return true,
         [] => "not root".to_owned(),
-        _ => format!(
-            "no {} below {}",
-            missing.join(", "),
-            cache_folder().display()
-        ),
+        _ => format!("no {} below {}", missing.join(", "), cache_folder().display()),
     };
-    let promised = ["CI", "MAILHAUL_SERVERS"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some());
+    let promised = ["CI", "MAILHAUL_SERVERS"].iter().any(|name| std::env::var_os(name).is_some());
     assert!(!promised, "{why}: run tests/run");
     let notice = format!("SKIPPED a test against real servers: {why}; run tests/run\n");
     std::io::stderr().write_all(notice.as_bytes()).unwrap();

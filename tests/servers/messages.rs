@@ -45,31 +45,15 @@ const AWKWARD_MAILBOXES: &[&str] = &[
     "v1.2/notes.",
     "Empty ones",
 ];
-const TAME_MAILBOXES: &[&str] = &[
-    "Archive",
-    "Archive/2019",
-    "Projects",
-    "Projects/Alpha One",
-    "Büro",
-    "Receipts",
-];
+const TAME_MAILBOXES: &[&str] =
+    &["Archive", "Archive/2019", "Projects", "Projects/Alpha One", "Büro", "Receipts"];
 const WORDS: [&str; 28] = [
     "the", "harbour", "crane", "lifts", "a", "crate", "of", "letters", "onto", "quay", "and",
     "nobody", "counts", "them", "twice", "before", "noon", "when", "rain", "stops", "we", "load",
     "again", "paper", "stamps", "ink", "and", "rope",
 ];
-const WIDE_WORDS: [&str; 10] = [
-    "Grüße",
-    "Straße",
-    "déjà",
-    "reçu",
-    "привет",
-    "отчёт",
-    "会議",
-    "添付",
-    "안녕하세요",
-    "🚀",
-];
+const WIDE_WORDS: [&str; 10] =
+    ["Grüße", "Straße", "déjà", "reçu", "привет", "отчёт", "会議", "添付", "안녕하세요", "🚀"];
 const FLAGS: [&str; 9] = [
     "\\Seen",
     "\\Answered",
@@ -81,12 +65,9 @@ const FLAGS: [&str; 9] = [
     "NonJunk",
     "project-x",
 ];
-const ZONES: [&str; 8] = [
-    "+0000", "+0100", "-0800", "+0530", "+0545", "-0330", "+1300", "-0700",
-];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const ZONES: [&str; 8] = ["+0000", "+0100", "-0800", "+0530", "+0545", "-0330", "+1300", "-0700"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 impl Contents {
     pub(crate) fn new(seed: u64, count: usize, manner: Manner) -> Self {
@@ -107,35 +88,21 @@ impl Contents {
             let mail = match mails.last() {
                 // Twins, alike in all, and copies of one body in another place.
                 Some(last) if random.chance(3) => last.clone(),
-                Some(last) if random.chance(3) => Mail {
-                    mailbox,
-                    ..last.clone()
-                },
+                Some(last) if random.chance(3) => Mail { mailbox, ..last.clone() },
                 _ => {
                     let (flags, date) = (flags(&mut random), date(&mut random));
-                    Mail {
-                        mailbox,
-                        flags,
-                        date,
-                        body: message(&mut random, index, manner),
-                    }
+                    Mail { mailbox, flags, date, body: message(&mut random, index, manner) }
                 }
             };
             mails.push(mail);
         }
         let subscribed = mailboxes.iter().copied().step_by(2).collect();
-        Self {
-            mailboxes,
-            subscribed,
-            mails,
-        }
+        Self { mailboxes, subscribed, mails }
     }
 
     pub(crate) fn store(&self, client: &mut Client) {
         self.mailboxes.iter().for_each(|name| client.create(name));
-        self.subscribed
-            .iter()
-            .for_each(|name| client.subscribe(name));
+        self.subscribed.iter().for_each(|name| client.subscribe(name));
         client.append(&self.mails);
     }
 }
@@ -143,23 +110,14 @@ impl Contents {
 impl Mail {
     pub(crate) fn new(mailbox: &str, body: Vec<u8>) -> Self {
         let date = "17-Jul-2016 02:44:25 -0700".to_owned();
-        Self {
-            mailbox: mailbox.to_owned(),
-            flags: vec!["\\Seen".to_owned()],
-            date,
-            body,
-        }
+        Self { mailbox: mailbox.to_owned(), flags: vec!["\\Seen".to_owned()], date, body }
     }
 }
 
 /// One message of about so many bytes, which no compression shortens.
 pub(crate) fn large(size: usize) -> Vec<u8> {
     let mut random = Random::new(size as u64);
-    let mut body = headers(
-        &mut random,
-        "Message-ID: <large@example.org>\r\n",
-        "a large one",
-    );
+    let mut body = headers(&mut random, "Message-ID: <large@example.org>\r\n", "a large one");
     body += "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n";
     body += &base64(&bytes(&mut random, size / 78 * 57));
     body.into_bytes()
@@ -200,10 +158,7 @@ fn message(random: &mut Random, index: usize, manner: Manner) -> Vec<u8> {
         }
         9 if manner == Manner::Awkward => format!("{head}\r\n{}end", lines(random, 3, false)),
         10 if manner == Manner::Awkward => {
-            format!(
-                "{head}X-Raw: {}\r\n\r\na bare\rreturn\r\n",
-                text(random, 3, true)
-            )
+            format!("{head}X-Raw: {}\r\n\r\na bare\rreturn\r\n", text(random, 3, true))
         }
         11 if manner == Manner::Awkward => {
             let mut latin = format!("{head}\r\n").into_bytes();
@@ -252,51 +207,33 @@ fn quoted_printable(random: &mut Random) -> String {
 }
 
 fn lines(random: &mut Random, count: usize, wide: bool) -> String {
-    (0..random.below(count) + 1)
-        .map(|_| text(random, 9, wide) + "\r\n")
-        .collect()
+    (0..random.below(count) + 1).map(|_| text(random, 9, wide) + "\r\n").collect()
 }
 
 fn text(random: &mut Random, words: usize, wide: bool) -> String {
     let word = |_| {
-        if wide && random.chance(40) {
-            random.pick(&WIDE_WORDS)
-        } else {
-            random.pick(&WORDS)
-        }
+        if wide && random.chance(40) { random.pick(&WIDE_WORDS) } else { random.pick(&WORDS) }
     };
     (0..words).map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
-    let mut out: Vec<u8> = (0..count.div_ceil(8))
-        .flat_map(|_| random.next().to_le_bytes())
-        .collect();
+    let mut out: Vec<u8> =
+        (0..count.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect();
     out.truncate(count);
     out
 }
 
 fn base64(bytes: &[u8]) -> String {
-    bytes
-        .chunks(57)
-        .map(|line| STANDARD.encode(line) + "\r\n")
-        .collect()
+    bytes.chunks(57).map(|line| STANDARD.encode(line) + "\r\n").collect()
 }
 
 fn flags(random: &mut Random) -> Vec<String> {
-    FLAGS
-        .into_iter()
-        .filter(|_| random.chance(22))
-        .map(str::to_owned)
-        .collect()
+    FLAGS.into_iter().filter(|_| random.chance(22)).map(str::to_owned).collect()
 }
 
 fn date(random: &mut Random) -> String {
-    let (day, month, year) = (
-        random.below(28) + 1,
-        random.pick(&MONTHS),
-        1996 + random.below(29),
-    );
+    let (day, month, year) = (random.below(28) + 1, random.pick(&MONTHS), 1996 + random.below(29));
     let (hour, minute, second) = (random.below(24), random.below(60), random.below(60));
     let zone = random.pick(&ZONES);
     format!("{day:2}-{month}-{year} {hour:02}:{minute:02}:{second:02} {zone}")

@@ -47,10 +47,8 @@ fn three_accounts_arrive_whole_and_a_second_run_adds_nothing() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let stored = USERS.map(|user| {
         let seed = user.bytes().map(u64::from).sum();
         fill(&source, user, &Contents::new(seed, 200, Manner::Awkward))
@@ -71,11 +69,7 @@ fn three_accounts_arrive_whole_and_a_second_run_adds_nothing() {
 
     migration.run_expecting(exit::ALL_THERE);
     for ((user, stored), nexts) in USERS.iter().zip(&stored).zip(&nexts) {
-        assert_eq!(
-            *nexts,
-            target.client(user).uid_nexts(),
-            "a second run changed {user}"
-        );
+        assert_eq!(*nexts, target.client(user).uid_nexts(), "a second run changed {user}");
         stored.assert_copied_to(&dump(&target, user));
         stored.assert_copied_to(&dump(&source, user));
     }
@@ -133,10 +127,8 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let stored = USERS.map(|user| {
         let seed = user.bytes().map(u64::from).sum::<u64>() + 100;
         fill(&source, user, &Contents::new(seed, 300, Manner::Awkward))
@@ -144,9 +136,7 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
     let accounts =
         USERS.map(|user| Account::new(user, (&source, Link::Plain), (&target, Link::Plain)));
     let migration = Migration::new(&accounts);
-    let seed = std::env::var("MAILHAUL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("MAILHAUL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("MAILHAUL_SEED={seed}");
     let mut random = Random::new(seed);
@@ -154,10 +144,7 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
     for _ in 0..6 {
         let delay = Duration::from_millis(30 + random.below(300) as u64);
         let killed = migration.start().kill_after(delay);
-        println!(
-            "{delay:?}: {}",
-            if killed { "killed" } else { "was over before" }
-        );
+        println!("{delay:?}: {}", if killed { "killed" } else { "was over before" });
         kills += usize::from(killed);
     }
     assert!(kills > 0, "every run was over before its end");
@@ -174,10 +161,8 @@ fn what_came_since_the_last_run_is_all_that_the_next_one_copies() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let contents = Contents::new(41, 100, Manner::Awkward);
     fill(&source, "u0001", &contents);
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
@@ -200,10 +185,7 @@ fn servers_that_die_in_mid_run_cost_time_only() {
     if !available() {
         return;
     }
-    let target = Options {
-        storage: "maildir:~/Maildir",
-        ..Options::default()
-    };
+    let target = Options { storage: "maildir:~/Maildir", ..Options::default() };
     let mut servers = [dovecot::start(&Options::default()), dovecot::start(&target)];
     let mails: Vec<Mail> = (0..4_000).map(|number| small("INBOX", number)).collect();
     servers[0].client("u0001").append(&mails);
@@ -229,14 +211,8 @@ fn refused_messages_are_listed_and_all_others_arrive() {
     if !available() {
         return;
     }
-    let limited = Options {
-        message_size_max: Some("100k"),
-        ..Options::default()
-    };
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&limited),
-    );
+    let limited = Options { message_size_max: Some("100k"), ..Options::default() };
+    let (source, target) = (dovecot::start(&Options::default()), dovecot::start(&limited));
     let mut mails: Vec<Mail> = (0..60).map(|number| small("INBOX", number)).collect();
     source.client("u0001").append(&mails);
     let stored = dump(&source, "u0001");
@@ -250,10 +226,7 @@ fn refused_messages_are_listed_and_all_others_arrive() {
         migration.run_expecting(exit::NOT_ALL);
         stored.assert_copied_to(&dump(&target, "u0001"));
         let reported = migration.reported();
-        let refused = reported
-            .iter()
-            .filter(|line| line.contains("refused"))
-            .count();
+        let refused = reported.iter().filter(|line| line.contains("refused")).count();
         assert_eq!(refused, 3, "{reported:#?}");
         let says_why = |line: &&String| line.to_lowercase().contains("size");
         assert_eq!(reported.iter().filter(says_why).count(), 3, "{reported:#?}");
@@ -265,14 +238,8 @@ fn a_full_mailbox_is_told_and_what_fits_is_copied() {
     if !available() {
         return;
     }
-    let limited = Options {
-        quota: Some("200k"),
-        ..Options::default()
-    };
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&limited),
-    );
+    let limited = Options { quota: Some("200k"), ..Options::default() };
+    let (source, target) = (dovecot::start(&Options::default()), dovecot::start(&limited));
     let mails: Vec<Mail> = (0..8).map(|_| Mail::new("INBOX", large(50_000))).collect();
     source.client("u0001").append(&mails);
     fill(&source, "u0002", &Contents::new(61, 10, Manner::Awkward));
@@ -289,10 +256,7 @@ fn one_connection_at_a_time_is_enough() {
     if !available() {
         return;
     }
-    let narrow = Options {
-        connections_max: 1,
-        ..Options::default()
-    };
+    let narrow = Options { connections_max: 1, ..Options::default() };
     let (source, target) = (dovecot::start(&narrow), dovecot::start(&narrow));
     let stored = fill(&source, "u0001", &Contents::new(62, 120, Manner::Awkward));
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
@@ -306,29 +270,20 @@ fn a_wrong_password_is_tried_once_and_stops_no_other_account() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let stored = fill(&source, "u0001", &Contents::new(51, 60, Manner::Awkward));
     fill(&source, "u0002", &Contents::new(52, 10, Manner::Awkward));
     let account = |user| Account::new(user, (&source, Link::Plain), (&target, Link::Plain));
-    let migration = Migration::new(&[
-        account("u0002").with("source_password", "wrong"),
-        account("u0001"),
-    ]);
+    let migration =
+        Migration::new(&[account("u0002").with("source_password", "wrong"), account("u0001")]);
     let run = migration.run_expecting(exit::NOT_ALL);
     stored.assert_copied_to(&dump(&target, "u0001"));
     assert_eq!(dump(&target, "u0002").len(), 0);
-    assert!(
-        !run.output().contains("wrong"),
-        "a password was printed:\n{run}"
-    );
+    assert!(!run.output().contains("wrong"), "a password was printed:\n{run}");
 
     let log = source.log();
-    let failed = log
-        .lines()
-        .filter(|line| line.contains("Password mismatch"));
+    let failed = log.lines().filter(|line| line.contains("Password mismatch"));
     assert_eq!(failed.count(), 1, "failed logins in the log:\n{log}");
 
     migration.write_accounts(&[account("u0002"), account("u0001")]);
@@ -341,10 +296,8 @@ fn asked_to_stop_it_stops_early_and_the_next_run_ends_the_work() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let mails: Vec<Mail> = (0..6_000).map(|number| small("INBOX", number)).collect();
     source.client("u0001").append(&mails);
     let stored = dump(&source, "u0001");
@@ -356,10 +309,7 @@ fn asked_to_stop_it_stops_early_and_the_next_run_ends_the_work() {
     running.terminate();
     running.wait().assert_code(exit::STOPPED);
     let copied = dump(&target, "u0001").len();
-    assert!(
-        (1..mails.len()).contains(&copied),
-        "{copied} copied before the stop"
-    );
+    assert!((1..mails.len()).contains(&copied), "{copied} copied before the stop");
 
     migration.run_expecting(exit::ALL_THERE);
     stored.assert_copied_to(&dump(&target, "u0001"));
@@ -370,23 +320,14 @@ fn an_unknown_certificate_is_refused_until_it_is_pinned() {
     if !available() {
         return;
     }
-    let unknown = Options {
-        self_signed: true,
-        ..Options::default()
-    };
-    let (source, target) = (
-        dovecot::start(&unknown),
-        dovecot::start(&Options::default()),
-    );
+    let unknown = Options { self_signed: true, ..Options::default() };
+    let (source, target) = (dovecot::start(&unknown), dovecot::start(&Options::default()));
     let stored = fill(&source, "u0001", &Contents::new(71, 20, Manner::Awkward));
     let account = Account::new("u0001", (&source, Link::Tls), (&target, Link::Plain));
     let migration = Migration::new(std::slice::from_ref(&account));
     let run = migration.run_expecting(exit::NOT_ALL);
     let (output, fingerprint) = (run.output(), source.fingerprint());
-    assert!(
-        output.contains("source_tls_pin"),
-        "no hint at the column:\n{run}"
-    );
+    assert!(output.contains("source_tls_pin"), "no hint at the column:\n{run}");
     let shown = output.replace(':', "").to_lowercase();
     assert!(
         shown.contains(&fingerprint.replace(':', "").to_lowercase()),
@@ -412,10 +353,7 @@ fn synchronising_literals_do() {
     if !available() {
         return;
     }
-    let bare = Options {
-        capability: Some(SYNCHRONISING),
-        ..Options::default()
-    };
+    let bare = Options { capability: Some(SYNCHRONISING), ..Options::default() };
     let (source, target) = (dovecot::start(&Options::default()), dovecot::start(&bare));
     let stored = fill(&source, "u0001", &Contents::new(81, 200, Manner::Awkward));
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
@@ -428,10 +366,7 @@ fn the_base_protocol_does() {
     if !available() {
         return;
     }
-    let bare = Options {
-        capability: Some("IMAP4rev1"),
-        ..Options::default()
-    };
+    let bare = Options { capability: Some("IMAP4rev1"), ..Options::default() };
     let (source, target) = (dovecot::start(&bare), dovecot::start(&bare));
     let stored = fill(&source, "u0001", &Contents::new(82, 120, Manner::Awkward));
     let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
@@ -447,10 +382,7 @@ fn sent_mail_finds_the_mailbox_of_its_use() {
     if !available() {
         return;
     }
-    let options = |special| Options {
-        special,
-        ..Options::default()
-    };
+    let options = |special| Options { special, ..Options::default() };
     let source = dovecot::start(&options(&[("Sent", "\\Sent"), ("Trash", "\\Trash")]));
     let target = dovecot::start(&options(&[("Sent Items", "\\Sent"), ("Trash", "\\Trash")]));
     let mails: Vec<Mail> = ["Sent", "Sent", "Trash", "INBOX"]
@@ -465,10 +397,7 @@ fn sent_mail_finds_the_mailbox_of_its_use() {
     Migration::new(&[account]).run_expecting(exit::ALL_THERE);
     let stored = dump(&source, "u0001").renamed("Sent", "Sent Items");
     stored.assert_copied_to(&dump(&target, "u0001"));
-    assert!(
-        !target.client("u0001").uid_nexts().contains_key("Sent"),
-        "a second Sent was made"
-    );
+    assert!(!target.client("u0001").uid_nexts().contains_key("Sent"), "a second Sent was made");
 }
 
 #[test]
@@ -476,15 +405,8 @@ fn an_administrator_moves_accounts_below_a_prefix() {
     if !available() {
         return;
     }
-    let prefixed = Options {
-        separator: '.',
-        prefix: "INBOX.",
-        ..Options::default()
-    };
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&prefixed),
-    );
+    let prefixed = Options { separator: '.', prefix: "INBOX.", ..Options::default() };
+    let (source, target) = (dovecot::start(&Options::default()), dovecot::start(&prefixed));
     let stored = fill(&source, "u0001", &Contents::new(91, 80, Manner::Tame));
     let mut account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
     for side in ["source", "target"] {
@@ -504,10 +426,8 @@ fn a_large_message_passes_without_being_held() {
     if !available() {
         return;
     }
-    let (source, target) = (
-        dovecot::start(&Options::default()),
-        dovecot::start(&Options::default()),
-    );
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
     let mut mails: Vec<Mail> = (0..40).map(|number| small("INBOX", number)).collect();
     mails.insert(20, Mail::new("INBOX", large(LARGE_BYTES)));
     source.client("u0001").append(&mails);
@@ -516,9 +436,5 @@ fn a_large_message_passes_without_being_held() {
     let migration = Migration::new(&[account]).trusting(&[&source, &target]);
     let run = migration.run_expecting(exit::ALL_THERE);
     stored.assert_copied_to(&dump(&target, "u0001"));
-    assert!(
-        run.memory_peak_kib < MEMORY_KIB,
-        "{} KiB held",
-        run.memory_peak_kib
-    );
+    assert!(run.memory_peak_kib < MEMORY_KIB, "{} KiB held", run.memory_peak_kib);
 }

@@ -48,10 +48,8 @@ pub(crate) fn decode(name: &str) -> String {
             continue;
         }
         let bytes = BASE64.decode(wide).expect("base64 in a mailbox name");
-        let units: Vec<u16> = bytes
-            .chunks(2)
-            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-            .collect();
+        let units: Vec<u16> =
+            bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
         out += &String::from_utf16(&units).expect("UTF-16 in a mailbox name");
     }
     out + rest

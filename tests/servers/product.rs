@@ -36,9 +36,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(user: &str, source: (&Server, Link), target: (&Server, Link)) -> Self {
-        let mut account = Self {
-            columns: Vec::new(),
-        };
+        let mut account = Self { columns: Vec::new() };
         for (side, (server, link)) in [("source", source), ("target", target)] {
             let (tls, port) = match link {
                 Link::Tls => ("tls", server.tls_port),
@@ -77,10 +75,7 @@ pub(crate) struct Migration {
 impl Migration {
     pub(crate) fn new(accounts: &[Account]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let migration = Self {
-            folder,
-            arguments: Vec::new(),
-        };
+        let migration = Self { folder, arguments: Vec::new() };
         migration.write_accounts(accounts);
         migration
     }
@@ -96,9 +91,7 @@ impl Migration {
         let mut writer = csv::Writer::from_path(self.folder.path().join("accounts.csv")).unwrap();
         writer.write_record(&columns).unwrap();
         for account in accounts {
-            writer
-                .write_record(columns.iter().map(|column| account.value(column)))
-                .unwrap();
+            writer.write_record(columns.iter().map(|column| account.value(column))).unwrap();
         }
         writer.flush().unwrap();
     }
@@ -110,8 +103,7 @@ impl Migration {
             authorities += &fs::read_to_string(server.ca_file()).unwrap();
         }
         fs::write(self.folder.path().join("ca.pem"), authorities).unwrap();
-        self.arguments
-            .extend(["--ca-file", "ca.pem"].map(str::to_owned));
+        self.arguments.extend(["--ca-file", "ca.pem"].map(str::to_owned));
         self
     }
 
@@ -131,14 +123,7 @@ impl Migration {
     pub(crate) fn start(&self) -> Running {
         let create = |name| File::create(self.folder.path().join(name)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mailhaul"))
-            .args([
-                "migrate",
-                "accounts.csv",
-                "--progress",
-                "none",
-                "--settle",
-                "200ms",
-            ])
+            .args(["migrate", "accounts.csv", "--progress", "none", "--settle", "200ms"])
             .args(&self.arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
@@ -146,21 +131,14 @@ impl Migration {
             .stderr(create("stderr"))
             .spawn()
             .unwrap();
-        Running {
-            child,
-            folder: self.folder.path().to_owned(),
-            memory_peak_kib: 0,
-        }
+        Running { child, folder: self.folder.path().to_owned(), memory_peak_kib: 0 }
     }
 
     /// The lines of `report.csv`, each with its columns joined.
     pub(crate) fn reported(&self) -> Vec<String> {
         let path = self.folder.path().join("accounts.mailhaul/report.csv");
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(true)
-            .flexible(true)
-            .from_path(path)
-            .unwrap();
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(true).flexible(true).from_path(path).unwrap();
         reader
             .records()
             .map(|record| record.unwrap().iter().collect::<Vec<_>>().join(" | "))
@@ -201,13 +179,7 @@ impl Running {
     /// Asks the program to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
         let order = format!("kill -TERM {}", self.child.id());
-        assert!(
-            Command::new("bash")
-                .args(["-c", &order])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("bash").args(["-c", &order]).status().unwrap().success());
     }
 
     pub(crate) fn wait(mut self) -> Run {
@@ -225,23 +197,15 @@ impl Running {
         let read =
             |name| String::from_utf8_lossy(&fs::read(self.folder.join(name)).unwrap()).into_owned();
         let (stdout, stderr) = (read("stdout"), read("stderr"));
-        Run {
-            code,
-            stdout,
-            stderr,
-            memory_peak_kib: self.memory_peak_kib,
-        }
+        Run { code, stdout, stderr, memory_peak_kib: self.memory_peak_kib }
     }
 
     fn sample_memory(&mut self) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let peak = status.unwrap_or_default().lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        });
+        let peak = status
+            .unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
         self.memory_peak_kib = self.memory_peak_kib.max(peak.unwrap_or(0));
     }
 }
@@ -257,10 +221,7 @@ pub(crate) struct Run {
 impl Run {
     #[track_caller]
     pub(crate) fn assert_code(&self, code: i32) {
-        assert!(
-            self.code == Some(code),
-            "exit code {code} was expected\n{self}"
-        );
+        assert!(self.code == Some(code), "exit code {code} was expected\n{self}");
     }
 
     pub(crate) fn succeeded(&self) -> bool {

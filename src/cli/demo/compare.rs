@@ -24,9 +24,7 @@ pub(super) fn compare(account: &str, source: &Snapshot, target: &Snapshot) -> Co
         let path = target_path(path);
         let Some(new) = left.remove(&path) else {
             let place = place(account, &path);
-            found
-                .differences
-                .push(format!("{place}: the mailbox is missing"));
+            found.differences.push(format!("{place}: the mailbox is missing"));
             continue;
         };
         found.messages(&place(account, &path), old, &new);
@@ -74,11 +72,7 @@ mod tests {
     use super::*;
 
     fn held(body: &'static str) -> Held {
-        Held {
-            flags: vec!["\\Seen".to_owned()],
-            unix_seconds: 0,
-            body: body.into(),
-        }
+        Held { flags: vec!["\\Seen".to_owned()], unix_seconds: 0, body: body.into() }
     }
 
     fn snapshot(mailboxes: &[(&str, &[&'static str])]) -> Snapshot {
@@ -86,19 +80,13 @@ mod tests {
             let bodies = bodies.iter().map(|body| held(body)).collect();
             (vec![(*name).to_owned()], bodies)
         });
-        Snapshot {
-            mailboxes: mailboxes.collect(),
-        }
+        Snapshot { mailboxes: mailboxes.collect() }
     }
 
     #[test]
     fn equal_mail_is_equal_under_the_targets_name() {
         let source = snapshot(&[("INBOX", &["a", "a", "b"]), (SENT, &["c"])]);
-        let target = snapshot(&[
-            ("INBOX", &["a", "a", "b"]),
-            (SENT_ITEMS, &["c"]),
-            ("Trash", &[]),
-        ]);
+        let target = snapshot(&[("INBOX", &["a", "a", "b"]), (SENT_ITEMS, &["c"]), ("Trash", &[])]);
         let found = compare("anna", &source, &target);
         assert_eq!(found.equal, 4);
         assert_eq!(found.differences, [""; 0]);

@@ -62,26 +62,15 @@ impl Folder {
             }
         }
         let mut options = OpenOptions::new();
-        let opened = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&mark);
+        let opened = options.read(true).write(true).create(true).truncate(false).open(&mark);
         let mut mark = opened.map_err(failed)?;
         if mark.try_lock().is_err() {
             let text = format!("another demo is at work in {}", path.display());
-            return Err(Failure::usage(
-                text,
-                "let it end, or --dir names another folder",
-            ));
+            return Err(Failure::usage(text, "let it end, or --dir names another folder"));
         }
         mark.write_all(MARK_TEXT.as_bytes()).map_err(failed)?;
         empty(path).map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _mark: mark,
-        })
+        Ok(Self { path: path.to_owned(), _mark: mark })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -95,9 +84,7 @@ impl Folder {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options
-            .open(&path)
-            .and_then(|mut file| file.write_all(bytes));
+        let written = options.open(&path).and_then(|mut file| file.write_all(bytes));
         written.map_err(|error| {
             let text = format!("cannot write {}: {error}", path.display());
             Failure::usage(text, "--dir names another folder")
@@ -133,10 +120,7 @@ fn stranger(path: &Path, names: Vec<String>) -> io::Result<Option<String>> {
 fn empty(path: &Path) -> io::Result<()> {
     let state = path.join(STATE);
     let files = STATE_FILES.map(|name| state.join(name));
-    for file in files
-        .into_iter()
-        .chain([path.join(ACCOUNTS), path.join(ROOTS)])
-    {
+    for file in files.into_iter().chain([path.join(ACCOUNTS), path.join(ROOTS)]) {
         there(fs::remove_file(file))?;
     }
     there(fs::remove_dir(state))

@@ -74,19 +74,11 @@ pub(super) const PEOPLE: [Person; 3] = [
 ];
 
 const fn mailbox(path: &'static [&'static str], messages: usize) -> Mailbox {
-    Mailbox {
-        path,
-        special_use: None,
-        messages,
-    }
+    Mailbox { path, special_use: None, messages }
 }
 
 const fn used_for(path: &'static [&'static str], role: &'static str, messages: usize) -> Mailbox {
-    Mailbox {
-        path,
-        special_use: Some(role),
-        messages,
-    }
+    Mailbox { path, special_use: Some(role), messages }
 }
 
 /// Gives every person an account with mail on the source, and one without on the target.
@@ -103,8 +95,7 @@ pub(super) fn fill(source: &Server, target: &Server) {
             }
         }
         for (name, special_use) in [(SENT_ITEMS, "\\Sent"), ("Drafts", "\\Drafts")] {
-            new.create_mailbox(&[name], Some(special_use))
-                .expect("the account is new");
+            new.create_mailbox(&[name], Some(special_use)).expect("the account is new");
         }
     }
 }
@@ -192,10 +183,7 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        Self {
-            random: Random(0x6d61_696c),
-            written: 0,
-        }
+        Self { random: Random(0x6d61_696c), written: 0 }
     }
 
     fn messages(&mut self, person: &Person, mailbox: &Mailbox) -> Vec<Message> {
@@ -217,15 +205,9 @@ impl Writer {
 
     fn message(&mut self, kind: Kind, person: &Person, mailbox: &Mailbox) -> Message {
         let internal_date = self.date();
-        let mut body = self
-            .header(kind, person, mailbox, internal_date)
-            .into_bytes();
+        let mut body = self.header(kind, person, mailbox, internal_date).into_bytes();
         self.content(kind, &mut body);
-        Message {
-            flags: self.flags(mailbox),
-            internal_date,
-            body: body.into(),
-        }
+        Message { flags: self.flags(mailbox), internal_date, body: body.into() }
     }
 
     fn header(
@@ -235,10 +217,7 @@ impl Writer {
         mailbox: &Mailbox,
         date: InternalDate,
     ) -> String {
-        let (me, other) = (
-            person.name,
-            self.random.pick(&["carl", "dora", "emil", "frida"]),
-        );
+        let (me, other) = (person.name, self.random.pick(&["carl", "dora", "emil", "frida"]));
         let (sender, receiver) = match mailbox.special_use {
             Some(_) => (me, other),
             None => (other, me),
@@ -321,9 +300,8 @@ impl Writer {
         put(&self.text());
         put("--=_b\r\nContent-Type: application/octet-stream; name=\"plan.bin\"\r\n");
         put("Content-Transfer-Encoding: base64\r\n\r\n");
-        let file: Vec<u8> = (0..bytes.div_ceil(8))
-            .flat_map(|_| self.random.next().to_be_bytes())
-            .collect();
+        let file: Vec<u8> =
+            (0..bytes.div_ceil(8)).flat_map(|_| self.random.next().to_be_bytes()).collect();
         for line in file.chunks(57) {
             put(&STANDARD.encode(line));
             put("\r\n");
@@ -333,9 +311,7 @@ impl Writer {
 
     fn text(&mut self) -> String {
         let sentences = 1 + self.random.below(30);
-        (0..sentences).fold(String::new(), |text, _| {
-            text + self.random.pick(&SENTENCES) + "\r\n"
-        })
+        (0..sentences).fold(String::new(), |text, _| text + self.random.pick(&SENTENCES) + "\r\n")
     }
 
     fn date(&mut self) -> InternalDate {
@@ -438,10 +414,7 @@ mod tests {
 
     #[test]
     fn a_date_is_written_with_its_offset() {
-        let date = InternalDate {
-            unix_seconds: 1_612_163_349,
-            offset_seconds: 3600,
-        };
+        let date = InternalDate { unix_seconds: 1_612_163_349, offset_seconds: 3600 };
         assert_eq!(written_out(date), "Mon, 01 Feb 2021 08:09:09 +0100");
     }
 }

@@ -51,9 +51,7 @@ pub(super) fn pack_fate(fate: Fate, doubts: u8) -> i64 {
 }
 
 pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, u8), StoreError> {
-    let fate = Fate::ALL
-        .into_iter()
-        .find(|fate| i64::from(fate_code(*fate)) == packed & 15);
+    let fate = Fate::ALL.into_iter().find(|fate| i64::from(fate_code(*fate)) == packed & 15);
     let damaged = || StoreError::Damaged(format!("fate {packed}"));
     let doubts = u8::try_from(packed >> 4).map_err(|_| damaged())?;
     Ok((fate.ok_or_else(damaged)?, doubts))
@@ -86,9 +84,7 @@ pub(super) fn kind_code(kind: RemarkKind) -> u8 {
 }
 
 pub(super) fn kind(code: u8) -> Result<RemarkKind, StoreError> {
-    let kind = RemarkKind::ALL
-        .into_iter()
-        .find(|kind| kind_code(*kind) == code);
+    let kind = RemarkKind::ALL.into_iter().find(|kind| kind_code(*kind) == code);
     kind.ok_or_else(|| StoreError::Damaged(format!("kind of remark {code}")))
 }
 
@@ -182,15 +178,8 @@ mod tests {
             assert!(unpack_fate(unknown).is_err(), "{unknown}");
         }
         assert!(kind(99).is_err() && state(99).is_err());
-        let states = [
-            AccountState::Waiting,
-            AccountState::Running,
-            AccountState::Done,
-        ];
-        for value in states
-            .into_iter()
-            .chain([AccountState::Stopped, AccountState::Failed])
-        {
+        let states = [AccountState::Waiting, AccountState::Running, AccountState::Done];
+        for value in states.into_iter().chain([AccountState::Stopped, AccountState::Failed]) {
             assert_eq!(state(state_code(value)).expect("known"), value);
         }
     }

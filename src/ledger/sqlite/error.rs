@@ -80,10 +80,7 @@ mod tests {
     #[test]
     fn a_ledgers_fault_stops_the_run_and_names_the_file() {
         let fault = fault("write", Path::new("/x/ledger.db"), "the disk is full");
-        assert_eq!(
-            fault.chain(),
-            "cannot write the ledger /x/ledger.db: the disk is full"
-        );
+        assert_eq!(fault.chain(), "cannot write the ledger /x/ledger.db: the disk is full");
         assert_eq!((fault.scope, fault.remedy), (Scope::Batch, Remedy::Nothing));
     }
 }

@@ -91,9 +91,7 @@ impl Keywords {
     ) -> Result<Self, StoreError> {
         let mut statement =
             connection.prepare_cached("SELECT bit, name FROM keyword WHERE mailbox = ?1")?;
-        let by_bit = collect(statement.query([mailbox.0])?, |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+        let by_bit = collect(statement.query([mailbox.0])?, |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut statement = connection.prepare_cached(
             "SELECT uid, keywords FROM spill WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
         )?;
@@ -102,10 +100,7 @@ impl Keywords {
             let keywords = codes::names(row.get_ref(1)?.as_str().map_err(no_text)?)?;
             Ok((Uid(row.get(0)?), keywords))
         })?;
-        Ok(Self {
-            by_bit,
-            spilled: spilled.into_iter().collect(),
-        })
+        Ok(Self { by_bit, spilled: spilled.into_iter().collect() })
     }
 
     fn flags(&self, uid: Uid, bits: i64) -> Flags {
@@ -136,9 +131,7 @@ pub(super) fn claimed(
              AND coalesce(mailbox.target_validity = own.target_validity, TRUE)
          ORDER BY message.target_uid",
     )?;
-    collect(statement.query(params![mailbox.0, lo.0])?, |row| {
-        Ok(Uid(row.get(0)?))
-    })
+    collect(statement.query(params![mailbox.0, lo.0])?, |row| Ok(Uid(row.get(0)?)))
 }
 
 pub(super) fn open_windows(
@@ -169,16 +162,10 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, StoreError> 
         "SELECT id, key, source, target, state, reason, passes, changed FROM account ORDER BY key",
     )?;
     let accounts = collect(statement.query([])?, |row| {
-        let mut mailboxes = mailboxes
-            .remove(&AccountId(row.get(0)?))
-            .unwrap_or_default();
+        let mut mailboxes = mailboxes.remove(&AccountId(row.get(0)?)).unwrap_or_default();
         mailboxes.sort_by(|a, b| a.source.cmp(&b.source));
         Ok(AccountSnapshot {
-            name: AccountName {
-                key: row.get(1)?,
-                source: row.get(2)?,
-                target: row.get(3)?,
-            },
+            name: AccountName { key: row.get(1)?, source: row.get(2)?, target: row.get(3)? },
             state: codes::state(row.get(4)?)?,
             reason: row.get(5)?,
             passes: row.get(6)?,
@@ -229,15 +216,10 @@ fn mailbox_snapshots(
 
 /// Adds the messages that were seen and have no entry: what vanished is gone, the rest is pending.
 fn add_untouched(fates: &mut BTreeMap<Fate, Count>, scan: ScanTotals) {
-    let (messages, bytes) = fates
-        .values()
-        .fold((0_u64, 0_u64), |(messages, bytes), count| {
-            (messages + count.messages, bytes.saturating_add(count.bytes))
-        });
-    let pending = scan
-        .messages
-        .saturating_sub(scan.vanished)
-        .saturating_sub(messages);
+    let (messages, bytes) = fates.values().fold((0_u64, 0_u64), |(messages, bytes), count| {
+        (messages + count.messages, bytes.saturating_add(count.bytes))
+    });
+    let pending = scan.messages.saturating_sub(scan.vanished).saturating_sub(messages);
     // How large the vanished ones were is not known: their bytes count as pending while any is.
     let mut rest = scan.bytes.saturating_sub(bytes);
     for (fate, messages) in [(Fate::Pending, pending), (Fate::Gone, scan.vanished)] {
@@ -271,10 +253,7 @@ fn counts(connection: &Connection) -> Result<HashMap<MailboxId, Fates>, StoreErr
     while let Some(row) = rows.next()? {
         let (mailbox, fate) = (MailboxId(row.get(0)?), row.get(1)?);
         if (mailbox, fate) != (run.0, run.1) {
-            end(std::mem::replace(
-                &mut run,
-                (mailbox, fate, Count::default()),
-            ))?;
+            end(std::mem::replace(&mut run, (mailbox, fate, Count::default())))?;
         }
         run.2.messages += 1;
         run.2.bytes = run.2.bytes.saturating_add(codes::unsigned(row.get(2)?));
@@ -331,19 +310,13 @@ pub(super) fn remarks(
     limit: usize,
 ) -> Result<Vec<RemarkRow>, StoreError> {
     let mut found = Vec::new();
-    let start = after
-        .map(|cursor| Place::of(connection, cursor.mailbox))
-        .transpose()?;
+    let start = after.map(|cursor| Place::of(connection, cursor.mailbox)).transpose()?;
     let mut accounts =
         connection.prepare_cached("SELECT id, key FROM account WHERE key >= ?1 ORDER BY key")?;
     let key = start.as_ref().map_or("", |place| place.account.as_str());
     let mut rows = accounts.query([key])?;
     while let Some(row) = rows.next()? {
-        for place in places(
-            connection,
-            AccountId(row.get(0)?),
-            &row.get::<_, String>(1)?,
-        )? {
+        for place in places(connection, AccountId(row.get(0)?), &row.get::<_, String>(1)?)? {
             let after = match &start {
                 Some(start) if place < *start => continue,
                 Some(start) if place == *start => after,
@@ -374,11 +347,7 @@ impl Place {
         )?;
         let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let (account, path): (String, String) = statement.query_row([mailbox.0], row)?;
-        Ok(Self {
-            account,
-            path: codes::path(&path)?,
-            mailbox,
-        })
+        Ok(Self { account, path: codes::path(&path)?, mailbox })
     }
 }
 
@@ -415,15 +384,8 @@ fn remarks_of(
          FROM note JOIN message USING (mailbox, uid)
          WHERE mailbox = ?1 AND (uid, kind) > (?2, ?3) ORDER BY uid, kind LIMIT ?4",
     )?;
-    let (uid, kind) = after.map_or((0, 0), |cursor| {
-        (cursor.uid.0, codes::kind_code(cursor.kind))
-    });
-    let rows = statement.query(params![
-        place.mailbox.0,
-        uid,
-        kind,
-        codes::signed(limit as u64)
-    ])?;
+    let (uid, kind) = after.map_or((0, 0), |cursor| (cursor.uid.0, codes::kind_code(cursor.kind)));
+    let rows = statement.query(params![place.mailbox.0, uid, kind, codes::signed(limit as u64)])?;
     let rows = collect(rows, |row| {
         let (uid, kind) = (Uid(row.get(0)?), codes::kind(row.get(1)?)?);
         Ok(RemarkRow {
@@ -435,11 +397,7 @@ fn remarks_of(
             date: row.get::<_, Option<i64>>(6)?.map(codes::unpack_date),
             subject: row.get(3)?,
             remark: Remark::new(kind, row.get::<_, String>(2)?),
-            cursor: RemarkCursor {
-                mailbox: place.mailbox,
-                uid,
-                kind,
-            },
+            cursor: RemarkCursor { mailbox: place.mailbox, uid, kind },
         })
     })?;
     found.extend(rows);

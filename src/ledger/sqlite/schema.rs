@@ -111,9 +111,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     settings(&connection)?;
     if version(&connection)?.is_none() {
-        return Err(StoreError::Format(
-            "it is empty: no run has begun with it yet".to_owned(),
-        ));
+        return Err(StoreError::Format("it is empty: no run has begun with it yet".to_owned()));
     }
     Ok(connection)
 }
@@ -174,11 +172,7 @@ fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        Ok(())
-    } else {
-        Err(StoreError::Damaged(verdict))
-    }
+    if verdict == "ok" { Ok(()) } else { Err(StoreError::Damaged(verdict)) }
 }
 
 #[cfg(test)]
@@ -212,9 +206,7 @@ mod tests {
         let generation = |path| -> String {
             let connection = open(path).expect("free");
             let sql = "SELECT value FROM meta WHERE key = 'generation'";
-            connection
-                .query_row(sql, [], |row| row.get(0))
-                .expect("there")
+            connection.query_row(sql, [], |row| row.get(0)).expect("there")
         };
         let first = generation(&path);
         assert_eq!((first.len(), generation(&path)), (32, first.clone()));

@@ -39,10 +39,7 @@ const KNOWN_MAILBOXES_MAX: usize = 4_096;
 
 impl Store {
     pub(super) fn new(connection: Connection) -> Self {
-        Self {
-            connection,
-            known: HashMap::new(),
-        }
+        Self { connection, known: HashMap::new() }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -81,10 +78,7 @@ impl Store {
         let waiting = codes::state_code(AccountState::Waiting);
         let row = params![name.key, name.source, name.target, waiting];
         Ok(statement.query_row(row, |row| {
-            Ok(Claim {
-                account: AccountId(row.get(0)?),
-                epoch: row.get(1)?,
-            })
+            Ok(Claim { account: AccountId(row.get(0)?), epoch: row.get(1)? })
         })?)
     }
 
@@ -99,12 +93,8 @@ impl Store {
              WHERE id = ?1",
         )?;
         let through = i64::from(state == AccountState::Done);
-        let changed = statement.execute(params![
-            account.0,
-            codes::state_code(state),
-            reason,
-            through
-        ])?;
+        let changed =
+            statement.execute(params![account.0, codes::state_code(state), reason, through])?;
         found(changed, || format!("account {}", account.0))
     }
 
@@ -118,9 +108,8 @@ impl Store {
             "SELECT id, fixed FROM mailbox
              WHERE account = ?1 AND source_name = ?2 AND source_validity = ?3",
         )?;
-        let old: Option<(i64, bool)> = statement
-            .query_row(source, |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
+        let old: Option<(i64, bool)> =
+            statement.query_row(source, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let target_validity = binding.target_validity.map(|validity| validity.0);
         let Some((id, fixed)) = old else {
             let mut statement = self.connection.prepare_cached(
@@ -172,9 +161,8 @@ impl Store {
             "SELECT epoch FROM account JOIN mailbox ON mailbox.account = account.id
              WHERE mailbox.id = ?1",
         )?;
-        let epoch: Option<i64> = statement
-            .query_row([window.mailbox.0], |row| row.get(0))
-            .optional()?;
+        let epoch: Option<i64> =
+            statement.query_row([window.mailbox.0], |row| row.get(0)).optional()?;
         let epoch = epoch.ok_or_else(|| unknown_mailbox(window.mailbox))?;
         drop(statement);
         if epoch != window.epoch {
@@ -196,9 +184,8 @@ impl Store {
         mailbox: MailboxId,
         outcomes: &[Outcome],
     ) -> Result<(), StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("DELETE FROM window WHERE id = ?1 AND mailbox = ?2")?;
+        let mut statement =
+            self.connection.prepare_cached("DELETE FROM window WHERE id = ?1 AND mailbox = ?2")?;
         let closed = statement.execute([window.0, mailbox.0])?;
         drop(statement);
         if closed == 0 {
@@ -251,9 +238,8 @@ impl Store {
     }
 
     fn put_notes(&mut self, mailbox: MailboxId, outcome: &Outcome) -> Result<(), StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("DELETE FROM note WHERE mailbox = ?1 AND uid = ?2")?;
+        let mut statement =
+            self.connection.prepare_cached("DELETE FROM note WHERE mailbox = ?1 AND uid = ?2")?;
         statement.execute(params![mailbox.0, outcome.uid.0])?;
         // Two remarks of one kind become one: the kind is part of a listing's cursor.
         let mut texts: BTreeMap<RemarkKind, String> = BTreeMap::new();
@@ -327,9 +313,8 @@ impl Store {
         if self.known(mailbox)?.keyword_bits.len() < bits {
             return Ok(()); // No message of this mailbox can have spilled.
         }
-        let mut statement = self
-            .connection
-            .prepare_cached("DELETE FROM spill WHERE mailbox = ?1 AND uid = ?2")?;
+        let mut statement =
+            self.connection.prepare_cached("DELETE FROM spill WHERE mailbox = ?1 AND uid = ?2")?;
         statement.execute(params![mailbox.0, uid.0])?;
         if !keywords.is_empty() {
             let mut statement = self
@@ -361,9 +346,7 @@ impl Store {
             let known = ask(&self.connection, mailbox)?;
             self.known.insert(mailbox, known);
         }
-        self.known
-            .get_mut(&mailbox)
-            .ok_or_else(|| unknown_mailbox(mailbox))
+        self.known.get_mut(&mailbox).ok_or_else(|| unknown_mailbox(mailbox))
     }
 
     pub(super) fn scanned(
@@ -391,9 +374,8 @@ impl Store {
         mailbox: MailboxId,
         fault: Option<&str>,
     ) -> Result<(), StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("UPDATE mailbox SET fault = ?2 WHERE id = ?1")?;
+        let mut statement =
+            self.connection.prepare_cached("UPDATE mailbox SET fault = ?2 WHERE id = ?1")?;
         let changed = statement.execute(params![mailbox.0, fault])?;
         found(changed, || format!("mailbox {}", mailbox.0))
     }
@@ -401,9 +383,7 @@ impl Store {
 
 fn ask(connection: &Connection, mailbox: MailboxId) -> Result<Known, StoreError> {
     let mut statement = connection.prepare_cached("SELECT fixed FROM mailbox WHERE id = ?1")?;
-    let fixed: Option<bool> = statement
-        .query_row([mailbox.0], |row| row.get(0))
-        .optional()?;
+    let fixed: Option<bool> = statement.query_row([mailbox.0], |row| row.get(0)).optional()?;
     let mut statement =
         connection.prepare_cached("SELECT name, bit FROM keyword WHERE mailbox = ?1")?;
     let bits = statement.query_map([mailbox.0], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -51,9 +51,7 @@ pub(super) fn decode(blob: &[u8]) -> Result<Vec<WindowMessage>, StoreError> {
         }
         first => {
             let version = first.map_or(0, |(version, _)| *version);
-            Err(StoreError::Format(format!(
-                "it has a window of version {version}, not {VERSION}"
-            )))
+            Err(StoreError::Format(format!("it has a window of version {version}, not {VERSION}")))
         }
     }
 }
@@ -83,14 +81,7 @@ fn take_message(rest: &mut &[u8]) -> Option<WindowMessage> {
             headers: u64::from_be_bytes(take(rest)?),
         });
     }
-    Some(WindowMessage {
-        uid,
-        size,
-        date,
-        flags,
-        identity,
-        doubts,
-    })
+    Some(WindowMessage { uid, size, date, flags, identity, doubts })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -140,15 +131,9 @@ mod tests {
             prop::option::of(identity),
             any::<u8>(),
         );
-        let message =
-            message.prop_map(|(uid, size, date, flags, identity, doubts)| WindowMessage {
-                uid: Uid(uid),
-                size,
-                date,
-                flags,
-                identity,
-                doubts,
-            });
+        let message = message.prop_map(|(uid, size, date, flags, identity, doubts)| {
+            WindowMessage { uid: Uid(uid), size, date, flags, identity, doubts }
+        });
         prop::collection::vec(message, 0..5)
     }
 

@@ -56,12 +56,8 @@ impl Writer {
     /// Starts the writer on the current runtime.
     pub(super) fn start(path: PathBuf, store: Store, inline: bool) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let shared = Arc::new(Shared {
-            path,
-            store: Mutex::new(store),
-            inline,
-            failure: OnceLock::new(),
-        });
+        let shared =
+            Arc::new(Shared { path, store: Mutex::new(store), inline, failure: OnceLock::new() });
         #[expect(
             clippy::disallowed_methods,
             reason = "ends by itself when the last handle is gone, after all that is queued"
@@ -80,12 +76,7 @@ impl Writer {
             let nobody: Answer = Box::new(|| ());
             (apply(store), nobody)
         });
-        self.send(Request {
-            records,
-            barrier: false,
-            apply,
-        })
-        .await
+        self.send(Request { records, barrier: false, apply }).await
     }
 
     /// Queues a change and waits until it is on the disk, with everything queued before.
@@ -103,12 +94,7 @@ impl Writer {
             let answer: Answer = Box::new(move || drop(value.map(|value| sender.send(value))));
             (done, answer)
         });
-        self.send(Request {
-            records: 1,
-            barrier: true,
-            apply,
-        })
-        .await?;
+        self.send(Request { records: 1, barrier: true, apply }).await?;
         // Unanswered means that the transaction failed, or that the runtime is ending.
         answer.await.map_err(|_| self.shared.fault())
     }
@@ -167,9 +153,7 @@ async fn write(mut requests: mpsc::Receiver<Request>, shared: Arc<Shared>) {
         if shared.failure.get().is_some() {
             continue; // Dropped untold.
         }
-        let done = Arc::clone(&shared)
-            .run(|shared| commit(shared, batch))
-            .await;
+        let done = Arc::clone(&shared).run(|shared| commit(shared, batch)).await;
         if let Err(cause) = done {
             shared.fail(cause);
         }

@@ -5,11 +5,7 @@ use crate::rehearsal::transcript::{Client, ann};
 use crate::rehearsal::{Fault, Matching, StoredMessage};
 
 fn bodies(store: &Store) -> Vec<Vec<u8>> {
-    store
-        .messages(&["INBOX"])
-        .iter()
-        .map(|message| message.body.to_vec())
-        .collect()
+    store.messages(&["INBOX"]).iter().map(|message| message.body.to_vec()).collect()
 }
 
 #[tokio::test]
@@ -23,22 +19,10 @@ async fn a_message_is_stored_as_it_came() {
     )
     .into_bytes();
     command.extend_from_slice(&body);
-    assert_eq!(
-        client.last(command).await,
-        "OK [APPENDUID 1000000 1] appended"
-    );
-    let internal_date = InternalDate {
-        unix_seconds: 1_612_163_350,
-        offset_seconds: 3600,
-    };
+    assert_eq!(client.last(command).await, "OK [APPENDUID 1000000 1] appended");
+    let internal_date = InternalDate { unix_seconds: 1_612_163_350, offset_seconds: 3600 };
     let flags = vec!["Work".to_owned(), "\\Seen".to_owned()];
-    let expected = StoredMessage {
-        uid: 1,
-        flags,
-        internal_date,
-        body: body.into(),
-        modseq: 2,
-    };
+    let expected = StoredMessage { uid: 1, flags, internal_date, body: body.into(), modseq: 2 };
     assert_eq!(store.messages(&["INBOX"]), [expected]);
     assert_eq!(server.counters().appended, 1);
 }
@@ -55,12 +39,7 @@ async fn a_literal_that_waits_is_invited() {
     assert_eq!(bodies(&store), [b"abc"]);
     client.send("b APPEND nowhere {3}\r\n").await;
     assert_eq!(client.line().await, "b NO [TRYCREATE] no such mailbox");
-    assert!(
-        client
-            .last("APPEND INBOX {3+}\r\nabc")
-            .await
-            .starts_with("BAD")
-    );
+    assert!(client.last("APPEND INBOX {3+}\r\nabc").await.starts_with("BAD"));
     assert_eq!(client.last("NOOP").await, "OK done");
 }
 
@@ -69,10 +48,7 @@ async fn the_selected_mailbox_grows_before_the_answer() {
     let (_, _, mut client) = ann(Profile::dovecot()).await;
     client.all("SELECT INBOX").await;
     let told = client.all("APPEND INBOX {3+}\r\nabc").await;
-    assert_eq!(
-        told,
-        "* 1 EXISTS\n* 0 RECENT\nOK [APPENDUID 1000000 1] appended\n"
-    );
+    assert_eq!(told, "* 1 EXISTS\n* 0 RECENT\nOK [APPENDUID 1000000 1] appended\n");
 }
 
 #[tokio::test]
@@ -80,26 +56,15 @@ async fn several_messages_are_stored_all_or_none() {
     let (server, store, mut client) = ann(Profile::dovecot()).await;
     let three =
         "APPEND INBOX (\\Seen) {1+}\r\na {2+}\r\nbb (x) \" 1-Jan-2020 00:00:00 +0000\" {1+}\r\nc";
-    assert_eq!(
-        client.last(three).await,
-        "OK [APPENDUID 1000000 1:3] appended"
-    );
+    assert_eq!(client.last(three).await, "OK [APPENDUID 1000000 1:3] appended");
     store.set_quota(Some(6));
     assert!(client.last(three).await.starts_with("NO [OVERQUOTA]"));
     store.set_quota(None);
     let wrong_date = "APPEND INBOX {1+}\r\na \"31-Feb-2020 00:00:00 +0000\" {1+}\r\nb {1+}\r\nc";
     assert!(client.last(wrong_date).await.starts_with("BAD"));
-    assert!(
-        client
-            .last("APPEND INBOX {1+}\r\na {0+}\r\n")
-            .await
-            .starts_with("NO")
-    );
+    assert!(client.last("APPEND INBOX {1+}\r\na {0+}\r\n").await.starts_with("NO"));
     let text = "NO [LIMIT] not that one".to_owned();
-    server.faults().arm(Fault::once(Deed::Refuse(
-        Matching::Contains(b"bb".to_vec()),
-        text,
-    )));
+    server.faults().arm(Fault::once(Deed::Refuse(Matching::Contains(b"bb".to_vec()), text)));
     assert_eq!(client.last(three).await, "NO [LIMIT] not that one");
     assert_eq!(bodies(&store).len(), 3);
     assert!(client.last(three).await.starts_with("OK"));
@@ -109,31 +74,17 @@ async fn several_messages_are_stored_all_or_none() {
 #[tokio::test]
 async fn a_server_without_multiappend_takes_one() {
     let (_, store, mut client) = ann(Profile::exchange()).await;
-    assert!(
-        client
-            .last("APPEND INBOX {1+}\r\na {1+}\r\nb")
-            .await
-            .starts_with("BAD")
-    );
+    assert!(client.last("APPEND INBOX {1+}\r\na {1+}\r\nb").await.starts_with("BAD"));
     assert!(bodies(&store).is_empty());
     assert_eq!(client.last("NOOP").await, "OK done");
 }
 
 #[tokio::test]
 async fn a_refused_literal_is_not_run_as_commands() {
-    let profile = Profile {
-        max_message_bytes: Some(10),
-        ..Profile::dovecot()
-    };
+    let profile = Profile { max_message_bytes: Some(10), ..Profile::dovecot() };
     let (_, store, mut client) = ann(profile).await;
     let evil = "x DELETE INBOX\r\ny CREATE evil\r\n";
-    for head in [
-        "APPEND INBOX",
-        "APPEND nowhere",
-        "APPEND INBOX (\\Foo)",
-        "APPEND &",
-        "NONSENSE",
-    ] {
+    for head in ["APPEND INBOX", "APPEND nowhere", "APPEND INBOX (\\Foo)", "APPEND &", "NONSENSE"] {
         let command = format!("{head} {{{}+}}\r\n{evil}", evil.len());
         let all = client.all(&command).await;
         assert_eq!(all.lines().count(), 1, "{all}");
@@ -148,16 +99,9 @@ async fn a_refused_literal_is_not_run_as_commands() {
 async fn literal_minus_takes_only_small_ones_unasked() {
     let (_, store, mut client) = ann(Profile::gmail()).await;
     let large = "x".repeat(5000);
-    let reply = client
-        .last(format!("APPEND INBOX {{5000+}}\r\n{large}"))
-        .await;
+    let reply = client.last(format!("APPEND INBOX {{5000+}}\r\n{large}")).await;
     assert!(reply.starts_with("BAD [TOOBIG]"), "{reply}");
-    assert!(
-        client
-            .last("APPEND INBOX {4+}\r\nabcd")
-            .await
-            .starts_with("OK")
-    );
+    assert!(client.last("APPEND INBOX {4+}\r\nabcd").await.starts_with("OK"));
     assert_eq!(bodies(&store).len(), 1);
 }
 
@@ -189,15 +133,11 @@ async fn utf8_messages_need_utf8() {
 #[tokio::test]
 async fn a_lost_answer_leaves_the_message_there() {
     let (server, store, mut client) = ann(Profile::dovecot()).await;
-    server
-        .faults()
-        .arm(Fault::once(Deed::CutAfter("APPEND".to_owned())));
+    server.faults().arm(Fault::once(Deed::CutAfter("APPEND".to_owned())));
     assert_eq!(client.all("APPEND INBOX {3+}\r\nabc").await, "");
     assert_eq!(bodies(&store), [b"abc"]);
     let mut client = Client::logged_in(&server).await;
-    server
-        .faults()
-        .arm(Fault::once(Deed::CutBefore("APPEND".to_owned())));
+    server.faults().arm(Fault::once(Deed::CutBefore("APPEND".to_owned())));
     assert_eq!(client.all("APPEND INBOX {3+}\r\nabc").await, "");
     assert_eq!(bodies(&store).len(), 1);
 }
@@ -206,9 +146,7 @@ async fn a_lost_answer_leaves_the_message_there() {
 async fn a_late_commit_comes_even_when_the_client_is_gone() {
     let (server, store, mut client) = ann(Profile::dovecot()).await;
     let delay = Duration::from_secs(30);
-    server
-        .faults()
-        .arm(Fault::once(Deed::CommitLate(Matching::Any, delay)));
+    server.faults().arm(Fault::once(Deed::CommitLate(Matching::Any, delay)));
     client.send("a APPEND INBOX {3+}\r\nabc\r\n").await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(client);
@@ -224,26 +162,17 @@ async fn a_server_may_lie_about_an_append() {
     let command = "APPEND INBOX {3+}\r\nabc";
     let arm = |deed| server.faults().arm(Fault::once(deed));
     arm(Deed::Forget(Matching::Any));
-    assert_eq!(
-        client.last(command).await,
-        "OK [APPENDUID 1000000 1] appended"
-    );
+    assert_eq!(client.last(command).await, "OK [APPENDUID 1000000 1] appended");
     assert!(bodies(&store).is_empty());
     arm(Deed::Rewrite(Matching::Any, b"xyz".to_vec()));
     arm(Deed::AppendUid(AppendUidLie::Omitted));
     assert_eq!(client.last(command).await, "OK appended");
     arm(Deed::AppendUid(AppendUidLie::Shifted(10)));
-    assert_eq!(
-        client.last(command).await,
-        "OK [APPENDUID 1000000 12] appended"
-    );
+    assert_eq!(client.last(command).await, "OK [APPENDUID 1000000 12] appended");
     arm(Deed::AppendUid(AppendUidLie::Validity(7)));
     assert_eq!(client.last(command).await, "OK [APPENDUID 7 3] appended");
     assert_eq!(bodies(&store), [b"xyz", b"abc", b"abc"]);
-    arm(Deed::Answer(
-        "APPEND".to_owned(),
-        "NO [UNAVAILABLE] later".to_owned(),
-    ));
+    arm(Deed::Answer("APPEND".to_owned(), "NO [UNAVAILABLE] later".to_owned()));
     arm(Deed::Delay("*".to_owned(), Duration::from_secs(9)));
     let before = tokio::time::Instant::now();
     assert_eq!(client.last(command).await, "NO [UNAVAILABLE] later");

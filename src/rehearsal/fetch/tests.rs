@@ -18,26 +18,14 @@ async fn a_body_comes_back_byte_for_byte() {
     assert_eq!(client.line().await, ")");
     assert_eq!(client.line().await, "x OK fetched");
     let counters = server.counters();
-    assert_eq!(
-        (counters.fetched_bodies, counters.fetched_body_bytes),
-        (1, odd.len() as u64)
-    );
+    assert_eq!((counters.fetched_bodies, counters.fetched_body_bytes), (1, odd.len() as u64));
 }
 
 #[tokio::test]
 async fn headers_and_parts_are_told_apart() {
     let (server, store, mut client) = ann(Profile::plain()).await;
-    let date = InternalDate {
-        unix_seconds: 0,
-        offset_seconds: -3600,
-    };
-    store.deliver(
-        &["INBOX"],
-        Message {
-            internal_date: date,
-            ..Message::new(MAIL)
-        },
-    );
+    let date = InternalDate { unix_seconds: 0, offset_seconds: -3600 };
+    store.deliver(&["INBOX"], Message { internal_date: date, ..Message::new(MAIL) });
     client.all("EXAMINE INBOX").await;
     assert_eq!(
         client
@@ -48,22 +36,12 @@ async fn headers_and_parts_are_told_apart() {
     );
     let partial = client.all("FETCH 1 BODY.PEEK[]<9.5>").await;
     assert_eq!(partial, "* 1 FETCH (BODY[]<9> {5}\na\n b)\nOK fetched\n");
-    let text = client
-        .all("FETCH 1 (BODY.PEEK[TEXT] BODY.PEEK[HEADER])")
-        .await;
-    assert!(
-        text.starts_with("* 1 FETCH (BODY[TEXT] {6}\ntext\n BODY[HEADER] {37}\n"),
-        "{text}"
-    );
+    let text = client.all("FETCH 1 (BODY.PEEK[TEXT] BODY.PEEK[HEADER])").await;
+    assert!(text.starts_with("* 1 FETCH (BODY[TEXT] {6}\ntext\n BODY[HEADER] {37}\n"), "{text}");
     assert_eq!(server.counters().fetched_bodies, 2);
     assert!(client.last("FETCH 2 (UID)").await.starts_with("BAD"));
     assert!(client.last("FETCH 1 (MODSEQ)").await.starts_with("BAD"));
-    assert!(
-        client
-            .last("FETCH 1 (BODYSTRUCTURE)")
-            .await
-            .starts_with("NO [CANNOT]")
-    );
+    assert!(client.last("FETCH 1 (BODYSTRUCTURE)").await.starts_with("NO [CANNOT]"));
 }
 
 #[tokio::test]
@@ -77,19 +55,9 @@ async fn only_reading_without_peek_sets_seen() {
     other.all("EXAMINE INBOX").await;
     other.all("FETCH 1 BODY[]").await;
     assert!(store.messages(&["INBOX"])[0].flags.is_empty());
-    assert!(
-        client
-            .all("FETCH 1 BODY[TEXT]")
-            .await
-            .contains("FLAGS (\\Seen))")
-    );
+    assert!(client.all("FETCH 1 BODY[TEXT]").await.contains("FLAGS (\\Seen))"));
     assert_eq!(store.messages(&["INBOX"])[0].flags, ["\\Seen"]);
-    assert!(
-        other
-            .all("NOOP")
-            .await
-            .contains("* 1 FETCH (UID 1 FLAGS (\\Seen))")
-    );
+    assert!(other.all("NOOP").await.contains("* 1 FETCH (UID 1 FLAGS (\\Seen))"));
     assert_eq!(client.all("NOOP").await, "OK done\n");
 }
 
@@ -102,18 +70,11 @@ async fn changedsince_shows_only_what_changed() {
     client.all("SELECT INBOX (CONDSTORE)").await;
     store.set_flags(&["INBOX"], 2, &["\\Flagged"]);
     assert_eq!(
-        client
-            .all("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 4)")
-            .await
-            .lines()
-            .next(),
+        client.all("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 4)").await.lines().next(),
         Some("* 2 FETCH (UID 2 FLAGS (\\Flagged) MODSEQ (5))")
     );
     assert!(
-        client
-            .last("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 4 VANISHED)")
-            .await
-            .starts_with("BAD")
+        client.last("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 4 VANISHED)").await.starts_with("BAD")
     );
 }
 
@@ -126,22 +87,13 @@ async fn a_body_that_cannot_be_read_is_told_as_real_servers_do() {
     for (fault, expected) in [
         (BodyFault::Nil, "* 1 FETCH (UID 1 BODY[] NIL)\nOK fetched\n"),
         (BodyFault::Nothing, "OK fetched\n"),
-        (
-            BodyFault::No,
-            "NO [SERVERBUG] some messages could not be fetched\n",
-        ),
-        (
-            BodyFault::Empty,
-            "* 1 FETCH (UID 1 BODY[] \"\")\nOK fetched\n",
-        ),
+        (BodyFault::No, "NO [SERVERBUG] some messages could not be fetched\n"),
+        (BodyFault::Empty, "* 1 FETCH (UID 1 BODY[] \"\")\nOK fetched\n"),
     ] {
         server.faults().arm(Fault::once(Deed::Body(1, fault)));
         assert_eq!(client.all("UID FETCH 1 (BODY.PEEK[])").await, expected);
     }
     server.faults().arm(Fault::always(Deed::Size(2, 7)));
-    assert_eq!(
-        client.all("FETCH 2 RFC822.SIZE").await,
-        "* 2 FETCH (RFC822.SIZE 7)\nOK fetched\n"
-    );
+    assert_eq!(client.all("FETCH 2 RFC822.SIZE").await, "* 2 FETCH (RFC822.SIZE 7)\nOK fetched\n");
     assert_eq!(server.counters().fetched_bodies, 0);
 }

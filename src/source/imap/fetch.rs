@@ -106,12 +106,7 @@ impl Fetching<'_> {
     async fn ask(&mut self, admitted: Admitted) -> io::Result<()> {
         self.tag += 1;
         let tag = self.tag;
-        let uids: Vec<Uid> = admitted
-            .window
-            .messages
-            .iter()
-            .map(|m| m.info.uid)
-            .collect();
+        let uids: Vec<Uid> = admitted.window.messages.iter().map(|m| m.info.uid).collect();
         let command = format!(
             "F{tag} UID FETCH {} (UID FLAGS INTERNALDATE BODY.PEEK[])\r\nN{tag} NOOP\r\n",
             uid_set(&uids)
@@ -135,10 +130,7 @@ impl Fetching<'_> {
         let held_max = self.body_bytes_max.min(memory_left);
         match self.reader.response(held_max).await.map_err(broken)? {
             Incoming::Response(response) => self.hear(response).await,
-            Incoming::Large {
-                head,
-                literal_bytes,
-            } => self.large(head, literal_bytes).await,
+            Incoming::Large { head, literal_bytes } => self.large(head, literal_bytes).await,
         }
     }
 
@@ -158,10 +150,7 @@ impl Fetching<'_> {
             // Only after ENABLE QRESYNC, which we never send; then nothing can be matched.
             Untagged::Vanished => self.in_flight.iter_mut().for_each(|w| w.messages.clear()),
             Untagged::Bye(status) => {
-                return Err(Fault::session(
-                    "read messages from the source",
-                    Refusal(status),
-                ));
+                return Err(Fault::session("read messages from the source", Refusal(status)));
             }
             Untagged::Other => {}
         }
@@ -171,22 +160,13 @@ impl Fetching<'_> {
     /// A FETCH belongs to the window that asked for its UID, whatever comes between.
     fn take(&mut self, uid: Uid, body: Bytes, fetched: &reply::Fetched) {
         for window in &mut self.in_flight {
-            let owed = window
-                .admitted
-                .window
-                .messages
-                .iter()
-                .find(|m| m.info.uid == uid);
+            let owed = window.admitted.window.messages.iter().find(|m| m.info.uid == uid);
             let Some(owed) = owed else { continue };
             if body.is_empty() && owed.info.size > 0 {
                 // A message that the server lists and cannot read (iCloud): as if it had not come.
                 return;
             }
-            if window
-                .messages
-                .iter()
-                .any(|message| message.info.uid == uid)
-            {
+            if window.messages.iter().any(|message| message.info.uid == uid) {
                 return;
             }
             window.bytes_left = window.bytes_left.saturating_sub(body.len() as u64);
@@ -204,8 +184,7 @@ impl Fetching<'_> {
             }
         }
         let above = self.sequences.split_off(&sequence);
-        self.sequences
-            .extend(above.into_iter().map(|(number, uid)| (number - 1, uid)));
+        self.sequences.extend(above.into_iter().map(|(number, uid)| (number - 1, uid)));
     }
 
     async fn tagged(&mut self, tag: &[u8], status: &reply::Status) -> Result<(), Fault> {
@@ -235,10 +214,7 @@ impl Fetching<'_> {
     /// A literal that is not to be held: streamed if it is the one message of its window, else read
     /// to nowhere, to be asked for again as what it is.
     async fn large(&mut self, head: Bytes, literal_bytes: u64) -> Result<(), Fault> {
-        let streams = self
-            .in_flight
-            .front()
-            .is_some_and(|w| w.admitted.window.streamed);
+        let streams = self.in_flight.front().is_some_and(|w| w.admitted.window.streamed);
         if streams && self.in_flight.len() == 1 {
             return self.stream(head, literal_bytes).await;
         }
@@ -248,13 +224,7 @@ impl Fetching<'_> {
             return Ok(());
         };
         for window in &mut self.in_flight {
-            if window
-                .admitted
-                .window
-                .messages
-                .iter()
-                .any(|m| m.info.uid == uid)
-            {
+            if window.admitted.window.messages.iter().any(|m| m.info.uid == uid) {
                 let cause = MissingCause::Oversized(literal_bytes);
                 window.oversized.push(Missing { uid, cause });
             }
@@ -264,12 +234,7 @@ impl Fetching<'_> {
 
     async fn rest_of_response(&mut self) -> Result<Bytes, Fault> {
         loop {
-            match self
-                .reader
-                .response(self.body_bytes_max)
-                .await
-                .map_err(broken)?
-            {
+            match self.reader.response(self.body_bytes_max).await.map_err(broken)? {
                 Incoming::Response(rest) => return Ok(rest),
                 Incoming::Large { literal_bytes, .. } => {
                     self.reader.discard(literal_bytes).await.map_err(broken)?;
@@ -289,22 +254,14 @@ impl Fetching<'_> {
         let early = attributes_around(&head, &Bytes::from_static(b")\r\n")).unwrap_or_default();
         let info = as_fetched(&asked, &early, size);
         let body = Streamed { size, chunks };
-        let window = Fetched::Streamed {
-            admitted,
-            info,
-            body,
-        };
+        let window = Fetched::Streamed { admitted, info, body };
         if self.fetched.send(window).await.is_err() {
             return Ok(());
         }
         let mut hasher = IdentityHasher::default();
         let mut left = size;
         while left > HELD_BACK_BYTES {
-            let chunk = self
-                .reader
-                .chunk(left - HELD_BACK_BYTES)
-                .await
-                .map_err(broken)?;
+            let chunk = self.reader.chunk(left - HELD_BACK_BYTES).await.map_err(broken)?;
             left -= chunk.len() as u64;
             hasher.update(&chunk);
             if pieces.send(Chunk::Data(chunk)).await.is_err() {
@@ -336,10 +293,7 @@ impl Fetching<'_> {
     /// Reads the rest of a body to nowhere, if that is less trouble than a new connection.
     async fn read_past(&mut self, tag: u64, left: u64) -> Result<(), Fault> {
         if left > READ_PAST_BYTES_MAX {
-            return Err(Fault::session(
-                "stream a message",
-                "the target did not take it",
-            ));
+            return Err(Fault::session("stream a message", "the target did not take it"));
         }
         self.reader.discard(left).await.map_err(broken)?;
         self.rest_of_response().await?;
@@ -392,17 +346,11 @@ impl InFlight {
             let uid = owed.info.uid;
             let came = messages.iter().any(|message| message.info.uid == uid);
             if !came && !missing.iter().any(|missing| missing.uid == uid) {
-                let cause = MissingCause::NotSent {
-                    said: self.said.clone(),
-                };
+                let cause = MissingCause::NotSent { said: self.said.clone() };
                 missing.push(Missing { uid, cause });
             }
         }
-        Fetched::Whole {
-            admitted: self.admitted,
-            messages,
-            missing,
-        }
+        Fetched::Whole { admitted: self.admitted, messages, missing }
     }
 }
 
@@ -412,10 +360,7 @@ fn as_fetched(scanned: &MessageInfo, fetched: &reply::Fetched, size: u64) -> Mes
         uid: scanned.uid,
         size,
         date: fetched.date.or(scanned.date),
-        flags: fetched
-            .flags
-            .clone()
-            .unwrap_or_else(|| scanned.flags.clone()),
+        flags: fetched.flags.clone().unwrap_or_else(|| scanned.flags.clone()),
     }
 }
 
@@ -437,12 +382,7 @@ mod tests {
 
     fn window(uids: &[u32], size: u64) -> Window {
         let owed = |uid: &u32| Owed {
-            info: MessageInfo {
-                uid: Uid(*uid),
-                size,
-                date: None,
-                flags: Flags::default(),
-            },
+            info: MessageInfo { uid: Uid(*uid), size, date: None, flags: Flags::default() },
             doubts: 0,
         };
         Window {
@@ -465,11 +405,7 @@ mod tests {
             server.write_all(said.as_bytes()).await.expect("writable");
         }
         // Open until the client has had enough.
-        while server
-            .read_buf(&mut heard)
-            .await
-            .is_ok_and(|count| count > 0)
-        {}
+        while server.read_buf(&mut heard).await.is_ok_and(|count| count > 0) {}
     }
 
     /// What comes of windows: `7=body`, `missing 8`, `large 9`, `streamed 7 whole`.
@@ -506,9 +442,7 @@ mod tests {
 
     async fn tell(fetched: Fetched, told: &mut Vec<String>) {
         match fetched {
-            Fetched::Whole {
-                messages, missing, ..
-            } => {
+            Fetched::Whole { messages, missing, .. } => {
                 told.extend(
                     messages
                         .iter()
@@ -566,10 +500,7 @@ mod tests {
         let second = "* 2 FETCH (UID 8 BODY[] {1}\r\nb)\r\nF1 OK\r\n* 2 EXPUNGE\r\nN1 OK\r\nF2 OK\r\nN2 OK\r\n";
         let windows = vec![window(&[7], 1), window(&[8], 1)];
         let (told, fault) = fetched(windows, &[first, second]).await;
-        assert_eq!(
-            (told, fault),
-            (vec!["7=a".into(), "missing 8".into()], None)
-        );
+        assert_eq!((told, fault), (vec!["7=a".into(), "missing 8".into()], None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -591,10 +522,7 @@ mod tests {
         for (tail, expected) in [
             (" FLAGS ())\r\nF1 OK\r\nN1 OK\r\n", "streamed 7 whole"),
             (")\r\n* 2 EXPUNGE\r\nF1 OK\r\nN1 OK\r\n", "streamed 7 whole"),
-            (
-                ")\r\nF1 OK\r\n* 1 EXPUNGE\r\nN1 OK\r\n",
-                "streamed 7 broken",
-            ),
+            (")\r\nF1 OK\r\n* 1 EXPUNGE\r\nN1 OK\r\n", "streamed 7 broken"),
             (")\r\nF1 NO\r\nN1 OK\r\n", "streamed 7 broken"),
             (")\r\n* BYE\r\n", "streamed 7 broken"),
             (")\r\nX9 OK\r\n", "streamed 7 broken"),
@@ -615,13 +543,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_window_is_handed_on_only_after_its_noop() {
-        for end in [
-            "F1 OK\r\n",
-            "F1 OK\r\nN1 NO\r\n",
-            "F2 OK\r\n",
-            "* BYE\r\n",
-            "N9 OK\r\n",
-        ] {
+        for end in ["F1 OK\r\n", "F1 OK\r\nN1 NO\r\n", "F2 OK\r\n", "* BYE\r\n", "N9 OK\r\n"] {
             let said = format!("* 1 FETCH (UID 7 BODY[] {{1}}\r\na)\r\n{end}");
             let (told, fault) = fetched(vec![window(&[7], 1)], &[&said]).await;
             assert_eq!(told, Vec::<String>::new(), "{end}");

@@ -144,12 +144,7 @@ enum Kind {
     /// All of the window's messages with ordinary arguments, in one command.
     Multi(Vec<usize>),
     /// One message.
-    Single {
-        index: usize,
-        attempt: Attempt,
-        keywords: Vec<String>,
-        synchronising: bool,
-    },
+    Single { index: usize, attempt: Attempt, keywords: Vec<String>, synchronising: bool },
 }
 
 /// A message to be sent alone.
@@ -201,8 +196,7 @@ impl Writer<'_> {
                 self.hear(feedback);
             }
             if let Some(single) = self.again.pop_front() {
-                self.single(&single.window, single.index, single.attempt, true)
-                    .await?;
+                self.single(&single.window, single.index, single.attempt, true).await?;
                 continue;
             }
             let may_begin =
@@ -269,16 +263,13 @@ impl Writer<'_> {
             alone.sort_unstable();
         }
         for index in alone {
-            self.single(&window, index, Attempt::Whole, window.careful)
-                .await?;
+            self.single(&window, index, Attempt::Whole, window.careful).await?;
         }
         Ok(())
     }
 
     fn arguments(&self, message: &OutgoingMessage, attempt: Attempt) -> Arguments {
-        self.appending
-            .storable
-            .arguments(&message.record.flags, message.record.date, attempt)
+        self.appending.storable.arguments(&message.record.flags, message.record.date, attempt)
     }
 
     /// Whether a message may go with a non-synchronising literal, as far as its body says.
@@ -297,8 +288,7 @@ impl Writer<'_> {
             kind: Kind::Multi(indexes.clone()),
             sent: Instant::now(),
         }));
-        self.out
-            .extend_from_slice(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
+        self.out.extend_from_slice(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
         for index in indexes {
             let message = &window.messages[index];
             let arguments = self.arguments(message, Attempt::Whole);
@@ -327,12 +317,7 @@ impl Writer<'_> {
         self.tell(Sent::Command(Command {
             tag,
             window: window.clone(),
-            kind: Kind::Single {
-                index,
-                attempt,
-                keywords: arguments.keywords,
-                synchronising,
-            },
+            kind: Kind::Single { index, attempt, keywords: arguments.keywords, synchronising },
             sent: Instant::now(),
         }));
         let plus = if synchronising { "" } else { "+" };
@@ -398,10 +383,7 @@ impl Writer<'_> {
             }
         }
         // The literal stays unfinished: the server never commits it (RFC 9051 section 6.3.12).
-        Err(Fault::session(
-            "stream a message",
-            "the source ended in the middle of it",
-        ))
+        Err(Fault::session("stream a message", "the source ended in the middle of it"))
     }
 
     async fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
@@ -473,13 +455,7 @@ impl Reader<'_> {
 
     /// Reads to the tagged status of the oldest command.
     async fn status_of(&mut self, command: &Command) -> Result<Status, Fault> {
-        let synchronising = matches!(
-            command.kind,
-            Kind::Single {
-                synchronising: true,
-                ..
-            }
-        );
+        let synchronising = matches!(command.kind, Kind::Single { synchronising: true, .. });
         let mut asked_for = false;
         loop {
             let response = match self.reader.response(RESPONSE_LITERAL_BYTES_MAX).await {
@@ -492,10 +468,7 @@ impl Reader<'_> {
             };
             if response.starts_with(b"+") {
                 if !synchronising || asked_for {
-                    return Err(Fault::session(
-                        ACTION,
-                        "the server asked for a literal twice",
-                    ));
+                    return Err(Fault::session(ACTION, "the server asked for a literal twice"));
                 }
                 asked_for = true;
                 let _ = self.feedback.send(Feedback::Continue);
@@ -521,14 +494,8 @@ impl Reader<'_> {
         if status.kind == StatusKind::Ok {
             return self.stored(&window, kind, &status).await;
         }
-        let non_synchronising = matches!(
-            kind,
-            Kind::Multi(_)
-                | Kind::Single {
-                    synchronising: false,
-                    ..
-                }
-        );
+        let non_synchronising =
+            matches!(kind, Kind::Multi(_) | Kind::Single { synchronising: false, .. });
         if status.kind == StatusKind::Bad && non_synchronising {
             // It may now be reading the message as commands. What it made of it is in doubt.
             return Err(Fault::session(ACTION, Refusal(status)));
@@ -554,18 +521,10 @@ impl Reader<'_> {
     ) -> Result<(), Fault> {
         let (indexes, keywords) = match kind {
             Kind::Multi(indexes) => (indexes, Vec::new()),
-            Kind::Single {
-                index,
-                attempt,
-                keywords,
-                ..
-            } => {
+            Kind::Single { index, attempt, keywords, .. } => {
                 if attempt > Attempt::Whole {
                     let flags = &window.messages[index].record.flags;
-                    let whole = self
-                        .appending
-                        .storable
-                        .arguments(flags, None, Attempt::Whole);
+                    let whole = self.appending.storable.arguments(flags, None, Attempt::Whole);
                     let left_out = whole.keywords.into_iter().filter(|k| !keywords.contains(k));
                     self.appending.storable.refused(left_out);
                 }
@@ -578,9 +537,7 @@ impl Reader<'_> {
             .append_uids(indexes.len() + 1)
             .filter(|(_, uids)| uids.len() == indexes.len() && uids.is_sorted());
         for (at, index) in indexes.into_iter().enumerate() {
-            let uid = uids
-                .as_ref()
-                .map(|(validity, uids)| (UidValidity(*validity), uids[at]));
+            let uid = uids.as_ref().map(|(validity, uids)| (UidValidity(*validity), uids[at]));
             self.answer(window, index, Answer::Stored(uid)).await?;
         }
         Ok(())
@@ -594,16 +551,10 @@ impl Reader<'_> {
         kind: Kind,
         status: &Status,
     ) -> Result<(), Fault> {
-        let again = |index, attempt| Single {
-            window: window.clone(),
-            index,
-            attempt,
-        };
+        let again = |index, attempt| Single { window: window.clone(), index, attempt };
         match kind {
             Kind::Multi(indexes) => {
-                let singles = indexes
-                    .into_iter()
-                    .map(|index| again(index, Attempt::Whole));
+                let singles = indexes.into_iter().map(|index| again(index, Attempt::Whole));
                 let _ = self.feedback.send(Feedback::Again(singles.collect()));
                 Ok(())
             }
@@ -654,10 +605,7 @@ impl Reader<'_> {
         if state.answers.iter().any(Option::is_none) {
             return Ok(());
         }
-        let at = self
-            .states
-            .iter()
-            .position(|state| Arc::ptr_eq(&state.window, window));
+        let at = self.states.iter().position(|state| Arc::ptr_eq(&state.window, window));
         if let Some(answered) = at.and_then(|at| self.states.remove(at)) {
             let _ = self.feedback.send(Feedback::Finished);
             self.answers.send(answered).await.map_err(|_| {
@@ -668,9 +616,7 @@ impl Reader<'_> {
     }
 
     fn state(&mut self, window: &Arc<Outgoing>) -> Option<&mut Answered> {
-        self.states
-            .iter_mut()
-            .find(|state| Arc::ptr_eq(&state.window, window))
+        self.states.iter_mut().find(|state| Arc::ptr_eq(&state.window, window))
     }
 
     /// Tells what is known of windows that are not through.
@@ -689,11 +635,7 @@ fn stopped(meaning: Refused, status: Status) -> Fault {
         // The next try finds what is there, and creates what is not.
         Refused::MissingMailbox | Refused::Message => (Scope::Session, Remedy::Reconnect),
     };
-    let about = if meaning == Refused::Quota {
-        About::Quota
-    } else {
-        About::Server
-    };
+    let about = if meaning == Refused::Quota { About::Quota } else { About::Server };
     Fault::new(scope, remedy, ACTION, Refusal(status)).about(about)
 }
 
@@ -714,14 +656,8 @@ mod tests {
         message_bytes_max: None,
         windows_in_flight_max: 4,
     };
-    const PLUS: Limits = Limits {
-        non_synchronising_bytes_max: 1000,
-        ..SYNCHRONISING
-    };
-    const MULTI: Limits = Limits {
-        multiappend: true,
-        ..PLUS
-    };
+    const PLUS: Limits = Limits { non_synchronising_bytes_max: 1000, ..SYNCHRONISING };
+    const MULTI: Limits = Limits { multiappend: true, ..PLUS };
 
     fn message(uid: u32, body: &'static str) -> OutgoingMessage {
         let record = WindowMessage {
@@ -751,11 +687,7 @@ mod tests {
             }
             server.write_all(said.as_bytes()).await.expect("writable");
         }
-        while server
-            .read_buf(&mut heard)
-            .await
-            .is_ok_and(|count| count > 0)
-        {}
+        while server.read_buf(&mut heard).await.is_ok_and(|count| count > 0) {}
         String::from_utf8(heard).expect("what was sent is ASCII")
     }
 
@@ -782,11 +714,7 @@ mod tests {
         let work = async {
             let outcome = {
                 let (reader, writer) = wire.lend();
-                let appending = Appending {
-                    name: "INBOX".to_owned(),
-                    limits,
-                    storable: &storable,
-                };
+                let appending = Appending { name: "INBOX".to_owned(), limits, storable: &storable };
                 append(reader, writer, appending, windows, tell).await.0
             };
             drop(wire);
@@ -821,18 +749,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_literal_is_not_sent() {
-        let script = [
-            ("{4}\r\n", "M1 NO [TOOBIG] no\r\n"),
-            ("{5}\r\n", "+\r\n"),
-            ("\r\n", "M2 OK\r\n"),
-        ];
+        let script =
+            [("{4}\r\n", "M1 NO [TOOBIG] no\r\n"), ("{5}\r\n", "+\r\n"), ("\r\n", "M2 OK\r\n")];
         let messages = vec![message(1, "EVIL"), message(2, "mails")];
         let (heard, answers, fault) = append_all(SYNCHRONISING, messages, &script).await;
         assert!(!heard.contains("EVIL"), "{heard}");
-        assert_eq!(
-            answers,
-            ["refused: the server said: NO [TOOBIG] no", "stored"]
-        );
+        assert_eq!(answers, ["refused: the server said: NO [TOOBIG] no", "stored"]);
         assert_eq!(fault, None);
     }
 
@@ -843,11 +765,7 @@ mod tests {
             let script = [("more\r\n", "M1 BAD what\r\n")];
             let (_, answers, fault) = append_all(limits, messages, &script).await;
             assert_eq!(answers, ["in doubt", "in doubt"]);
-            assert!(
-                fault
-                    .expect("the connection cannot go on")
-                    .contains("BAD what")
-            );
+            assert!(fault.expect("the connection cannot go on").contains("BAD what"));
         }
     }
 
@@ -876,11 +794,7 @@ mod tests {
             let (heard, answers, fault) =
                 append_all(MULTI, messages, &[("more\r\n", said.as_str())]).await;
             assert_eq!(heard, "M1 APPEND INBOX {4+}\r\nmail {4+}\r\nmore\r\n");
-            assert_eq!(
-                (answers, fault),
-                (expected.map(str::to_owned).to_vec(), None),
-                "{code}"
-            );
+            assert_eq!((answers, fault), (expected.map(str::to_owned).to_vec(), None), "{code}");
         }
     }
 
@@ -894,10 +808,7 @@ mod tests {
         ];
         let messages = vec![message(1, "mail"), message(2, "more")];
         let (_, answers, fault) = append_all(MULTI, messages, &script).await;
-        assert_eq!(
-            answers,
-            ["refused: the server said: NO this one", "stored 7"]
-        );
+        assert_eq!(answers, ["refused: the server said: NO this one", "stored 7"]);
         assert_eq!(fault, None);
     }
 

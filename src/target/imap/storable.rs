@@ -57,10 +57,7 @@ impl Storable {
     pub(super) fn new(permanent: Option<Vec<String>>) -> Self {
         // A list without any flag is a server that does not know what the list is for.
         let permanent = permanent.filter(|flags| !flags.is_empty());
-        Self {
-            permanent,
-            keywords: Mutex::default(),
-        }
+        Self { permanent, keywords: Mutex::default() }
     }
 
     /// The arguments for a message.
@@ -78,9 +75,8 @@ impl Storable {
         let list: Vec<String> = system.chain(keywords.iter().cloned()).collect();
         let date = date.filter(|_| attempt < Attempt::NoDate);
         let written = date.and_then(|date| Some((date, date::format(date)?)));
-        let date_ordinary = written
-            .as_ref()
-            .is_none_or(|(date, _)| ORDINARY_SECONDS.contains(&date.seconds()));
+        let date_ordinary =
+            written.as_ref().is_none_or(|(date, _)| ORDINARY_SECONDS.contains(&date.seconds()));
         let mut text = String::new();
         if !list.is_empty() {
             text = format!(" ({})", list.join(" "));
@@ -88,11 +84,7 @@ impl Storable {
         if let Some((_, written)) = written {
             text.push_str(&format!(" \"{written}\""));
         }
-        Arguments {
-            text,
-            ordinary: proven && date_ordinary,
-            keywords,
-        }
+        Arguments { text, ordinary: proven && date_ordinary, keywords }
     }
 
     /// The keywords to send, and whether this mailbox took each of them before.
@@ -108,9 +100,7 @@ impl Storable {
             })
             .cloned()
             .collect();
-        let proven = keywords
-            .iter()
-            .all(|keyword| known.accepted.contains(keyword));
+        let proven = keywords.iter().all(|keyword| known.accepted.contains(keyword));
         (keywords, proven)
     }
 
@@ -122,12 +112,10 @@ impl Storable {
         date: Option<InternalDate>,
     ) -> Option<Attempt> {
         let now = self.arguments(flags, date, refused);
-        [Attempt::ProvenKeywords, Attempt::NoDate]
-            .into_iter()
-            .find(|attempt| {
-                // What goes out without surprises was refused for the message's own sake.
-                *attempt > refused && !now.ordinary && self.arguments(flags, date, *attempt) != now
-            })
+        [Attempt::ProvenKeywords, Attempt::NoDate].into_iter().find(|attempt| {
+            // What goes out without surprises was refused for the message's own sake.
+            *attempt > refused && !now.ordinary && self.arguments(flags, date, *attempt) != now
+        })
     }
 
     /// Notes that the server took an APPEND with these keywords.
@@ -142,25 +130,19 @@ impl Storable {
 
     fn stores(&self, flag: &str, is_keyword: bool) -> bool {
         self.permanent.as_ref().is_none_or(|permanent| {
-            permanent
-                .iter()
-                .any(|p| p.eq_ignore_ascii_case(flag) || (is_keyword && p == "\\*"))
+            permanent.iter().any(|p| p.eq_ignore_ascii_case(flag) || (is_keyword && p == "\\*"))
         })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Keywords> {
-        self.keywords
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.keywords.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 /// Whether this is an atom (RFC 9051 section 9, `flag-keyword`) that servers take.
 fn is_keyword(keyword: &str) -> bool {
     keyword.len() <= KEYWORD_BYTES_MAX
-        && keyword
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&b))
+        && keyword.bytes().all(|b| b.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&b))
 }
 
 #[cfg(test)]
@@ -177,16 +159,7 @@ mod tests {
 
     #[test]
     fn only_atoms_are_sent_as_keywords() {
-        let flags = Flags::parse([
-            "ok",
-            "a b",
-            "x)",
-            "y\r\nz",
-            "é",
-            "a]b",
-            "\"q",
-            &"k".repeat(51),
-        ]);
+        let flags = Flags::parse(["ok", "a b", "x)", "y\r\nz", "é", "a]b", "\"q", &"k".repeat(51)]);
         let arguments = Storable::new(None).arguments(&flags, None, Attempt::Whole);
         assert_eq!(arguments.text, " (ok)");
     }
@@ -198,10 +171,7 @@ mod tests {
         assert!(!storable.arguments(&flags, None, Attempt::Whole).ordinary);
         storable.accepted(&["Work".to_owned()]);
         let arguments = storable.arguments(&flags, None, Attempt::Whole);
-        assert_eq!(
-            (arguments.text.as_str(), arguments.ordinary),
-            (" (\\Seen Work)", true)
-        );
+        assert_eq!((arguments.text.as_str(), arguments.ordinary), (" (\\Seen Work)", true));
     }
 
     #[test]

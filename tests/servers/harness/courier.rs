@@ -41,28 +41,15 @@ pub(crate) fn start(users: usize) -> Server {
             let packages = super::packages("courier").display().to_string();
             let namespace = super::support("in-namespace");
             let script = script.display().to_string();
-            [
-                "/usr/bin/unshare",
-                "-m",
-                &namespace,
-                &packages,
-                &home.to_string(),
-                &script,
-                kind,
-            ]
-            .map(str::to_owned)
-            .to_vec()
+            ["/usr/bin/unshare", "-m", &namespace, &packages, &home.to_string(), &script, kind]
+                .map(str::to_owned)
+                .to_vec()
         };
         let users = command("users");
         let arguments: Vec<&str> = users[1..].iter().map(String::as_str).collect();
         super::run(&users[0], &arguments, &[], "");
         let commands = ["authentication", "imap", "imaps"].map(command).to_vec();
-        Plan {
-            name: "Courier",
-            separator: '.',
-            prefix: "INBOX.".to_owned(),
-            commands,
-        }
+        Plan { name: "Courier", separator: '.', prefix: "INBOX.".to_owned(), commands }
     })
 }
 

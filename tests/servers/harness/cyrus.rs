@@ -10,16 +10,12 @@ pub(crate) fn start(users: usize) -> Server {
         for name in ["conf", "spool"] {
             super::mail_folder(&folder.join(name));
         }
-        for name in [
-            "proc", "tmp", "socket", "db", "log", "msg", "quota", "user", "lock", "sieve",
-        ] {
+        for name in ["proc", "tmp", "socket", "db", "log", "msg", "quota", "user", "lock", "sieve"]
+        {
             super::mail_folder(&folder.join("conf").join(name));
         }
         super::write(&folder.join("imapd.conf"), &imapd_text(folder));
-        super::write(
-            &folder.join("cyrus.conf"),
-            &master_text(folder, port, tls_port),
-        );
+        super::write(&folder.join("cyrus.conf"), &master_text(folder, port, tls_port));
         make_passwords(folder, users);
         let (home, packages) = (folder.display(), super::packages("cyrus"));
         let packages = packages.display();
@@ -38,12 +34,7 @@ pub(crate) fn start(users: usize) -> Server {
             format!("{home}/conf/master.pid"),
         ];
         let (separator, prefix) = ('/', String::new());
-        Plan {
-            name: "Cyrus",
-            separator,
-            prefix,
-            commands: vec![command.to_vec()],
-        }
+        Plan { name: "Cyrus", separator, prefix, commands: vec![command.to_vec()] }
     })
 }
 
@@ -61,12 +52,7 @@ fn make_passwords(folder: &Path, users: usize) {
     let database = folder.join("conf/sasldb2");
     let arguments = ["-T", "-t", "hash", database.to_str().unwrap()];
     let libraries = library_path();
-    super::run(
-        program.to_str().unwrap(),
-        &arguments,
-        &[("LD_LIBRARY_PATH", &libraries)],
-        &rows,
-    );
+    super::run(program.to_str().unwrap(), &arguments, &[("LD_LIBRARY_PATH", &libraries)], &rows);
     std::os::unix::fs::chown(&database, Some(super::MAIL_ID), Some(super::MAIL_ID)).unwrap();
 }
 

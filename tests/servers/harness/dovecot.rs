@@ -52,17 +52,11 @@ pub(crate) fn start(options: &Options) -> Server {
         let masters = format!("{ADMIN}:{{PLAIN}}{ADMIN_PASSWORD}::::::\n");
         super::write(&folder.join("masters"), &masters);
         let configuration = folder.join("dovecot.conf");
-        super::write(
-            &configuration,
-            &configuration_text(options, folder, port, tls_port),
-        );
+        super::write(&configuration, &configuration_text(options, folder, port, tls_port));
         let command = [
             "/usr/bin/env".to_owned(),
             format!("LD_LIBRARY_PATH={}", library_path()),
-            super::packages("dovecot")
-                .join("usr/sbin/dovecot")
-                .display()
-                .to_string(),
+            super::packages("dovecot").join("usr/sbin/dovecot").display().to_string(),
             "-F".to_owned(),
             "-c".to_owned(),
             configuration.display().to_string(),
@@ -90,22 +84,10 @@ fn library_path() -> String {
 fn configuration_text(options: &Options, folder: &Path, port: u16, tls_port: u16) -> String {
     let (home, packages) = (folder.display(), super::packages("dovecot"));
     let (packages, libraries) = (packages.display(), library_path());
-    let Options {
-        separator,
-        prefix,
-        connections_max,
-        storage,
-        ..
-    } = options;
-    let capability = options
-        .capability
-        .map(|list| format!("imap_capability = {list}\n"));
-    let quota = options
-        .quota
-        .map(|size| format!("  quota_rule = *:storage={size}\n"));
-    let size_max = options
-        .message_size_max
-        .map(|size| format!("  quota_max_mail_size = {size}\n"));
+    let Options { separator, prefix, connections_max, storage, .. } = options;
+    let capability = options.capability.map(|list| format!("imap_capability = {list}\n"));
+    let quota = options.quota.map(|size| format!("  quota_rule = *:storage={size}\n"));
+    let size_max = options.message_size_max.map(|size| format!("  quota_max_mail_size = {size}\n"));
     let limited = quota.is_some() || size_max.is_some();
     let (plugins, imap_plugins) = if limited {
         ("zlib quota", "$mail_plugins imap_zlib imap_quota")
