@@ -199,9 +199,13 @@ async fn attempt<L: Ledger>(
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {
         tokio::time::sleep(work.settle_time()).await;
-        let unresolved =
+        let mut resolved =
             resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
-        plan.jobs().retain(|job| !unresolved.contains(&job.pair.source.name));
+        plan.jobs().retain(|job| !resolved.unresolved.contains(&job.pair.source.name));
+        for job in plan.jobs().iter_mut() {
+            let given_up = resolved.given_up.remove(&job.pair.source.name);
+            job.tried.extend(given_up.unwrap_or_default());
+        }
     }
     for job in plan.jobs().iter_mut() {
         job.bound = bound

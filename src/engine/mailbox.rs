@@ -450,7 +450,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
     ) -> Result<(), Fault> {
         let open = self.work.run.ledger.open_windows(self.work.claim.account).await?;
         for window in open.into_iter().filter(|open| open.window.mailbox == self.mailbox) {
-            resolve::resolve(self.work, &self.job.pair.source.path, source, target, window).await?;
+            let path = &self.job.pair.source.path;
+            let given_up = resolve::resolve(self.work, path, source, target, window).await?;
+            self.job.tried.extend(given_up);
         }
         Ok(())
     }

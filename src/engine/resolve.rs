@@ -14,8 +14,16 @@ use crate::plan::settle::{Candidate, InDoubt, Settlement, is_plausible, settle};
 use crate::source::Source;
 use crate::target::Target;
 
-/// Settles all windows that a lost connection or a dead run left open. Gives the source mailboxes
-/// for which that could not be done: nothing may be sent for them.
+/// What became of windows that were left open.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// Source mailboxes whose windows could not be settled: nothing may be sent for them.
+    pub(super) unresolved: BTreeSet<WireName>,
+    /// Messages given up for this pass, by source mailbox.
+    pub(super) given_up: BTreeMap<WireName, Vec<Uid>>,
+}
+
+/// Settles all windows that a lost connection or a dead run left open.
 ///
 /// # Errors
 ///
@@ -26,12 +34,12 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     windows: Vec<OpenWindow>,
     bound: &[BoundMailbox],
-) -> Result<BTreeSet<WireName>, Fault> {
+) -> Result<Resolved, Fault> {
     let mut by_mailbox: BTreeMap<MailboxId, Vec<OpenWindow>> = BTreeMap::new();
     for window in windows {
         by_mailbox.entry(window.window.mailbox).or_default().push(window);
     }
-    let mut unresolved = BTreeSet::new();
+    let mut resolved = Resolved::default();
     for (id, windows) in by_mailbox {
         // A window is of a mailbox: the ledger gives both or none.
         let Some(mailbox) = bound.iter().find(|bound| bound.id == id) else {
@@ -39,7 +47,10 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
         };
         match resolve_mailbox(work, source, target, mailbox, windows).await {
             // That nothing had arrived is no progress: the pauses between tries go on growing.
-            Ok(()) => {}
+            Ok(given_up) => {
+                let name = mailbox.binding.source_name.clone();
+                resolved.given_up.entry(name).or_default().extend(given_up);
+            }
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 let reason = fault.chain();
                 work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
@@ -49,12 +60,12 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
                     side: fault.side,
                     reason,
                 });
-                unresolved.insert(mailbox.binding.source_name.clone());
+                resolved.unresolved.insert(mailbox.binding.source_name.clone());
             }
             Err(fault) => return Err(fault),
         }
     }
-    Ok(unresolved)
+    Ok(resolved)
 }
 
 async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
@@ -63,7 +74,7 @@ async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     mailbox: &BoundMailbox,
     windows: Vec<OpenWindow>,
-) -> Result<(), Fault> {
+) -> Result<Vec<Uid>, Fault> {
     let binding = &mailbox.binding;
     let destination = target.open(&binding.target_name).await?;
     if destination.uid_validity.is_none() || destination.uid_validity != binding.target_validity {
@@ -84,10 +95,11 @@ async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
             Err(fault) => return Err(fault),
         }
     }
+    let mut given_up = Vec::new();
     for window in windows {
-        resolve(work, &binding.source_path, source, target, window).await?;
+        given_up.extend(resolve(work, &binding.source_path, source, target, window).await?);
     }
-    Ok(())
+    Ok(given_up)
 }
 
 fn source_changed(path: &MailboxPath) -> Fault {
@@ -96,7 +108,7 @@ fn source_changed(path: &MailboxPath) -> Fault {
     Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source)
 }
 
-/// Settles one window. Its target mailbox is open; the source's too, where a digest is missing.
+/// Settles one window, and gives what is given up for this pass. Its target mailbox is open; the source's too, where a digest is missing.
 ///
 /// # Errors
 ///
@@ -107,7 +119,7 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
     source: &mut S,
     target: &mut T,
     open: OpenWindow,
-) -> Result<(), Fault> {
+) -> Result<Vec<Uid>, Fault> {
     let OpenWindow { id, window } = open;
     let messages = still_open(work, &window.messages, window.mailbox).await?;
     let found = target.look(window.lo).await?;
@@ -136,9 +148,15 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         found: settlement.found.len() as u64,
         missing: settlement.missing.len() as u64,
     });
-    let outcomes = outcomes(&messages, &in_doubt, &settlement, work.run.config.doubts_max);
+    let blame = Blame {
+        of_this_run: window.epoch >= work.claim.epoch,
+        doubts_max: work.run.config.doubts_max,
+    };
+    let outcomes = outcomes(&messages, &in_doubt, &settlement, blame);
+    let mut given_up = Vec::new();
     for outcome in &outcomes {
         for remark in &outcome.remarks {
+            given_up.push(outcome.uid);
             work.not_copied();
             work.event(Event::NotCopied {
                 account: work.label.clone(),
@@ -164,7 +182,7 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
             bytes,
         });
     }
-    Ok(())
+    Ok(given_up)
 }
 
 /// The messages of a window that the target has not told the UID of.
@@ -187,21 +205,35 @@ fn in_doubt(message: &WindowMessage) -> InDoubt {
     InDoubt { uid, size, date, identity }
 }
 
+/// Whether a message can be to blame for what broke.
+#[derive(Debug, Clone, Copy)]
+struct Blame {
+    /// A window of this run lost its connection; the process that opened an older one died.
+    of_this_run: bool,
+    /// So many lost connections are no accident.
+    doubts_max: u8,
+}
+
 fn outcomes(
     messages: &[WindowMessage],
     in_doubt: &[InDoubt],
     settlement: &Settlement,
-    doubts_max: u8,
+    blame: Blame,
 ) -> Vec<Outcome> {
     let outcome = |(message, in_doubt): (&WindowMessage, &InDoubt)| {
         let uid = message.uid;
         let claimed = settlement.found.iter().find(|(source, _)| *source == uid);
-        let doubts = message.doubts.saturating_add(u8::from(claimed.is_none()));
+        let doubts = match (claimed.is_some(), blame.of_this_run) {
+            (true, _) => message.doubts,
+            (false, true) => message.doubts.saturating_add(1),
+            // It goes alone from now on, and is to blame for nothing.
+            (false, false) => 1,
+        };
         let (fate, reason) = if settlement.undecided.contains(&uid) {
             let text = "it was sent, and whether it arrived cannot be told: the source does not \
                         have it any more to compare";
             (Fate::Held, Some(text.to_owned()))
-        } else if claimed.is_none() && doubts >= doubts_max {
+        } else if claimed.is_none() && doubts >= blame.doubts_max {
             let text = format!("the connection was lost each of the {doubts} times it was sent");
             (Fate::Refused, Some(text))
         } else {
@@ -233,9 +265,13 @@ mod tests {
         WindowMessage { uid: Uid(uid), size: 1, date: None, flags, identity: None, doubts }
     }
 
-    fn fates(messages: &[WindowMessage], settlement: &Settlement) -> Vec<(Fate, Option<Uid>, u8)> {
+    fn fates(
+        messages: &[WindowMessage],
+        settlement: &Settlement,
+        of_this_run: bool,
+    ) -> Vec<(Fate, Option<Uid>, u8)> {
         let keys: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
-        outcomes(messages, &keys, settlement, 3)
+        outcomes(messages, &keys, settlement, Blame { of_this_run, doubts_max: 3 })
             .into_iter()
             .map(|outcome| (outcome.entry.fate, outcome.entry.target_uid, outcome.entry.doubts))
             .collect()
@@ -249,7 +285,7 @@ mod tests {
             undecided: vec![Uid(3)],
         };
         assert_eq!(
-            fates(&[message(1, 0), message(2, 0), message(3, 0)], &settlement),
+            fates(&[message(1, 0), message(2, 0), message(3, 0)], &settlement, true),
             [(Fate::Pending, Some(Uid(9)), 0), (Fate::Pending, None, 1), (Fate::Held, None, 1),]
         );
     }
@@ -257,6 +293,8 @@ mod tests {
     #[test]
     fn a_message_that_breaks_every_connection_is_given_up_for_this_pass() {
         let settlement = Settlement { missing: vec![Uid(1)], ..Settlement::default() };
-        assert_eq!(fates(&[message(1, 2)], &settlement), [(Fate::Refused, None, 0)]);
+        assert_eq!(fates(&[message(1, 2)], &settlement, true), [(Fate::Refused, None, 0)]);
+        let of_a_dead_run = fates(&[message(1, 2)], &settlement, false);
+        assert_eq!(of_a_dead_run, [(Fate::Pending, None, 1)]);
     }
 }
