@@ -61,6 +61,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
 ) -> Result<Pass, Fault> {
     let opened = source.open(&job.pair.source.name).await?;
     let bound = bind(work, job, &opened).await?;
+    if job.bound.iter().all(|known| known.id != bound.id) {
+        job.bound.push(bound.clone());
+    }
     let ledger = &work.run.ledger;
     let known = bound.scan;
     work.event(Event::MailboxStarted {
