@@ -12,7 +12,7 @@ use crate::ledger::{BoundMailbox, Ledger, MailboxId, OpenWindow, Outcome, Window
 use crate::mail::{MailboxPath, Uid, WireName};
 use crate::plan::settle::{Candidate, InDoubt, Settlement, is_plausible, settle};
 use crate::source::Source;
-use crate::target::Target;
+use crate::target::{Found, Target};
 
 /// What became of windows that were left open.
 #[derive(Debug, Default)]
@@ -122,20 +122,10 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
 ) -> Result<Vec<Uid>, Fault> {
     let OpenWindow { id, window } = open;
     let messages = still_open(work, &window.messages, window.mailbox).await?;
-    let found = target.look(window.lo).await?;
     let claimed: BTreeSet<Uid> =
         work.run.ledger.claimed(window.mailbox, window.lo).await?.into_iter().collect();
     let mut in_doubt: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
-    let mut candidates = Vec::new();
-    for found in found.into_iter().filter(|found| !claimed.contains(&found.uid)) {
-        if !is_plausible(&found, &in_doubt) {
-            continue;
-        }
-        if let Some(identity) = target.identify(found.uid).await? {
-            let (uid, size, date) = (found.uid, found.size, found.date);
-            candidates.push(Candidate { uid, size, date, identity });
-        }
-    }
+    let (candidates, _) = candidates(target, window.lo, &claimed, &in_doubt).await?;
     if !candidates.is_empty() {
         for message in in_doubt.iter_mut().filter(|message| message.identity.is_none()) {
             message.identity = source.identify(message.uid).await?;
@@ -183,6 +173,28 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
         });
     }
     Ok(given_up)
+}
+
+/// What stands on the target at and above a UID, was claimed by nobody, and could be a copy of a
+/// message in doubt; read there to know its digests.
+pub(super) async fn candidates<T: Target>(
+    target: &mut T,
+    from: Uid,
+    claimed: &BTreeSet<Uid>,
+    in_doubt: &[InDoubt],
+) -> Result<(Vec<Candidate>, BTreeMap<Uid, Found>), Fault> {
+    let (mut candidates, mut by_uid) = (Vec::new(), BTreeMap::new());
+    for found in target.look(from).await? {
+        if claimed.contains(&found.uid) || !is_plausible(&found, in_doubt) {
+            continue;
+        }
+        if let Some(identity) = target.identify(found.uid).await? {
+            let Found { uid, size, date, .. } = found;
+            candidates.push(Candidate { uid, size, date, identity });
+            by_uid.insert(uid, found);
+        }
+    }
+    Ok((candidates, by_uid))
 }
 
 /// The messages of a window that the target has not told the UID of.

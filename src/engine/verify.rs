@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::resolve::candidates;
 use super::window::{Place, Unverified};
 use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
@@ -16,7 +17,7 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, Outcome};
 use crate::mail::Uid;
 use crate::plan::delta::Acknowledged;
-use crate::plan::settle::{Candidate, InDoubt, is_plausible, settle};
+use crate::plan::settle::{InDoubt, settle};
 use crate::plan::verdict::{is_rewritten, judge};
 use crate::target::{Found, Target};
 
@@ -82,6 +83,8 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
                 outcomes.push(copied(unverified, found, remarks));
                 continue;
             } else if told == Told::Another || (look == Look::Again && *target_uid >= uid_next) {
+                // Another message at its UID is denied at once: that the UID is suspect is known on
+                // this connection only, and a later look would believe a message of its size.
                 never_stored(entry.clone())
             } else if look == Look::First {
                 unseen += 1;
@@ -159,18 +162,7 @@ async fn search<T: Target, L: Ledger>(
     }
     claimed.extend(seen);
     let in_doubt: Vec<InDoubt> = astray.iter().map(|(one, _)| in_doubt(one)).collect();
-    let mut found: BTreeMap<Uid, Found> = BTreeMap::new();
-    let mut candidates = Vec::new();
-    for candidate in target.look(from).await? {
-        if claimed.contains(&candidate.uid) || !is_plausible(&candidate, &in_doubt) {
-            continue;
-        }
-        if let Some(identity) = target.identify(candidate.uid).await? {
-            let Found { uid, size, date, .. } = candidate;
-            candidates.push(Candidate { uid, size, date, identity });
-            found.insert(uid, candidate);
-        }
-    }
+    let (candidates, found) = candidates(target, from, &claimed, &in_doubt).await?;
     let settlement = settle(&in_doubt, &candidates);
     let relocated = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
         let (unverified, _) = astray.iter().find(|(one, _)| one.acknowledged.uid == uid)?;
