@@ -120,7 +120,7 @@ pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     open: OpenWindow,
 ) -> Result<Vec<Uid>, Fault> {
-    let OpenWindow { id, window } = open;
+    let OpenWindow { id, window, .. } = open;
     let messages = still_open(work, &window.messages, window.mailbox).await?;
     let claimed: BTreeSet<Uid> =
         work.run.ledger.claimed(window.mailbox, window.lo).await?.into_iter().collect();

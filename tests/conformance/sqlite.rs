@@ -76,10 +76,12 @@ impl Place for Memory {
 mod file {
     crate::ledger::ledger_suite!(super::File);
     crate::ledger::durable_ledger_suite!(super::File);
+    crate::stages::stage_suite!(durable super::File);
 }
 
 mod memory {
     crate::ledger::ledger_suite!(super::Memory);
+    crate::stages::stage_suite!(super::Memory);
 }
 
 async fn begin(place: &File) -> (SqliteLedger, Claim, MailboxId) {
