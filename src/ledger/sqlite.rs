@@ -8,19 +8,22 @@ mod store;
 mod window;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
-use crate::history::History;
-use crate::mail::Uid;
+use crate::history::{Entry, History};
+use crate::mail::{Uid, UidValidity};
 
 use super::{
-    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Ledger, MailboxId,
-    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Snapshot, WindowId,
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Doubted, Ledger, MailboxId,
+    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot,
+    WindowId,
 };
 use error::{StoreError, fault};
 use store::{EncodedWindow, Store};
@@ -173,6 +176,18 @@ impl Ledger for SqliteLedger {
         self.read(move |connection| read::claimed(connection, mailbox, lo)).await
     }
 
+    async fn twins(
+        &self,
+        mailbox: MailboxId,
+        headers: BTreeSet<u64>,
+    ) -> Result<Vec<(MailboxId, Uid, Entry)>, Fault> {
+        self.read(move |connection| read::twins(connection, mailbox, &headers)).await
+    }
+
+    async fn doubted(&self, mailbox: MailboxId) -> Result<Vec<Doubted>, Fault> {
+        self.read(move |connection| read::doubted(connection, mailbox)).await
+    }
+
     async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
         self.read(move |connection| read::open_windows(connection, account)).await
     }
@@ -210,6 +225,43 @@ impl Ledger for SqliteLedger {
         let records = outcomes.len() + 1;
         let apply = move |store: &mut Store| store.close_window(window, mailbox, &outcomes);
         writer.queue(records, apply).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.settle(&settlement)).await
+    }
+
+    async fn set_target_uid_next(&self, mailbox: MailboxId, uid_next: Uid) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.queue(1, move |store| store.set_target_uid_next(mailbox, uid_next)).await
+    }
+
+    async fn set_remark(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        kind: RemarkKind,
+        text: Option<String>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let apply = move |store: &mut Store| store.set_remark(mailbox, uid, kind, text.as_deref());
+        writer.queue(1, apply).await
+    }
+
+    async fn renumber(
+        &self,
+        old: MailboxId,
+        new: MailboxId,
+        uids: Vec<(Uid, Uid)>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.renumber(old, new, &uids)).await
+    }
+
+    async fn reset_target(&self, mailbox: MailboxId, validity: UidValidity) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.reset_target(mailbox, validity)).await
     }
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 mod append;
 mod storable;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use self::storable::Storable;
 use super::{Answered, Destination, Found, Naming, Outgoing, Target};
 use crate::fault::{Fault, Scope};
-use crate::identity::Identity;
+use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::Connection;
 use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
@@ -134,8 +135,12 @@ impl Target for ImapTarget {
         Ok(found)
     }
 
-    async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {
-        download::identity(&mut self.connection, uid).await
+    async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
+        download::identities(&mut self.connection, uids).await
+    }
+
+    async fn headers(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {
+        download::headers(&mut self.connection, uids).await
     }
 
     async fn append(

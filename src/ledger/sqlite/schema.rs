@@ -48,6 +48,7 @@ CREATE TABLE mailbox (
     scan_bytes INTEGER NOT NULL DEFAULT 0,
     scan_vanished INTEGER NOT NULL DEFAULT 0,
     scan_uid_next INTEGER NOT NULL DEFAULT 0,
+    target_uid_next INTEGER NOT NULL DEFAULT 1,
     UNIQUE (account, source_name, source_validity)
 ) STRICT;
 CREATE INDEX mailbox_by_target ON mailbox (account, target_name);
@@ -88,6 +89,13 @@ CREATE TABLE note (
     text TEXT NOT NULL,
     subject TEXT,
     PRIMARY KEY (mailbox, uid, kind)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE doubt (
+    mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    lo INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID, STRICT;
 INSERT INTO meta VALUES ('generation', lower(hex(randomblob(16))));
 ";
