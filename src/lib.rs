@@ -36,6 +36,7 @@
 //! | both ends, and the memory | [`source`], [`target`], [`imap`], [`throttle`], [`ledger`] |
 //! | the work itself | [`engine`] |
 //! | a server of our own (feature `rehearsal`) | `rehearsal` |
+//! | worlds in memory, for tests (feature `simulation`) | `simulation` |
 
 pub mod accounts;
 pub mod config;
@@ -54,6 +55,8 @@ pub mod plan;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
 pub mod report;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod source;
 pub mod stop;
 pub mod target;

@@ -4,7 +4,7 @@ use mailhaul::fate::Fate;
 use mailhaul::rehearsal::{Message, Profile};
 use mailhaul::report::Verdict;
 
-use crate::world::{INBOX, MessageExt, World, letter};
+use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_account_is_copied_as_it_is() {

@@ -9,8 +9,8 @@ use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
 use mailhaul::report::Verdict;
 
-use crate::network::Kill;
-use crate::world::{INBOX, Report, World, letter};
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, Report, World, letter};
 
 /// A small account with what makes recovery hard: twins, a message without headers, one that is
 /// streamed, two mailboxes.

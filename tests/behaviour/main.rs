@@ -4,8 +4,6 @@
 
 mod copy;
 mod crashes;
-mod ledger;
-mod network;
 mod outages;
 mod pace;
 mod refusals;
@@ -13,4 +11,3 @@ mod resume;
 mod secrets;
 mod servers;
 mod sources;
-mod world;

@@ -9,8 +9,10 @@ use mailhaul::ledger::AccountState;
 use mailhaul::rehearsal::{Deed, Fault, Profile};
 use mailhaul::report::Verdict;
 
-use crate::network::{SOURCE_PORT, TARGET_PORT};
-use crate::world::{ANNA, INBOX, Report, SOURCE_HOST, TARGET_HOST, World, account, letter};
+use mailhaul::simulation::network::{SOURCE_PORT, TARGET_PORT};
+use mailhaul::simulation::world::{
+    ANNA, INBOX, Report, SOURCE_HOST, TARGET_HOST, World, account, letter,
+};
 
 const BEN: &str = "ben@example.org";
 

@@ -8,7 +8,7 @@ use mailhaul::event::Event;
 use mailhaul::rehearsal::{Message, Profile};
 use tokio::time::Instant;
 
-use crate::world::{ANNA, INBOX, TARGET_HOST, World, account, letter};
+use mailhaul::simulation::world::{ANNA, INBOX, TARGET_HOST, World, account, letter};
 
 #[tokio::test(start_paused = true)]
 async fn messages_flow_no_faster_than_they_may() {

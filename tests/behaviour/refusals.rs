@@ -8,7 +8,7 @@ use mailhaul::ledger::AccountState;
 use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
 use mailhaul::report::Verdict;
 
-use crate::world::{ANNA, INBOX, MessageExt, World, letter};
+use mailhaul::simulation::world::{ANNA, INBOX, MessageExt, World, letter};
 
 const BEN: &str = "ben@example.org";
 

@@ -10,8 +10,8 @@ use mailhaul::ledger::AccountState;
 use mailhaul::rehearsal::{Deed, Fault, Profile};
 use mailhaul::report::Verdict;
 
-use crate::network::Kill;
-use crate::world::{ANNA, INBOX, World, letter};
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{ANNA, INBOX, World, letter};
 
 #[tokio::test(start_paused = true)]
 async fn a_second_run_sends_nothing_and_fetches_no_body() {

@@ -9,7 +9,7 @@ use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::rehearsal::{Deed, Fault, Profile};
 use mailhaul::stop::Stop;
 
-use crate::world::{ANNA, World, password};
+use mailhaul::simulation::world::{ANNA, World, password};
 
 #[tokio::test(start_paused = true)]
 async fn no_password_is_told_by_events_reports_and_faults() {

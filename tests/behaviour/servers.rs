@@ -4,7 +4,7 @@ use mailhaul::event::Event;
 use mailhaul::fate::Fate;
 use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Held, Literal, Message, Profile};
 
-use crate::world::{INBOX, MessageExt, World, letter};
+use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
 
 fn profiles() -> [Profile; 8] {
     [

@@ -8,7 +8,7 @@ use mailhaul::fate::Fate;
 use mailhaul::rehearsal::{BodyFault, Deed, Fault, Message, Profile};
 use mailhaul::report::Verdict;
 
-use crate::world::{INBOX, World, letter};
+use mailhaul::simulation::world::{INBOX, World, letter};
 
 const BODY_FAULTS: [BodyFault; 4] =
     [BodyFault::Nil, BodyFault::Nothing, BodyFault::No, BodyFault::Empty];

@@ -8,22 +8,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
-use mailhaul::endpoint::Endpoint;
-use mailhaul::fault::Side;
-use mailhaul::imap::connect::Dial;
-use mailhaul::imap::wire::BoxStream;
-use mailhaul::rehearsal::Server;
+use crate::endpoint::Endpoint;
+use crate::fault::Side;
+use crate::imap::connect::Dial;
+use crate::imap::wire::BoxStream;
+use crate::rehearsal::Server;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub(crate) const SOURCE_PORT: u16 = 1143;
-pub(crate) const TARGET_PORT: u16 = 2143;
+use super::lock;
+
+/// Where the source listens.
+pub const SOURCE_PORT: u16 = 1143;
+/// Where the target listens.
+pub const TARGET_PORT: u16 = 2143;
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Where a run is killed, counted over all connections and accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kill {
+pub enum Kill {
     /// When so many events were told.
     Events(u64),
     /// When so many bytes were sent to this side, and not one more.
@@ -34,19 +38,23 @@ pub(crate) enum Kill {
 
 /// Counts down to a kill.
 #[derive(Debug)]
-pub(crate) struct Fuse {
+pub struct Fuse {
     kill: Kill,
     left: AtomicU64,
-    pub(crate) blown: Notify,
+    /// Told when the run is dead.
+    pub blown: Notify,
 }
 
 impl Fuse {
-    pub(crate) fn new(kill: Kill) -> Arc<Self> {
+    /// One that is not burning yet.
+    #[must_use]
+    pub fn new(kill: Kill) -> Arc<Self> {
         let (Kill::Events(left) | Kill::Sent(_, left) | Kill::Received(_, left)) = kill;
         Arc::new(Self { kill, left: AtomicU64::new(left), blown: Notify::new() })
     }
 
-    pub(crate) fn event(&self) {
+    /// One more event was told.
+    pub fn event(&self) {
         if matches!(self.kill, Kill::Events(_)) {
             self.burn(1);
         }
@@ -73,7 +81,7 @@ impl Fuse {
 
 /// Brings connections to rehearsal servers, by port.
 #[derive(Default)]
-pub(crate) struct Network {
+pub struct Network {
     servers: Mutex<BTreeMap<u16, Server>>,
     refusals: Mutex<BTreeMap<(String, u16), u64>>,
     sessions: Mutex<JoinSet<()>>,
@@ -81,34 +89,36 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn attach(&self, port: u16, server: &Server) {
-        self.servers.lock().unwrap().insert(port, server.clone());
+    /// Puts a server behind a port.
+    pub fn attach(&self, port: u16, server: &Server) {
+        lock(&self.servers).insert(port, server.clone());
     }
 
     /// Refuses the next so many connections to a host.
-    pub(crate) fn refuse(&self, host: &str, port: u16, times: u64) {
+    pub fn refuse(&self, host: &str, port: u16, times: u64) {
         let key = (host.to_owned(), port);
-        self.refusals.lock().unwrap().insert(key, times);
+        lock(&self.refusals).insert(key, times);
     }
 
-    pub(crate) fn set_fuse(&self, fuse: Option<Arc<Fuse>>) {
-        *self.fuse.lock().unwrap() = fuse;
+    /// Burns this by what passes over the connections to come.
+    pub fn set_fuse(&self, fuse: Option<Arc<Fuse>>) {
+        *lock(&self.fuse) = fuse;
     }
 
     fn open(&self, endpoint: &Endpoint) -> io::Result<BoxStream> {
         let port = endpoint.port;
         let key = (endpoint.host.clone(), port);
-        if let Some(left) = self.refusals.lock().unwrap().get_mut(&key)
+        if let Some(left) = lock(&self.refusals).get_mut(&key)
             && *left > 0
         {
             *left -= 1;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let servers = self.servers.lock().unwrap();
+        let servers = lock(&self.servers);
         let server = servers.get(&port).cloned();
         let server = server.ok_or(io::ErrorKind::HostUnreachable)?;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        let mut sessions = self.sessions.lock().unwrap();
+        let mut sessions = lock(&self.sessions);
         while let Some(ended) = sessions.try_join_next() {
             ended.expect("a session of the rehearsal server does not panic");
         }
@@ -117,7 +127,7 @@ impl Network {
             SOURCE_PORT => Side::Source,
             _ => Side::Target,
         };
-        let fuse = self.fuse.lock().unwrap().clone();
+        let fuse = lock(&self.fuse).clone();
         Ok(Box::new(Pipe { stream: ours, side, fuse }))
     }
 }

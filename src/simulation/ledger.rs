@@ -3,19 +3,19 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use mailhaul::fault::Fault;
-use mailhaul::history::History;
-use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{
+use crate::fault::Fault;
+use crate::history::History;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Ledger, MailboxId,
     NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Snapshot, WindowId,
 };
-use mailhaul::mail::Uid;
+use crate::mail::Uid;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// A ledger in memory that keeps what is only queued until something must be durable.
 #[derive(Clone)]
-pub(crate) struct CrashLedger {
+pub struct CrashLedger {
     durable: SqliteLedger,
     queued: Arc<Mutex<Vec<Queued>>>,
 }
@@ -28,12 +28,16 @@ enum Queued {
 }
 
 impl CrashLedger {
-    pub(crate) fn new() -> Self {
-        Self { durable: SqliteLedger::in_memory().unwrap(), queued: Arc::default() }
+    /// An empty one.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it opens a database")]
+    pub fn new() -> Self {
+        let durable = SqliteLedger::in_memory().expect("a database in memory opens");
+        Self { durable, queued: Arc::default() }
     }
 
     /// Loses what was only queued.
-    pub(crate) async fn crash(&self) {
+    pub async fn crash(&self) {
         self.queued.lock().await.clear();
     }
 

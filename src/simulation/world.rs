@@ -4,37 +4,50 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mailhaul::accounts::{Account, Batch};
-use mailhaul::config::Config;
-use mailhaul::endpoint::{Auth, Endpoint, SecretSource, Tls};
-use mailhaul::engine::{Env, run_in};
-use mailhaul::event::{Event, Observer};
-use mailhaul::fate::{Fate, RemarkKind};
-use mailhaul::fault::Fault;
-use mailhaul::ledger::{AccountSnapshot, AccountState, Ledger, RemarkRow};
-use mailhaul::rehearsal::{InternalDate, Message, Profile, Server, Snapshot, Store};
-use mailhaul::report::{Totals, Verdict};
-use mailhaul::stop::Stop;
+use crate::accounts::{Account, Batch};
+use crate::config::Config;
+use crate::endpoint::{Auth, Endpoint, SecretSource, Tls};
+use crate::engine::{Env, run_in};
+use crate::event::{Event, Observer};
+use crate::fate::{Fate, RemarkKind};
+use crate::fault::Fault;
+use crate::ledger::{AccountSnapshot, AccountState, Ledger, RemarkRow};
+use crate::rehearsal::{InternalDate, Message, Profile, Server, Snapshot, Store};
+use crate::report::{Totals, Verdict};
+use crate::stop::Stop;
 use tokio::time::Instant;
 
-use crate::ledger::CrashLedger;
-use crate::network::{Fuse, Kill, Network, SOURCE_PORT, TARGET_PORT};
+use super::ledger::CrashLedger;
+use super::lock;
+use super::network::{Fuse, Kill, Network, SOURCE_PORT, TARGET_PORT};
 
-pub(crate) const ANNA: &str = "anna@example.org";
-pub(crate) const SOURCE_HOST: &str = "old.example.org";
-pub(crate) const TARGET_HOST: &str = "new.example.org";
-pub(crate) const INBOX: [&str; 1] = ["INBOX"];
+/// Who is there from the start, on both servers.
+pub const ANNA: &str = "anna@example.org";
+/// The source's name.
+pub const SOURCE_HOST: &str = "old.example.org";
+/// The target's name.
+pub const TARGET_HOST: &str = "new.example.org";
+/// The mailbox everybody has.
+pub const INBOX: [&str; 1] = ["INBOX"];
 /// A run that takes longer, by the paused clock, will never end.
 const RUN_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-pub(crate) struct World {
-    pub(crate) source: Server,
-    pub(crate) target: Server,
-    pub(crate) network: Arc<Network>,
-    pub(crate) config: Config,
-    pub(crate) accounts: Vec<Account>,
-    pub(crate) ledger: CrashLedger,
-    pub(crate) stop: Stop,
+/// Two servers, the mail on them, and what outlives a process: the ledger.
+pub struct World {
+    /// Where mail comes from.
+    pub source: Server,
+    /// Where it goes.
+    pub target: Server,
+    /// What lies between.
+    pub network: Arc<Network>,
+    /// The settings of the runs to come.
+    pub config: Config,
+    /// What is copied.
+    pub accounts: Vec<Account>,
+    /// What outlives a crash.
+    pub ledger: CrashLedger,
+    /// Stops the run.
+    pub stop: Stop,
     before: BTreeMap<String, Snapshot>,
     watches: Vec<Watch>,
 }
@@ -44,7 +57,7 @@ type Watch = Arc<dyn Fn(&Event) + Send + Sync>;
 
 impl World {
     /// One account, `anna`, between servers like these.
-    pub(crate) fn new(source: Profile, target: Profile) -> Self {
+    pub fn new(source: Profile, target: Profile) -> Self {
         let (source, target) = (Server::new(source), Server::new(target));
         let network = Arc::new(Network::default());
         network.attach(SOURCE_PORT, &source);
@@ -65,46 +78,47 @@ impl World {
     }
 
     /// One account between two servers as Dovecot.
-    pub(crate) fn usual() -> Self {
+    pub fn usual() -> Self {
         Self::new(Profile::dovecot(), Profile::dovecot())
     }
 
     /// One more account, on both servers.
-    pub(crate) fn add(&mut self, user: &str) -> Store {
+    pub fn add(&mut self, user: &str) -> Store {
         let password = password(user);
         self.target.account(user, &password);
         self.accounts.push(account(user, SOURCE_HOST, TARGET_HOST));
         self.source.account(user, &password)
     }
 
-    pub(crate) fn anna(&self) -> Store {
-        self.source.store(ANNA).unwrap()
+    /// Anna's mail at the source.
+    pub fn anna(&self) -> Store {
+        self.source.store(ANNA).expect("Anna is there from the start")
     }
 
     /// Anna's mail at the target.
-    pub(crate) fn copy(&self) -> Store {
-        self.target.store(ANNA).unwrap()
+    pub fn copy(&self) -> Store {
+        self.target.store(ANNA).expect("Anna is there from the start")
     }
 
     /// Puts so many different messages into Anna's inbox.
-    pub(crate) fn deliver(&self, numbers: std::ops::Range<u32>) {
+    pub fn deliver(&self, numbers: std::ops::Range<u32>) {
         for number in numbers {
             self.anna().deliver(&INBOX, letter(number));
         }
     }
 
     /// Tells this of every event of the runs to come.
-    pub(crate) fn on_event(&mut self, watch: impl Fn(&Event) + Send + Sync + 'static) {
+    pub fn on_event(&mut self, watch: impl Fn(&Event) + Send + Sync + 'static) {
         self.watches.push(Arc::new(watch));
     }
 
     /// Runs to the end.
-    pub(crate) async fn run(&mut self) -> Report {
+    pub async fn run(&mut self) -> Report {
         self.run_or_die(None).await.expect("nothing kills this run")
     }
 
     /// Runs until it is killed there, or to the end. Nothing is told of a killed run.
-    pub(crate) async fn run_until(&mut self, kill: Kill) -> Option<Report> {
+    pub async fn run_until(&mut self, kill: Kill) -> Option<Report> {
         self.run_or_die(Some(kill)).await
     }
 
@@ -142,18 +156,18 @@ impl World {
             }
         }
         let ended = ended?;
-        let told = std::mem::take(&mut *events.told.lock().unwrap());
+        let told = std::mem::take(&mut *lock(&events.told));
         Some(self.report(ended, told, begun.elapsed()).await)
     }
 
     async fn report(&self, ended: Result<(), Fault>, events: Vec<Event>, took: Duration) -> Report {
-        let snapshot = self.ledger.snapshot().await.unwrap();
+        let snapshot = self.ledger.snapshot().await.expect("memory is read");
         Report {
             ended,
             verdict: Verdict::of(&snapshot),
             totals: Totals::of_all(&snapshot),
             accounts: snapshot.accounts,
-            remarks: self.ledger.remarks(None, 100_000).await.unwrap(),
+            remarks: self.ledger.remarks(None, 100_000).await.expect("memory is read"),
             events,
             took,
         }
@@ -167,16 +181,17 @@ impl World {
     /// Every account's mail is at the target, each message as often as at the source and equal in
     /// flags, instant and bytes, and nothing else is there; and the source is as it was.
     #[track_caller]
-    pub(crate) fn assert_copied(&self) {
+    pub fn assert_copied(&self) {
         self.assert_source_untouched();
         for (user, wanted) in self.snapshots(&self.source) {
-            let there = self.target.store(&user).unwrap().snapshot();
+            let there = self.target.store(&user).expect("who is at both").snapshot();
             assert_same(&user, &wanted, &there);
         }
     }
 
+    /// The source has the mail it had, and no command came that could change it.
     #[track_caller]
-    pub(crate) fn assert_source_untouched(&self) {
+    pub fn assert_source_untouched(&self) {
         for (user, now) in self.snapshots(&self.source) {
             assert_same(&user, &self.before[&user], &now);
         }
@@ -209,7 +224,7 @@ fn assert_same(user: &str, wanted: &Snapshot, there: &Snapshot) {
     let names = |snapshot: &Snapshot| snapshot.mailboxes.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(there), names(wanted), "mailboxes of {user}");
     for (path, wanted) in &wanted.mailboxes {
-        let show = |held: &[mailhaul::rehearsal::Held]| {
+        let show = |held: &[crate::rehearsal::Held]| {
             held.iter()
                 .map(|one| {
                     let body = &one.body[..one.body.len().min(60)];
@@ -230,46 +245,55 @@ fn assert_same(user: &str, wanted: &Snapshot, there: &Snapshot) {
 }
 
 /// How a run ended, and what the ledger says then.
-pub(crate) struct Report {
-    pub(crate) ended: Result<(), Fault>,
-    pub(crate) verdict: Verdict,
-    pub(crate) totals: Totals,
-    pub(crate) accounts: Vec<AccountSnapshot>,
-    pub(crate) remarks: Vec<RemarkRow>,
-    pub(crate) events: Vec<Event>,
+pub struct Report {
+    /// What stopped the batch, if something did.
+    pub ended: Result<(), Fault>,
+    /// The verdict of the ledger.
+    pub verdict: Verdict,
+    /// Sums over all accounts.
+    pub totals: Totals,
+    /// What the ledger says of each account.
+    pub accounts: Vec<AccountSnapshot>,
+    /// Everything said of single messages.
+    pub remarks: Vec<RemarkRow>,
+    /// What was told meanwhile.
+    pub events: Vec<Event>,
     /// By the paused clock.
-    pub(crate) took: Duration,
+    pub took: Duration,
 }
 
 impl Report {
-    pub(crate) fn fate(&self, fate: Fate) -> u64 {
+    /// Messages of one fate.
+    pub fn fate(&self, fate: Fate) -> u64 {
         self.totals.sum(&[fate]).messages
     }
 
-    pub(crate) fn remarked(&self, kind: RemarkKind) -> u64 {
+    /// Messages of which this is said.
+    pub fn remarked(&self, kind: RemarkKind) -> u64 {
         self.totals.remarks.get(&kind).copied().unwrap_or(0)
     }
 
     /// What is said of messages of one fate.
-    pub(crate) fn reasons(&self, fate: Fate) -> Vec<&str> {
+    pub fn reasons(&self, fate: Fate) -> Vec<&str> {
         let rows = self.remarks.iter().filter(|row| row.fate == fate);
         rows.map(|row| row.remark.text.as_str()).collect()
     }
 
-    pub(crate) fn state(&self, user: &str) -> AccountState {
+    /// The state of one account.
+    pub fn state(&self, user: &str) -> AccountState {
         let account = self.accounts.iter().find(|one| one.name.source == user);
         account.expect("the ledger knows the account").state
     }
 
     /// Why mailboxes are not finished.
-    pub(crate) fn mailbox_faults(&self) -> Vec<&str> {
+    pub fn mailbox_faults(&self) -> Vec<&str> {
         let mailboxes = self.accounts.iter().flat_map(|one| &one.mailboxes);
         mailboxes.filter_map(|one| one.fault.as_deref()).collect()
     }
 
     /// Everything is copied, and nothing is to be said of it.
     #[track_caller]
-    pub(crate) fn assert_done(&self, messages: u64) {
+    pub fn assert_done(&self, messages: u64) {
         assert!(self.ended.is_ok(), "{:?}", self.ended);
         assert_eq!(
             (self.verdict, self.fate(Fate::Copied)),
@@ -296,14 +320,14 @@ struct Events {
 
 impl Events {
     fn last(&self) -> Vec<Event> {
-        let told = self.told.lock().unwrap();
+        let told = lock(&self.told);
         told[told.len().saturating_sub(12)..].to_vec()
     }
 }
 
 impl Observer for Events {
     fn event(&self, event: &Event) {
-        self.told.lock().unwrap().push(event.clone());
+        lock(&self.told).push(event.clone());
         for watch in &self.watches {
             watch(event);
         }
@@ -323,7 +347,8 @@ fn config() -> Config {
     }
 }
 
-pub(crate) fn account(user: &str, source_host: &str, target_host: &str) -> Account {
+/// An account with password, in clear text.
+pub fn account(user: &str, source_host: &str, target_host: &str) -> Account {
     let end = |host: &str, port| Endpoint {
         host: host.to_owned(),
         port,
@@ -341,12 +366,13 @@ pub(crate) fn account(user: &str, source_host: &str, target_host: &str) -> Accou
     }
 }
 
-pub(crate) fn password(user: &str) -> String {
+/// A user's password on both servers.
+pub fn password(user: &str) -> String {
     format!("pass-of-{user}-7f3a")
 }
 
 /// A message with usual headers, different for each number.
-pub(crate) fn letter(number: u32) -> Message {
+pub fn letter(number: u32) -> Message {
     let body = format!(
         "Message-ID: <{number}@example.org>\r\nDate: Mon, 14 Sep 2020 10:00:00 +0200\r\n\
          From: ben@example.org\r\nTo: {ANNA}\r\nSubject: letter {number}\r\n\r\n\
@@ -362,8 +388,11 @@ pub(crate) fn letter(number: u32) -> Message {
     Message::new(body).with_flags(flags).of(1_600_000_000 + 61 * i64::from(number), 7_200)
 }
 
-pub(crate) trait MessageExt {
+/// Messages in the making.
+pub trait MessageExt {
+    /// With these flags.
     fn with_flags(self, flags: &[&str]) -> Self;
+    /// With this internal date.
     fn of(self, unix_seconds: i64, offset_seconds: i32) -> Self;
 }
 
