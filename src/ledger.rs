@@ -30,6 +30,21 @@ pub struct MailboxId(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowId(pub i64);
 
+/// Why a ledger that is sound takes nothing more from this process: the cause of such a [`Fault`].
+/// The same command, later, goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another process writes it now.
+    #[error(
+        "another process has taken this ledger over: it goes on with the work, and looks for what \
+         was in flight here"
+    )]
+    TakenOver,
+    /// There is no room.
+    #[error("the disk is full: make room, then run the same again ({0})")]
+    Full(String),
+}
+
 /// The durable memory of a migration.
 ///
 /// Every call is one transaction. A failed call has scope `Batch`: without its ledger a run stops.

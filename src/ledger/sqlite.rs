@@ -25,7 +25,7 @@ use super::{
     NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot,
     WindowId,
 };
-use error::{StoreError, fault};
+use error::{StoreError, fault, store_fault};
 use store::{EncodedWindow, Store};
 use writer::Writer;
 
@@ -42,21 +42,24 @@ pub struct SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger for writing, or makes it. Only one process may do so at a time: see
-    /// [`crate::ledger::hold::StateDir`].
+    /// Opens the ledger for writing, or makes it. Only one process does so at a time (see
+    /// [`crate::ledger::hold::StateDir`]); where another one still has it open, that one is refused
+    /// from now on.
     ///
     /// # Errors
     ///
     /// If the file cannot be written, is damaged, has another format, or is something else.
     pub async fn open(path: &Path) -> Result<Self, Fault> {
         let path: Arc<Path> = path.into();
-        let (store, reader) = blocking("open", &path, |path| {
-            let store = Store::new(schema::open(path)?);
-            Ok((store, schema::open_read_only(path)?))
+        let (store, number, reader) = blocking("open", &path, |path| {
+            let connection = schema::open(path)?;
+            let number = schema::take(&connection)?;
+            Ok((Store::new(connection), number, schema::open_read_only(path)?))
         })
         .await?;
+        let store = Arc::new(Mutex::new(store));
         Ok(Self {
-            writer: Some(Writer::start(path.to_path_buf(), store, false)),
+            writer: Some(Writer::start(path.to_path_buf(), store, number, false)),
             reader: Some(Arc::new(Mutex::new(reader))),
             path,
         })
@@ -81,9 +84,23 @@ impl SqliteLedger {
     /// If there is no memory for it.
     pub fn in_memory() -> Result<Self, Fault> {
         let path: Arc<Path> = Path::new(":memory:").into();
-        let connection = schema::in_memory().map_err(|error| fault("open", &path, error))?;
-        let writer = Writer::start(PathBuf::from(":memory:"), Store::new(connection), true);
+        let failed = |error| store_fault("open", &path, error);
+        let connection = schema::in_memory().map_err(failed)?;
+        let number = schema::take(&connection).map_err(failed)?;
+        let store = Arc::new(Mutex::new(Store::new(connection)));
+        let writer = Writer::start(PathBuf::from(":memory:"), store, number, true);
         Ok(Self { path, writer: Some(writer), reader: None })
+    }
+
+    /// Opens the same ledger once more, as another process would: from now on every call to this
+    /// one and to its clones fails. The way to do so with one in memory.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn take_over(&self) -> Result<Self, Fault> {
+        let writer = self.writer()?.take_over()?;
+        Ok(Self { path: self.path.clone(), writer: Some(writer), reader: self.reader.clone() })
     }
 
     /// Writes what is queued, and brings everything into the one file.
@@ -114,7 +131,7 @@ impl SqliteLedger {
         let Some(reader) = &self.reader else {
             let writer = self.writer()?;
             let answer = writer.barrier(|store| Ok(read(store.connection())));
-            return answer.await?.map_err(|error| fault("read", &self.path, error));
+            return answer.await?.map_err(|error| store_fault("read", &self.path, error));
         };
         if self.writer.is_some() {
             self.flush().await?;
@@ -142,7 +159,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Fault> {
     let own = Arc::clone(path);
     match tokio::task::spawn_blocking(move || work(&own)).await {
-        Ok(done) => done.map_err(|error| fault(verb, path, error)),
+        Ok(done) => done.map_err(|error| store_fault(verb, path, error)),
         Err(error) => Err(fault(verb, path, error)),
     }
 }

@@ -100,7 +100,8 @@ CREATE TABLE doubt (
 INSERT INTO meta VALUES ('generation', lower(hex(randomblob(16))));
 ";
 
-/// Opens a ledger for writing, or makes one.
+/// Opens a ledger for writing, or makes one. Whether it may be written is found by
+/// [`take`], which comes after.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -129,6 +130,14 @@ pub(super) fn in_memory() -> Result<Connection, StoreError> {
     let connection = Connection::open_in_memory()?;
     prepare(&connection)?;
     Ok(connection)
+}
+
+/// Makes this the one writer, durably: every writer before it finds so when it next writes. Gives
+/// the number by which this one knows itself.
+pub(super) fn take(connection: &Connection) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO meta VALUES ('writer', '1')
+        ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING CAST(value AS INTEGER)";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn settings(connection: &Connection) -> Result<(), StoreError> {

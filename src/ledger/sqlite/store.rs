@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::fate::RemarkKind;
 use crate::ledger::{
-    AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, Outcome, ScanTotals,
-    Settlement, WindowId,
+    AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, Outcome, Refusal,
+    ScanTotals, Settlement, WindowId,
 };
 use crate::mail::{Flags, Uid, UidValidity};
 
@@ -47,16 +47,22 @@ impl Store {
         &self.connection
     }
 
-    pub(super) fn begin(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+    /// Begins a transaction of the writer that [`super::schema::take`] gave this number, unless
+    /// another took the ledger since: nobody else can until the end of the transaction.
+    pub(super) fn begin(&self, writer: i64) -> Result<(), StoreError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let sql = "SELECT value = CAST(?1 AS TEXT) FROM meta WHERE key = 'writer'";
+        let is_own = self.connection.prepare_cached(sql)?.query_row([writer], |row| row.get(0))?;
+        if is_own { Ok(()) } else { Err(Refusal::TakenOver.into()) }
     }
 
     pub(super) fn commit(&self) -> Result<(), StoreError> {
         Ok(self.connection.execute_batch("COMMIT")?)
     }
 
-    /// Best effort: a connection whose transaction failed is not used again.
-    pub(super) fn roll_back(&self) {
+    /// Best effort: a writer whose transaction failed writes nothing more.
+    pub(super) fn roll_back(&mut self) {
+        self.known.clear();
         let _ = self.connection.execute_batch("ROLLBACK");
     }
 
