@@ -31,7 +31,7 @@
 //! |---|---|
 //! | what is moved, and how | [`accounts`], [`endpoint`], [`config`], [`stop`] |
 //! | what happens, and how it ended | [`event`], [`fault`], [`fate`], [`report`], [`escape`] |
-//! | the words of mail | [`mail`], [`identity`], [`history`] |
+//! | the words of mail | [`mail`], [`identity`], [`history`], [`own`] |
 //! | decisions: facts in, decision out | [`plan`] |
 //! | both ends, and the memory | [`source`], [`target`], [`imap`], [`throttle`], [`ledger`] |
 //! | the work itself | [`engine`] |
@@ -51,6 +51,7 @@ pub mod identity;
 pub mod imap;
 pub mod ledger;
 pub mod mail;
+pub mod own;
 pub mod plan;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;

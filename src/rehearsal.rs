@@ -22,6 +22,7 @@ mod fetch;
 mod list;
 mod login;
 mod mailbox;
+mod moving;
 mod names;
 mod profile;
 mod search;
@@ -46,9 +47,9 @@ use tokio_rustls::TlsAcceptor;
 
 pub use certificate::Certificate;
 pub use date::InternalDate;
-pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching, Predicate};
+pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching, Predicate, Slowness};
 pub use mailbox::{Message, StoredMessage};
-pub use profile::{Literal, Profile};
+pub use profile::{Literal, ObjectId, Profile};
 use session::Session;
 pub use store::{Held, MailboxInfo, Snapshot, Store};
 use tree::Numbers;
@@ -69,7 +70,7 @@ struct Shared {
     faults: Faults,
     starttls: Mutex<Option<TlsAcceptor>>,
     sessions: AtomicU64,
-    /// APPENDs that are committed whether or not their session still lives.
+    /// APPENDs and MOVEs that take effect whether or not their session still lives.
     late: Mutex<JoinSet<()>>,
 }
 
@@ -210,7 +211,7 @@ impl Server {
         Ok(Listening { address, task })
     }
 
-    /// Waits until every APPEND that a fault made late is committed.
+    /// Waits until every APPEND and MOVE that a fault made late or slow is through.
     pub async fn settle(&self) {
         let late = std::mem::take(&mut *self.shared.late());
         late.join_all().await;

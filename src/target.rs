@@ -1,6 +1,10 @@
-//! The end where mail is written. It can delete nothing.
+//! The end where mail is written. It can delete no mailbox but one of our own making, and move
+//! messages only out of such a one, or one message into it: [`OwnName`] sees to that.
 
 pub mod imap;
+mod staging;
+
+pub use staging::{Created, Deleted, Moved, ObjectId};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +19,7 @@ use crate::ledger::{WindowId, WindowMessage};
 use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
 };
+use crate::own::OwnName;
 use crate::source::Streamed;
 use crate::throttle::Admission;
 
@@ -79,6 +84,47 @@ pub trait Target: Send {
 
     /// Ends the connection in good order.
     fn log_out(self) -> impl Future<Output = ()> + Send;
+
+    /// Whether mail can be staged here: it needs MOVE (RFC 6851), and UIDPLUS (RFC 4315) to tell
+    /// where to.
+    fn can_stage(&self) -> bool;
+
+    /// Makes a mailbox of our own. Of several that ask for one name one is told that it is new.
+    fn create_own(&mut self, name: &OwnName)
+    -> impl Future<Output = Result<Created, Fault>> + Send;
+
+    /// Opens a mailbox of our own; none where there is none of that name.
+    fn open_own(
+        &mut self,
+        name: &OwnName,
+    ) -> impl Future<Output = Result<Option<Destination>, Fault>> + Send;
+
+    /// Deletes a mailbox of our own with all that is in it. Once it is gone, no command of a lost
+    /// connection can store anything in it.
+    fn delete_own(&mut self, name: &OwnName)
+    -> impl Future<Output = Result<Deleted, Fault>> + Send;
+
+    /// Moves messages, by ascending UIDs, out of a mailbox of our own, which it opens for that.
+    fn move_out(
+        &mut self,
+        from: &OwnName,
+        uids: &[Uid],
+        into: &WireName,
+    ) -> impl Future<Output = Result<Moved, Fault>> + Send;
+
+    /// Moves one message of the open mailbox into a mailbox of our own.
+    fn move_in(
+        &mut self,
+        uid: Uid,
+        into: &OwnName,
+    ) -> impl Future<Output = Result<Moved, Fault>> + Send;
+
+    /// What tells messages of the open mailbox, by ascending UIDs, from others; of those the server
+    /// tells it of.
+    fn object_ids(
+        &mut self,
+        uids: &[Uid],
+    ) -> impl Future<Output = Result<Vec<(Uid, ObjectId)>, Fault>> + Send;
 }
 
 /// How a server takes names.

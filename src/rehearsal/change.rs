@@ -1,15 +1,14 @@
-//! STORE, EXPUNGE, COPY and MOVE.
+//! STORE, EXPUNGE and COPY.
 
 use imap_codec::imap_types::command::StoreModifier;
 use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
 use imap_codec::imap_types::mailbox::Mailbox as Name;
 
 use super::command::{Set, write_set};
-use super::fault::Deed;
-use super::mailbox::{Change, Message};
+use super::fault::{AppendUidLie, Deed};
+use super::mailbox::Change;
 use super::select::flags_line;
 use super::session::{Handled, Reply, Session};
-use super::tree::{Refusal, Tree};
 
 impl From<&StoreType> for Change {
     fn from(kind: &StoreType) -> Self {
@@ -108,53 +107,49 @@ impl Session {
         })
     }
 
-    /// COPY and MOVE (RFC 6851), all messages or none.
-    pub(super) fn copy(
-        &mut self,
-        set: Option<&Set>,
-        uid: bool,
-        name: &Name<'_>,
-        moves: bool,
-    ) -> Handled {
-        let numbers = if moves { self.writable(set, uid)? } else { self.readable(set, uid)? };
+    /// COPY, all messages or none.
+    pub(super) fn copy(&mut self, set: Option<&Set>, uid: bool, name: &Name<'_>) -> Handled {
+        let numbers = self.readable(set, uid)?;
         let target = self.named(name)?;
         let store = self.store()?;
-        let half =
-            moves && self.strike(|deed| matches!(deed, Deed::HalfMove).then_some(())).is_some();
-        self.cut |= half;
         let selected = self.selected()?;
         let (path, id) = (&mut selected.path, selected.id);
-        let copied = store.change(|tree| {
+        let (uid_validity, sources, uids) = store.change(|tree| {
             let mailbox = tree.selected(path, id).ok_or_else(gone)?;
             let held = |&(_, uid): &(u32, u32)| mailbox.messages.get(&uid).cloned();
             let sources: Vec<_> = numbers.iter().filter_map(held).collect();
-            let copy = |stored: &super::StoredMessage| Message {
-                flags: stored.flags.clone(),
-                internal_date: stored.internal_date,
-                body: stored.body.clone(),
-            };
-            let messages: Vec<Message> = sources.iter().map(copy).collect();
-            let (uid_validity, uids) = put(tree, &target, &messages, moves)?;
+            let (uid_validity, uids) = tree.copy(&target, &sources)?;
             let sources: Vec<u32> = sources.iter().map(|stored| stored.uid).collect();
-            if moves && !half {
-                for uid in &sources {
-                    tree.remove(path, *uid);
-                }
-            }
             Ok::<_, Reply>((uid_validity, sources, uids))
         })?;
-        let (uid_validity, sources, uids) = copied;
-        let code = if self.profile().uidplus && !uids.is_empty() {
-            format!("[COPYUID {uid_validity} {} {}] ", write_set(&sources), write_set(&uids))
-        } else {
-            String::new()
-        };
-        if moves {
-            // Before the EXPUNGE of what was moved.
-            self.wire.put_line(format_args!("* OK {code}moved"));
-            return Ok(Reply::ok("done"));
-        }
+        let code = self.copy_uid(uid_validity, &sources, uids);
         Ok(Reply::ok(&format!("{code}copied")))
+    }
+
+    /// The code COPYUID with a space (RFC 4315 section 3), or nothing.
+    pub(super) fn copy_uid(
+        &self,
+        uid_validity: u32,
+        sources: &[u32],
+        mut uids: Vec<u32>,
+    ) -> String {
+        if !self.profile().uidplus || uids.is_empty() {
+            return String::new();
+        }
+        let lie = self.strike(|deed| match deed {
+            Deed::CopyUid(lie) => Some(*lie),
+            _ => None,
+        });
+        let mut uid_validity = uid_validity;
+        match lie {
+            None => {}
+            Some(AppendUidLie::Omitted) => return String::new(),
+            Some(AppendUidLie::Shifted(by)) => {
+                uids.iter_mut().for_each(|uid| *uid = uid.wrapping_add(by));
+            }
+            Some(AppendUidLie::Validity(other)) => uid_validity = other,
+        }
+        format!("[COPYUID {uid_validity} {} {}] ", write_set(sources), write_set(&uids))
     }
 
     fn readable(&mut self, set: Option<&Set>, uid: bool) -> Result<Vec<(u32, u32)>, Reply> {
@@ -162,7 +157,11 @@ impl Session {
         self.selected()?.resolve(set, uid)
     }
 
-    fn writable(&mut self, set: Option<&Set>, uid: bool) -> Result<Vec<(u32, u32)>, Reply> {
+    pub(super) fn writable(
+        &mut self,
+        set: Option<&Set>,
+        uid: bool,
+    ) -> Result<Vec<(u32, u32)>, Reply> {
         if self.selected()?.read_only {
             return Err(read_only());
         }
@@ -170,23 +169,7 @@ impl Session {
     }
 }
 
-/// Stores copies; what is only moved needs no new room.
-fn put(
-    tree: &mut Tree,
-    target: &[String],
-    messages: &[Message],
-    moves: bool,
-) -> Result<(u32, Vec<u32>), Refusal> {
-    let quota = tree.quota_bytes;
-    if moves {
-        tree.quota_bytes = None;
-    }
-    let stored = tree.append(target, messages);
-    tree.quota_bytes = quota;
-    stored
-}
-
-fn gone() -> Reply {
+pub(super) fn gone() -> Reply {
     Reply::no("[NONEXISTENT] the selected mailbox is gone")
 }
 
@@ -197,7 +180,7 @@ fn read_only() -> Reply {
 #[cfg(test)]
 mod tests {
     use crate::rehearsal::transcript::{Client, ann};
-    use crate::rehearsal::{Deed, Fault, Message, Profile};
+    use crate::rehearsal::{Message, Profile};
 
     #[tokio::test]
     async fn flags_are_added_taken_and_replaced() {
@@ -256,18 +239,6 @@ mod tests {
         assert_eq!(client.all("UID MOVE 2 Work").await, "* OK moved\nOK done\n");
         let bodies: Vec<_> = store.messages(&["Work"]).into_iter().map(|held| held.body).collect();
         assert_eq!(bodies, ["a", "c", "b", "c"]);
-    }
-
-    #[tokio::test]
-    async fn a_move_broken_off_leaves_both() {
-        let (server, store, mut client) = ann(Profile::dovecot()).await;
-        store.deliver(&["INBOX"], Message::new("a"));
-        store.create_mailbox(&["Work"], None).unwrap();
-        client.all("SELECT INBOX").await;
-        server.faults().arm(Fault::once(Deed::HalfMove));
-        assert_eq!(client.all("UID MOVE 1 Work").await, "");
-        let counts: Vec<_> = store.mailboxes().iter().map(|mailbox| mailbox.messages).collect();
-        assert_eq!(counts, [1, 1]);
     }
 
     #[tokio::test]

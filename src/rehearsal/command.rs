@@ -12,6 +12,8 @@ use imap_codec::decode::Decoder;
 use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
+use super::profile::ObjectId;
+
 /// The tag and the name of a command, `UID FETCH` as one, in capitals.
 pub(super) fn head(line: &[u8]) -> Option<(String, String)> {
     let mut words = line.split(|byte| *byte == b' ');
@@ -38,6 +40,8 @@ pub(super) struct Parsed {
     pub(super) body: CommandBody<'static>,
     /// Its sequence set; the one in `body` is a stand-in.
     pub(super) set: Option<Set>,
+    /// What FETCH asks for that tells messages apart; `body` does without.
+    pub(super) object_id: ObjectId,
 }
 
 /// Parses a whole command, literals and the final CRLF included.
@@ -51,8 +55,25 @@ pub(super) fn parse(command: &[u8], name: &str) -> Option<Parsed> {
         }
         _ => (None, command),
     };
+    let (object_id, command) = match name {
+        "FETCH" | "UID FETCH" => take_object_id(command),
+        _ => (ObjectId::None, command),
+    };
     let (rest, parsed) = CommandCodec::default().decode_static(&command).ok()?;
-    rest.is_empty().then_some(Parsed { body: parsed.body, set })
+    rest.is_empty().then_some(Parsed { body: parsed.body, set, object_id })
+}
+
+/// Puts `UID` in the place of an item that imap-codec does not know.
+fn take_object_id(command: Cow<'_, [u8]>) -> (ObjectId, Cow<'_, [u8]>) {
+    for (object_id, item) in [(ObjectId::XGuid, "X-GUID"), (ObjectId::EmailId, "EMAILID")] {
+        let found =
+            command.windows(item.len()).position(|at| at.eq_ignore_ascii_case(item.as_bytes()));
+        if let Some(at) = found {
+            let (before, after) = (&command[..at], &command[at + item.len()..]);
+            return (object_id, Cow::Owned([before, b"UID", after].concat()));
+        }
+    }
+    (ObjectId::None, command)
 }
 
 /// Takes the set out of a command, where it follows so many words, and puts `1` in its place.

@@ -27,8 +27,12 @@ impl Session {
                 self.authenticate(&mechanism, initial_response).await
             }
             CommandBody::Fetch { macro_or_item_names, uid, modifiers, .. } => {
-                self.fetch(set, uid, macro_or_item_names, &modifiers).await
+                self.fetch(set, uid, macro_or_item_names, &modifiers, parsed.object_id).await
             }
+            CommandBody::Move { mailbox, uid, .. } if self.profile().r#move => {
+                self.r#move(set, uid, &mailbox).await
+            }
+            CommandBody::Delete { mailbox } => Ok(self.delete(&mailbox).await),
             CommandBody::Idle if self.profile().idle && self.login.is_some() => self.idle().await,
             body => Ok(self.control(body, set).unwrap_or_else(|reply| reply)),
         }
@@ -73,10 +77,6 @@ impl Session {
                 self.select(&mailbox, &parameters, true)
             }
             CommandBody::Create { mailbox } => self.create(&mailbox),
-            CommandBody::Delete { mailbox } => {
-                self.store()?.delete_mailbox(&self.named(&mailbox)?)?;
-                Ok(Reply::ok("deleted"))
-            }
             CommandBody::Rename { from, to } => {
                 self.store()?.rename(&self.named(&from)?, &self.named(&to)?)?;
                 Ok(Reply::ok("renamed"))
@@ -110,10 +110,7 @@ impl Session {
                 let change = Change::from(&kind);
                 self.store_flags(set, uid, change, &response, &flags, &modifiers)
             }
-            CommandBody::Copy { mailbox, uid, .. } => self.copy(set, uid, &mailbox, false),
-            CommandBody::Move { mailbox, uid, .. } if profile.r#move => {
-                self.copy(set, uid, &mailbox, true)
-            }
+            CommandBody::Copy { mailbox, uid, .. } => self.copy(set, uid, &mailbox),
             _ => Err(Reply::bad("command is not supported")),
         }
     }

@@ -69,6 +69,17 @@ pub enum BodyFault {
     Empty,
 }
 
+/// How slow a MOVE is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Slowness {
+    /// How long it takes to begin; it has read its messages by then.
+    pub before: Duration,
+    /// How long each of its pieces takes: one message copied, or one expunged.
+    pub piece: Duration,
+    /// Whether the connection is cut as soon as it has read its messages.
+    pub cut: bool,
+}
+
 /// What goes wrong. Commands are named in capitals, `UID FETCH` as one; `*` is any.
 #[derive(Clone, Debug)]
 pub enum Deed {
@@ -95,9 +106,20 @@ pub enum Deed {
     Rewrite(Matching, Vec<u8>),
     /// APPENDUID is not what it should be.
     AppendUid(AppendUidLie),
+    /// COPYUID is not what it should be.
+    CopyUid(AppendUidLie),
     /// A MOVE is broken off when its copies are stored and nothing is removed yet, and the
     /// connection is cut.
     HalfMove,
+    /// A MOVE copies and expunges one message after the other, and is broken off after so many of
+    /// these pieces; then the connection is cut.
+    CutMove(usize),
+    /// A MOVE ends with `NO [EXPUNGEISSUED]` when so many messages are moved.
+    PartMove(usize),
+    /// A MOVE takes its time, and goes on when the client is gone.
+    SlowMove(Slowness),
+    /// CREATE of a mailbox whose last name starts so is refused with `NO [CANNOT]`.
+    RefuseCreate(String),
     /// The body of the message with this UID cannot be fetched.
     Body(u32, BodyFault),
     /// `RFC822.SIZE` of the message with this UID is told as so many bytes.

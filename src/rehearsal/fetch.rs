@@ -10,6 +10,7 @@ use memchr::memmem;
 use super::command::Set;
 use super::fault::{BodyFault, Deed};
 use super::mailbox::{Change, StoredMessage};
+use super::profile::ObjectId;
 use super::session::{Reply, Session};
 use super::wire::Gone;
 
@@ -25,6 +26,7 @@ struct Wanted {
     reads: bool,
     /// Whether it asks for bodies, be it parts of them.
     bodies: bool,
+    object_id: ObjectId,
 }
 
 impl Session {
@@ -34,12 +36,17 @@ impl Session {
         uid: bool,
         items: MacroOrMessageDataItemNames<'static>,
         modifiers: &[FetchModifier],
+        object_id: ObjectId,
     ) -> Result<Reply, Gone> {
+        if object_id != ObjectId::None && object_id != self.profile().object_id {
+            return Ok(Reply::bad("no such item"));
+        }
         let asked = self.asked(set, uid, items, modifiers);
-        let (wanted, numbers) = match asked {
+        let (mut wanted, numbers) = match asked {
             Ok(asked) => asked,
             Err(reply) => return Ok(reply),
         };
+        wanted.object_id = object_id;
         let (mut gone, mut broken) = (false, false);
         for batch in numbers.chunks(BATCH) {
             let messages = match self.messages(batch, &wanted) {
@@ -99,6 +106,8 @@ impl Session {
             }
             self.condstore = true;
         }
+        // One may stand for an item that imap-codec does not know.
+        items.dedup_by(|one, other| *one == Item::Uid && *other == Item::Uid);
         if items.is_empty() {
             return Err(Reply::bad("nothing to fetch"));
         }
@@ -113,6 +122,7 @@ impl Session {
             bodies: items.iter().any(is_body),
             items,
             since,
+            object_id: ObjectId::None,
         };
         let selected = self.selected()?;
         let set = set.ok_or_else(|| Reply::bad("no message set"))?;
@@ -187,6 +197,16 @@ impl Session {
                 }
                 Item::ModSeq => self.wire.put(format!("MODSEQ ({})", message.modseq).as_bytes()),
                 _ => self.tell_body(message, item, fault).await?,
+            }
+        }
+        match wanted.object_id {
+            ObjectId::None => {}
+            ObjectId::XGuid => {
+                self.wire.put(format!(" X-GUID {:032x}", message.guid).as_bytes());
+            }
+            ObjectId::EmailId => {
+                let digest = blake3::hash(&message.body).to_hex();
+                self.wire.put(format!(" EMAILID (M{})", &digest[..24]).as_bytes());
             }
         }
         if wanted.reads && !wanted.items.contains(&Item::Flags) {

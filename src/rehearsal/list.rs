@@ -6,6 +6,7 @@ use imap_codec::imap_types::mailbox::{ListMailbox, Mailbox as Name};
 use imap_codec::imap_types::status::StatusDataItemName;
 
 use super::command::Cursor;
+use super::fault::Deed;
 use super::names::{self, Path, quote};
 use super::select::status_items;
 use super::session::{Handled, Reply, Session};
@@ -93,6 +94,13 @@ impl Session {
                 self.path(wire.strip_suffix(delimiter.as_bytes()).unwrap_or(wire))?
             }
         };
+        let refused = self.strike(|deed| match (deed, path.last()) {
+            (Deed::RefuseCreate(start), Some(last)) => last.starts_with(start).then_some(()),
+            _ => None,
+        });
+        if refused.is_some() {
+            return Err(Reply::no("[CANNOT] not with that name"));
+        }
         store.create(&path)?;
         Ok(Reply::ok("created"))
     }

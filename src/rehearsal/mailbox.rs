@@ -37,6 +37,8 @@ pub struct StoredMessage {
     pub body: Bytes,
     /// The mod-sequence of its last change.
     pub modseq: u64,
+    /// What no other message ever has; COPY and MOVE keep it.
+    pub guid: u64,
 }
 
 /// Sorts flags, spells system flags as the RFC does, and drops doubles and `\Recent`.
@@ -102,6 +104,8 @@ impl Mailbox {
 
     /// Adds a message with the next UID and tells it; `None` once the UIDs are used up.
     pub(super) fn add(&mut self, message: &Message) -> Option<u32> {
+        // Neither the mailbox's number nor a UID of it is used twice.
+        let guid = self.id << 32 | u64::from(self.uid_next);
         let uid = self.uid_next;
         self.uid_next = uid.checked_add(1)?;
         self.modseq += 1;
@@ -113,6 +117,7 @@ impl Mailbox {
                 internal_date: message.internal_date,
                 body: message.body.clone(),
                 modseq: self.modseq,
+                guid,
             },
         );
         Some(uid)

@@ -12,6 +12,19 @@ pub enum Literal {
     Plus,
 }
 
+/// What tells a message apart from others, over COPY and MOVE.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ObjectId {
+    /// Nothing.
+    #[default]
+    None,
+    /// The FETCH item `X-GUID`, unannounced, as Dovecot has it: each delivery has its own.
+    XGuid,
+    /// OBJECTID (RFC 8474) with an `EMAILID` that is made of the bytes, as Cyrus has it: equal
+    /// messages have the same.
+    EmailId,
+}
+
 /// Everything in which servers differ and a client must cope.
 ///
 /// Start from a constructor and change fields: `Profile { multiappend: false, ..Profile::dovecot() }`.
@@ -27,6 +40,11 @@ pub struct Profile {
     pub multiappend: bool,
     /// MOVE (RFC 6851).
     pub r#move: bool,
+    /// What tells messages apart.
+    pub object_id: ObjectId,
+    /// Whether DELETE of a mailbox waits for a MOVE out of it that is under way (Cyrus); otherwise
+    /// (Dovecot) the MOVE goes on, and what it has not copied yet arrives after the DELETE.
+    pub delete_waits: bool,
     /// SPECIAL-USE (RFC 6154): LIST shows what mailboxes are for.
     pub special_use: bool,
     /// LIST-EXTENDED and LIST-STATUS (RFC 5258, RFC 5819).
@@ -87,6 +105,8 @@ impl Profile {
             literal: Literal::None,
             multiappend: false,
             r#move: false,
+            object_id: ObjectId::None,
+            delete_waits: false,
             special_use: false,
             list_extended: false,
             condstore: false,
@@ -123,6 +143,7 @@ impl Profile {
             literal: Literal::Plus,
             multiappend: true,
             r#move: true,
+            object_id: ObjectId::XGuid,
             special_use: true,
             list_extended: true,
             condstore: true,
@@ -136,6 +157,17 @@ impl Profile {
             auth_oauthbearer: true,
             starttls: true,
             ..Self::plain()
+        }
+    }
+
+    /// As Cyrus: what Dovecot has, but with `EMAILID`, and DELETE waits for a MOVE.
+    #[must_use]
+    pub fn cyrus() -> Self {
+        Self {
+            name: "cyrus".to_owned(),
+            object_id: ObjectId::EmailId,
+            delete_waits: true,
+            ..Self::dovecot()
         }
     }
 
@@ -222,6 +254,7 @@ impl Profile {
             (self.uidplus, "UIDPLUS"),
             (self.multiappend, "MULTIAPPEND"),
             (self.r#move, "MOVE"),
+            (self.object_id == ObjectId::EmailId, "OBJECTID"),
             (self.condstore, "CONDSTORE"),
             (self.special_use, "SPECIAL-USE"),
             (self.list_extended, "LIST-EXTENDED"),

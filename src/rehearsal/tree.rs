@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::{Mailbox, Message, StoredMessage};
 use super::names::Path;
 
 /// Why the store did not do something: the text after `NO`, response code included.
@@ -42,6 +42,8 @@ pub(super) struct Tree {
     pub(super) subscriptions: BTreeSet<Path>,
     pub(super) quota_bytes: Option<u64>,
     pub(super) used_bytes: u64,
+    /// Mailboxes that a MOVE under way takes messages out of, by their number, once for each MOVE.
+    pub(super) moving: Vec<u64>,
 }
 
 impl Tree {
@@ -123,6 +125,28 @@ impl Tree {
         }
     }
 
+    /// Stores copies of messages, all or none, and tells UIDVALIDITY and UIDs.
+    pub(super) fn copy(
+        &mut self,
+        path: &[String],
+        originals: &[StoredMessage],
+    ) -> Result<(u32, Vec<u32>), Refusal> {
+        let copy = |stored: &StoredMessage| Message {
+            flags: stored.flags.clone(),
+            internal_date: stored.internal_date,
+            body: stored.body.clone(),
+        };
+        let messages: Vec<Message> = originals.iter().map(copy).collect();
+        let (uid_validity, uids) = self.append(path, &messages)?;
+        let mailbox = self.target(path)?;
+        for (uid, original) in uids.iter().zip(originals) {
+            if let Some(stored) = mailbox.messages.get_mut(uid) {
+                stored.guid = original.guid;
+            }
+        }
+        Ok((uid_validity, uids))
+    }
+
     /// Stores messages, all or none, and tells UIDVALIDITY and UIDs.
     pub(super) fn append(
         &mut self,
@@ -149,6 +173,11 @@ impl Tree {
         let bytes = removed.as_ref().map_or(0, |message| message.body.len() as u64);
         self.used_bytes = self.used_bytes.saturating_sub(bytes);
         removed.is_some()
+    }
+
+    /// Whether a MOVE out of this mailbox is under way.
+    pub(super) fn is_moving(&self, path: &[String]) -> bool {
+        self.mailboxes.get(path).is_some_and(|mailbox| self.moving.contains(&mailbox.id))
     }
 
     pub(super) fn delete(&mut self, path: &[String], numbers: &Numbers) -> Result<(), Refusal> {

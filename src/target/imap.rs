@@ -1,6 +1,8 @@
-//! An IMAP target: LIST, CREATE, SUBSCRIBE, SELECT, APPEND and FETCH. Nothing that deletes.
+//! An IMAP target: LIST, CREATE, SUBSCRIBE, SELECT, APPEND and FETCH; MOVE and DELETE where a
+//! mailbox of our own is concerned.
 
 mod append;
+mod staging;
 mod storable;
 
 use std::collections::BTreeMap;
@@ -9,13 +11,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::storable::Storable;
-use super::{Answered, Destination, Found, Naming, Outgoing, Target};
+use super::{
+    Answered, Created, Deleted, Destination, Found, Moved, Naming, ObjectId, Outgoing, Target,
+};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::Connection;
 use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
+use crate::own::OwnName;
 
 /// A logged-in IMAP connection that writes.
 pub struct ImapTarget {
@@ -23,6 +28,8 @@ pub struct ImapTarget {
     windows_in_flight_max: usize,
     open: Option<OpenMailbox>,
     slowest_append: Duration,
+    /// Whether it tells X-GUIDs; none before it was asked.
+    tells_guids: Option<bool>,
 }
 
 /// The mailbox that was opened last.
@@ -35,7 +42,13 @@ impl ImapTarget {
     /// Writes by this connection, so many windows in flight at once.
     #[must_use]
     pub fn new(connection: Connection, windows_in_flight_max: usize) -> Self {
-        Self { connection, windows_in_flight_max, open: None, slowest_append: Duration::ZERO }
+        Self {
+            connection,
+            windows_in_flight_max,
+            open: None,
+            slowest_append: Duration::ZERO,
+            tells_guids: None,
+        }
     }
 
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
@@ -168,5 +181,47 @@ impl Target for ImapTarget {
 
     async fn log_out(self) {
         self.connection.log_out().await;
+    }
+
+    fn can_stage(&self) -> bool {
+        let capabilities = self.connection.capabilities();
+        capabilities.has("MOVE") && capabilities.has("UIDPLUS")
+    }
+
+    async fn create_own(&mut self, name: &OwnName) -> Result<Created, Fault> {
+        self.create_own_mailbox(name).await
+    }
+
+    async fn open_own(&mut self, name: &OwnName) -> Result<Option<Destination>, Fault> {
+        self.open_own_mailbox(name).await
+    }
+
+    async fn delete_own(&mut self, name: &OwnName) -> Result<Deleted, Fault> {
+        self.delete_own_mailbox(name).await
+    }
+
+    async fn move_out(
+        &mut self,
+        from: &OwnName,
+        uids: &[Uid],
+        into: &WireName,
+    ) -> Result<Moved, Fault> {
+        let is_open =
+            self.open.as_ref().map(|open| &open.name) == self.spell(&from.path()).as_ref();
+        if !is_open && self.open_own(from).await?.is_none() {
+            return Ok(Moved::Unknown(format!("{from} is not there any more")));
+        }
+        self.move_open(uids, into).await
+    }
+
+    async fn move_in(&mut self, uid: Uid, into: &OwnName) -> Result<Moved, Fault> {
+        match self.spell(&into.path()) {
+            Some(into) => self.move_open(&[uid], &into).await,
+            None => Ok(Moved::Unknown("its names cannot hold it".to_owned())),
+        }
+    }
+
+    async fn object_ids(&mut self, uids: &[Uid]) -> Result<Vec<(Uid, ObjectId)>, Fault> {
+        self.ids_of(uids).await
     }
 }

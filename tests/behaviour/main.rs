@@ -11,3 +11,4 @@ mod resume;
 mod secrets;
 mod servers;
 mod sources;
+mod staging;

@@ -22,8 +22,11 @@ async fn a_message_is_stored_as_it_came() {
     assert_eq!(client.last(command).await, "OK [APPENDUID 1000000 1] appended");
     let internal_date = InternalDate { unix_seconds: 1_612_163_350, offset_seconds: 3600 };
     let flags = vec!["Work".to_owned(), "\\Seen".to_owned()];
-    let expected = StoredMessage { uid: 1, flags, internal_date, body: body.into(), modseq: 2 };
-    assert_eq!(store.messages(&["INBOX"]), [expected]);
+    let messages = store.messages(&["INBOX"]);
+    let guid = messages[0].guid;
+    let expected =
+        StoredMessage { uid: 1, flags, internal_date, body: body.into(), modseq: 2, guid };
+    assert_eq!(messages, [expected]);
     assert_eq!(server.counters().appended, 1);
 }
 
@@ -154,6 +157,19 @@ async fn a_late_commit_comes_even_when_the_client_is_gone() {
     assert!(bodies(&store).is_empty());
     server.settle().await;
     assert_eq!(bodies(&store), [b"abc"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_commit_into_a_mailbox_deleted_meanwhile_is_refused() {
+    let (server, store, mut client) = ann(Profile::dovecot()).await;
+    store.create_mailbox(&["stage"], None).unwrap();
+    let delay = Duration::from_secs(10);
+    server.faults().arm(Fault::once(Deed::CommitLate(Matching::Any, delay)));
+    client.send("a APPEND stage {3+}\r\nabc\r\n").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.delete_mailbox(&["stage"]).unwrap();
+    assert_eq!(client.line().await, "a NO [TRYCREATE] no such mailbox");
+    assert_eq!(store.snapshot().messages(), 0);
 }
 
 #[tokio::test(start_paused = true)]
