@@ -8,7 +8,7 @@ use std::fs;
 use futures_util::future::try_join_all;
 use mailhaul::fate::Fate;
 use mailhaul::fault::Fault;
-use mailhaul::history::Entry;
+use mailhaul::history::{Entry, Troubles};
 use mailhaul::identity::Identity;
 use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::ledger::{AccountName, Binding, Ledger, NewWindow, Outcome, WindowMessage};
@@ -84,7 +84,8 @@ fn message(uid: u32) -> WindowMessage {
         date: Some(InternalDate::new(1_700_000_000 + i64::from(uid), 60)),
         flags: Flags::parse(["\\Seen"]),
         identity: Some(Identity::of(body.as_bytes())),
-        doubts: 0,
+        risky: false,
+        troubles: Troubles::default(),
     }
 }
 
@@ -98,7 +99,8 @@ fn outcome(message: &WindowMessage) -> Outcome {
             date: message.date,
             flags: message.flags.clone(),
             digest: message.identity.map(|identity| (identity.exact, identity.headers)),
-            doubts: 0,
+            troubles: Troubles::default(),
+            risky: false,
         },
         remarks: Vec::new(),
         subject: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mailhaul::config::Config;
 use mailhaul::fate::Fate;
-use mailhaul::history::{Entry, History};
+use mailhaul::history::{Entry, History, Troubles};
 use mailhaul::identity::Digest;
 use mailhaul::mail::{Flags, InternalDate, MessageInfo, Uid};
 use mailhaul::plan::delta::delta;
@@ -65,6 +65,7 @@ fn entry(uid: u32) -> Entry {
         date,
         flags,
         digest: Some((Digest([7; 16]), u64::from(uid))),
-        doubts: 0,
+        troubles: Troubles::default(),
+        risky: false,
     }
 }

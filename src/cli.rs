@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use mailhaul::accounts::Problem;
 use mailhaul::fault::Fault;
+use mailhaul::ledger::Refusal;
 
 use crate::ui;
 
@@ -150,6 +151,9 @@ pub(crate) enum Failure {
     /// The state directory or the ledger in it.
     #[error("{text}")]
     Ledger { text: String, hint: String },
+    /// A ledger that is sound, but takes nothing more from this run: the same line later goes on.
+    #[error("{text}")]
+    Refused { text: String, hint: &'static str },
     /// Something else of this machine.
     #[error("{text}")]
     Internal { text: String },
@@ -172,13 +176,26 @@ impl Failure {
     }
 
     fn ledger(fault: &Fault, hint: impl Into<String>) -> Self {
-        Self::Ledger { text: fault.chain(), hint: hint.into() }
+        let text = fault.chain();
+        match fault.cause.downcast_ref() {
+            Some(Refusal::TakenOver) => Self::Refused {
+                text,
+                hint: "the other run tells how it ends; see `mailhaul status`",
+            },
+            Some(Refusal::Full(_)) => {
+                let hint = "nothing is sent that could not be noted down; once there is room, run \
+                            the same command again: it goes on where it stopped";
+                Self::Refused { text, hint }
+            }
+            None => Self::Ledger { text, hint: hint.into() },
+        }
     }
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Accounts(_) | Self::Usage { .. } => Exit::Usage,
             Self::Ledger { .. } => Exit::Ledger,
+            Self::Refused { .. } => Exit::Stopped,
             Self::Internal { .. } => Exit::Internal,
         }
     }
@@ -186,6 +203,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } | Self::Ledger { hint, .. } => Some(hint),
+            Self::Refused { hint, .. } => Some(hint),
             Self::Accounts(_) | Self::Internal { .. } => None,
         }
     }

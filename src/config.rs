@@ -45,6 +45,10 @@ pub struct Config {
     pub drain_max: Duration,
     /// Connect, list and plan, but write nothing at the target.
     pub dry_run: bool,
+    /// Which copies are compared octet by octet with what was sent.
+    pub verify: Verify,
+    /// Whether messages that are on the target already are taken for copies.
+    pub adopt: Adopt,
     /// Keep the subjects of messages that are not exact, for the report.
     pub report_headers: bool,
     /// Trusted roots beside the platform's, PEM.
@@ -73,10 +77,33 @@ impl Default for Config {
             doubts_max: 3,
             drain_max: Duration::from_secs(60),
             dry_run: false,
+            verify: Verify::default(),
+            adopt: Adopt::default(),
             report_headers: false,
             extra_roots_pem: None,
         }
     }
+}
+
+/// Which copies are read back whole and compared with what was sent. Size, date and flags of every
+/// copy are looked at in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Those that hold what servers are known to change, and a sample of one in a hundred.
+    #[default]
+    Sample,
+    /// All.
+    Full,
+}
+
+/// What to do about messages that were on the target before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Adopt {
+    /// Those that are copies of source messages are not copied again.
+    #[default]
+    Match,
+    /// Nothing: everything is copied beside them.
+    None,
 }
 
 /// How fast mail may flow; none means as fast as both ends allow.

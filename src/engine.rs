@@ -3,6 +3,7 @@
 //! settles what was in doubt, scans, and copies what is missing.
 
 mod account;
+mod adopt;
 mod batch;
 mod hosts;
 mod logins;
@@ -10,6 +11,7 @@ mod mailbox;
 mod prepare;
 mod resolve;
 mod scan;
+mod sweep;
 mod verify;
 mod window;
 mod work;

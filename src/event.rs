@@ -92,6 +92,15 @@ pub enum Event {
         /// Why; a server's own words where it said any.
         reason: String,
     },
+    /// Messages that were on the target before were taken for copies.
+    Adopted {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages.
+        messages: u64,
+    },
     /// Messages whose outcome was unknown were looked for on the target.
     Settled {
         /// The account.

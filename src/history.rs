@@ -28,8 +28,27 @@ pub struct Entry {
     pub flags: Flags,
     /// Its exact digest and header key, where its body was read.
     pub digest: Option<(Digest, u64)>,
-    /// How often it was in doubt and had to be sent again.
+    /// What went wrong with it before.
+    pub troubles: Troubles,
+    /// Whether its copy is to be compared octet by octet: see [`crate::identity::Identity::risky`].
+    pub risky: bool,
+}
+
+/// What went wrong with a message before and made it owed again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// How often the connection was lost while it was sent, and it was not on the target then.
     pub doubts: u8,
+    /// How often the target acknowledged it and did not have it.
+    pub losses: u8,
+}
+
+impl Troubles {
+    /// Whether anything ever went wrong: such a message goes alone, in the most careful way.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl History {

@@ -22,6 +22,34 @@ pub struct Identity {
     /// 64 bits over the raw Message-ID, Date, From and Subject lines: the coarsest class in use,
     /// equal for all messages that have none of them.
     pub headers: u64,
+    /// Whether it holds anything that some server is known to change: an odd line end or none at
+    /// the end, a line beyond 998 octets (RFC 5322 section 2.1.1), NUL, 0x80, an 8-bit header, no
+    /// header at all.
+    pub risky: bool,
+}
+
+/// What the header lines of a message tell of it, without its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderKeys {
+    /// As [`Identity::headers`].
+    pub headers: u64,
+    /// 64 bits over Message-ID and Date, equal for every copy of a letter whatever servers did to
+    /// the rest of it; none where one of them is missing.
+    pub letter: Option<u64>,
+}
+
+impl HeaderKeys {
+    /// The fields that [`HeaderKeys::of`] looks at, as IMAP's `HEADER.FIELDS` takes them.
+    pub const FIELDS: &'static str = "DATE FROM MESSAGE-ID SUBJECT";
+
+    /// The keys of a header, or of those lines of it that [`HeaderKeys::FIELDS`] names.
+    #[must_use]
+    pub fn of(header: &[u8]) -> Self {
+        let mut key = HeaderKey::default();
+        key.update(header);
+        key.end();
+        Self { headers: key.key(), letter: key.letter() }
+    }
 }
 
 impl Identity {
@@ -40,6 +68,7 @@ pub struct IdentityHasher {
     exact: blake3::Hasher,
     folded: Folder,
     headers: HeaderKey,
+    risk: Risk,
 }
 
 impl IdentityHasher {
@@ -48,6 +77,7 @@ impl IdentityHasher {
         self.exact.update(octets);
         self.headers.update(octets);
         self.folded.update(octets);
+        self.risk.update(octets);
     }
 
     /// The digests of all octets taken.
@@ -57,7 +87,67 @@ impl IdentityHasher {
             exact: truncated(&self.exact),
             folded: self.folded.finish(),
             headers: self.headers.finish(),
+            risky: self.risk.finish(),
         }
+    }
+}
+
+/// Looks for octets that some server is known to change.
+#[derive(Default)]
+struct Risk {
+    found: bool,
+    in_body: bool,
+    after_cr: bool,
+    /// Octets of the line so far, its end not counted.
+    line: usize,
+    /// Whether the line so far is a field's name.
+    names_field: bool,
+    /// Whether there was a header field.
+    has_header: bool,
+    ended: bool,
+}
+
+impl Risk {
+    /// RFC 5322 section 2.1.1.
+    const LINE_MAX: usize = 998;
+
+    fn update(&mut self, octets: &[u8]) {
+        if self.found {
+            return;
+        }
+        for &octet in octets {
+            self.ended = false;
+            if self.after_cr != (octet == b'\n') {
+                self.found = true; // A CR without LF, or an LF without CR.
+                return;
+            }
+            match octet {
+                b'\r' => self.after_cr = true,
+                b'\n' => {
+                    self.found |= !self.in_body && !self.has_header;
+                    self.in_body |= self.line == 0;
+                    (self.after_cr, self.line, self.ended) = (false, 0, true);
+                    self.names_field = false;
+                }
+                _ => {
+                    if !self.in_body {
+                        self.has_header |= octet == b':' && self.names_field;
+                        self.names_field = octet.is_ascii_graphic()
+                            && octet != b':'
+                            && (self.line == 0 || self.names_field);
+                    }
+                    self.line += 1;
+                    self.found |= octet == 0
+                        || octet == 0x80
+                        || (octet > 0x80 && !self.in_body)
+                        || self.line > Self::LINE_MAX;
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> bool {
+        self.found || !self.ended
     }
 }
 
@@ -126,6 +216,8 @@ impl Folder {
 struct HeaderKey {
     line: Vec<u8>,
     fields: BTreeMap<&'static str, Vec<u8>>,
+    /// The Date as it stands, unfolded.
+    date_line: Option<Vec<u8>>,
     current: Option<&'static str>,
     done: bool,
 }
@@ -157,6 +249,9 @@ impl HeaderKey {
         } else if matches!(line.first(), Some(b' ' | b'\t')) {
             if let Some(value) = self.current.and_then(|field| self.fields.get_mut(field)) {
                 value.extend(fold_value(line));
+                if self.current == Some("date") {
+                    self.date_line.get_or_insert_default().extend(line);
+                }
             }
         } else {
             let colon = memchr::memchr(b':', line).unwrap_or(line.len());
@@ -167,15 +262,36 @@ impl HeaderKey {
             if let Some(field) = self.current {
                 let value = line.get(colon + 1..).unwrap_or_default();
                 self.fields.insert(field, fold_value(value).collect());
+                if field == "date" {
+                    self.date_line = Some(value.to_vec());
+                }
             }
         }
         self.line.clear();
     }
 
     fn finish(mut self) -> u64 {
+        self.end();
+        self.key()
+    }
+
+    fn end(&mut self) {
         if !self.done && !self.line.is_empty() {
             self.end_line();
         }
+    }
+
+    /// None where there is no Message-ID or no Date that can be read.
+    fn letter(&self) -> Option<u64> {
+        let id = self.fields.get("message-id").filter(|id| !id.is_empty())?;
+        let date = std::str::from_utf8(self.date_line.as_deref()?).ok()?;
+        let date = mail_parser::DateTime::parse_rfc822(date)?.to_timestamp();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(id).update(b"\n").update(&date.to_be_bytes());
+        Some(first_64_bits(&hasher))
+    }
+
+    fn key(&self) -> u64 {
         let mut hasher = blake3::Hasher::new();
         for (field, value) in &self.fields {
             hasher.update(field.as_bytes());
@@ -183,10 +299,14 @@ impl HeaderKey {
             hasher.update(value);
             hasher.update(b"\n");
         }
-        let mut key = [0; 8];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        u64::from_be_bytes(key)
+        first_64_bits(&hasher)
     }
+}
+
+fn first_64_bits(hasher: &blake3::Hasher) -> u64 {
+    let mut key = [0; 8];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_be_bytes(key)
 }
 
 /// A field's value without white space (servers refold) and with `?` for what servers rewrite.

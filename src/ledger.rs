@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
-use crate::history::History;
+use crate::history::{Entry, History, Troubles};
 use crate::identity::Identity;
 use crate::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
 use crate::own::OwnName;
@@ -36,6 +36,21 @@ pub struct MailboxId(pub i64);
 /// An open window in the ledger; ids are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowId(pub i64);
+
+/// Why a ledger that is sound takes nothing more from this process: the cause of such a [`Fault`].
+/// The same command, later, goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another process writes it now.
+    #[error(
+        "another process has taken this ledger over: it goes on with the work, and looks for what \
+         was in flight here"
+    )]
+    TakenOver,
+    /// There is no room.
+    #[error("the disk is full: make room, then run the same again ({0})")]
+    Full(String),
+}
 
 /// The durable memory of a migration.
 ///
@@ -68,13 +83,29 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<History, Fault>> + Send;
 
     /// The target UIDs at or above `lo` that messages of any source mailbox of the account bound to
-    /// the same target mailbox have claimed, ascending. No two accounts have one target; claims
-    /// under another UIDVALIDITY of the target mailbox do not count.
+    /// the same target mailbox have claimed, ascending. A UID that the target told and that was not
+    /// seen there yet is no claim. No two accounts have one target; claims under another UIDVALIDITY
+    /// of the target mailbox do not count.
     fn claimed(
         &self,
         mailbox: MailboxId,
         lo: Uid,
     ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
+
+    /// The messages with a claim, of any source mailbox of the account bound to the same target
+    /// mailbox, whose header key is one of these (see [`crate::identity::Identity::headers`]).
+    fn twins(
+        &self,
+        mailbox: MailboxId,
+        headers: BTreeSet<u64>,
+    ) -> impl Future<Output = Result<Vec<(MailboxId, Uid, Entry)>, Fault>> + Send;
+
+    /// The messages of any source mailbox of the account bound to the same target mailbox that were
+    /// sent again after they had been in doubt: a late copy of them may still appear.
+    fn doubted(
+        &self,
+        mailbox: MailboxId,
+    ) -> impl Future<Output = Result<Vec<Doubted>, Fault>> + Send;
 
     /// The windows of an account that were opened and never closed.
     fn open_windows(
@@ -93,13 +124,52 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Queues the end of a window with what became of its messages, in one transaction. A window
-    /// that was closed before stays as it was closed: these outcomes are dropped.
+    /// Queues the end of a window whose copies were all seen, or of which nothing was stored, with
+    /// what became of its messages, in one transaction. A window that was closed before stays as it
+    /// was closed: these outcomes are dropped.
     fn close(
         &self,
         window: WindowId,
         mailbox: MailboxId,
         outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Writes what a look at a target mailbox decided, in one transaction. Durable on return.
+    fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes that all copies of what will be sent, or was sent and is not settled, have this target
+    /// UID or a higher one: nothing of ours is unsettled below it.
+    fn set_target_uid_next(
+        &self,
+        mailbox: MailboxId,
+        uid_next: Uid,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Sets one remark on a message, or takes it away; its fate and other remarks stay.
+    fn set_remark(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        kind: RemarkKind,
+        text: Option<String>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Gives messages of a source mailbox their new UIDs after its UIDVALIDITY has changed: their
+    /// entries move from the old binding to the new one. Durable on return. What is left of the old
+    /// one without a claim is forgotten: where it is still at the source, it has a new UID.
+    fn renumber(
+        &self,
+        old: MailboxId,
+        new: MailboxId,
+        uids: Vec<(Uid, Uid)>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Takes a new UIDVALIDITY of a target mailbox: every claim under another one is void, and its
+    /// message pending. Durable on return.
+    fn reset_target(
+        &self,
+        mailbox: MailboxId,
+        validity: UidValidity,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Notes how far a scan got and what it counted.
@@ -263,6 +333,8 @@ pub struct BoundMailbox {
     pub fixed: bool,
     /// What the last scan counted.
     pub scan: ScanTotals,
+    /// Nothing of ours is unsettled below this target UID; the first UID before anything was sent.
+    pub target_uid_next: Uid,
 }
 
 /// What scans of a mailbox counted.
@@ -306,8 +378,10 @@ pub struct WindowMessage {
     pub flags: Flags,
     /// Its digests; none where the body is streamed and was never read.
     pub identity: Option<Identity>,
-    /// How often it was in doubt before.
-    pub doubts: u8,
+    /// Whether its copy is to be compared octet by octet.
+    pub risky: bool,
+    /// What went wrong with it before.
+    pub troubles: Troubles,
 }
 
 /// A window that was opened and never closed.
@@ -321,13 +395,46 @@ pub struct OpenWindow {
     pub acknowledged: bool,
 }
 
+/// What a look at a target mailbox decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Windows that are through.
+    pub windows: Vec<WindowId>,
+    /// What became of messages.
+    pub outcomes: Vec<(MailboxId, Outcome)>,
+    /// Messages that will be sent again although a copy of theirs may still appear.
+    pub doubted: Vec<Doubt>,
+}
+
+/// A message that is sent again after it was in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its source mailbox.
+    pub mailbox: MailboxId,
+    /// Its UID at the source.
+    pub uid: Uid,
+    /// The lowest target UID that a late copy can have. Of several notes the lowest counts.
+    pub lo: Uid,
+}
+
+/// A message of which a late copy may still appear, with what is known of it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubted {
+    /// The lowest target UID that a late copy can have.
+    pub doubt: Doubt,
+    /// How many APPENDs of it were lost.
+    pub lost: u32,
+    /// Its entry.
+    pub entry: Entry,
+}
+
 /// What became of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Its UID at the source.
     pub uid: Uid,
-    /// Its new entry; see [`crate::history::Entry`].
-    pub entry: crate::history::Entry,
+    /// Its new entry.
+    pub entry: Entry,
     /// What is to be said of it. Replaces what was said before; several of one kind become one.
     pub remarks: Vec<Remark>,
     /// Its subject, where the user asked for subjects in the report.

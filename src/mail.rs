@@ -30,6 +30,25 @@ impl fmt::Display for Uid {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UidValidity(pub u32);
 
+impl UidValidity {
+    /// Servers take them from a clock or count from 1: these are beyond the year 2097.
+    const MADE_UP_FIRST: u32 = 0xf000_0000;
+
+    /// One that no server gave, for a mailbox whose UIDs do not outlast a connection: another one
+    /// than the last that was made up for it.
+    #[must_use]
+    pub fn made_up_after(last: Option<Self>) -> Self {
+        let last = last.filter(|last| last.is_made_up()).map_or(Self::MADE_UP_FIRST, |last| last.0);
+        Self(last.checked_add(1).unwrap_or(Self::MADE_UP_FIRST))
+    }
+
+    /// Whether no server gave it.
+    #[must_use]
+    pub fn is_made_up(self) -> bool {
+        self.0 >= Self::MADE_UP_FIRST
+    }
+}
+
 /// Where a mailbox stands in the hierarchy: its names from the root down, decoded, without any
 /// server's delimiter or prefix. INBOX is spelt `INBOX`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

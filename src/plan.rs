@@ -1,5 +1,6 @@
 //! Decisions: facts in, decision out, nothing else. No server, no file, no clock.
 
+pub mod adopt;
 pub mod delta;
 pub mod mailboxes;
 pub mod retry;

@@ -2,13 +2,14 @@
 
 pub mod imap;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::fault::Fault;
-use crate::identity::Identity;
+use crate::identity::{HeaderKeys, Identity};
 use crate::mail::{Mailbox, Message, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::windows::Window;
 use crate::throttle::Admission;
@@ -37,11 +38,17 @@ pub trait Source: Send {
     fn still_there(&mut self, uids: &[Uid])
     -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
 
-    /// The digests of one message; none if it is gone or not given. Its body is not kept.
+    /// The digests of messages; what is gone or not given is left out. Bodies are not kept.
     fn identify(
         &mut self,
-        uid: Uid,
-    ) -> impl Future<Output = Result<Option<Identity>, Fault>> + Send;
+        uids: &[Uid],
+    ) -> impl Future<Output = Result<BTreeMap<Uid, Identity>, Fault>> + Send;
+
+    /// What the header lines of messages tell of them; what is gone is left out.
+    fn headers(
+        &mut self,
+        uids: &[Uid],
+    ) -> impl Future<Output = Result<BTreeMap<Uid, HeaderKeys>, Fault>> + Send;
 
     /// Fetches windows as they come and hands them on in the same order, until there are no more
     /// or nobody takes them.

@@ -6,6 +6,7 @@ mod staging;
 
 pub use staging::{Created, Deleted, Moved, ObjectId};
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::fault::Fault;
-use crate::identity::Identity;
+use crate::identity::{HeaderKeys, Identity};
 use crate::ledger::{WindowId, WindowMessage};
 use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
@@ -53,11 +54,17 @@ pub trait Target: Send {
     fn read_back(&mut self, uids: &[Uid])
     -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
 
-    /// The digests of one message; none if it is gone. Its body is not kept.
+    /// The digests of messages; what is gone or not given is left out. Bodies are not kept.
     fn identify(
         &mut self,
-        uid: Uid,
-    ) -> impl Future<Output = Result<Option<Identity>, Fault>> + Send;
+        uids: &[Uid],
+    ) -> impl Future<Output = Result<BTreeMap<Uid, Identity>, Fault>> + Send;
+
+    /// What the header lines of messages tell of them; what is gone is left out.
+    fn headers(
+        &mut self,
+        uids: &[Uid],
+    ) -> impl Future<Output = Result<BTreeMap<Uid, HeaderKeys>, Fault>> + Send;
 
     /// Appends windows as they come and tells each one's outcome, until there are no more.
     ///
@@ -136,6 +143,15 @@ pub struct Destination {
     pub uid_validity: Option<UidValidity>,
     /// A UID that no later message goes below.
     pub uid_next: Uid,
+}
+
+impl Destination {
+    /// Its UIDVALIDITY. Where the server gives none that lasts (`UIDNOTSTICKY`, RFC 4315 section 2;
+    /// 0; none at all), one that is not the `known` one: no UID of an earlier connection counts.
+    #[must_use]
+    pub fn validity_after(&self, known: Option<UidValidity>) -> UidValidity {
+        self.uid_validity.unwrap_or_else(|| UidValidity::made_up_after(known))
+    }
 }
 
 /// A message on the target, without its body.

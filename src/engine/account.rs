@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::mailbox::{self, Job};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{prepare, resolve};
+use super::{prepare, resolve, sweep};
 use crate::accounts::Account;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
@@ -185,7 +185,7 @@ async fn attempt<L: Ledger>(
     let mut source = connect_source(work, account).await?;
     let mut target = connect_target(work, account).await?;
     let ledger = &work.run.ledger;
-    let bound = ledger.mailboxes(work.claim.account).await?;
+    let mut bound = ledger.mailboxes(work.claim.account).await?;
     let plan = match plan {
         Some(plan) => plan,
         None => {
@@ -206,6 +206,7 @@ async fn attempt<L: Ledger>(
             let given_up = resolved.given_up.remove(&job.pair.source.name);
             job.tried.extend(given_up.unwrap_or_default());
         }
+        bound = ledger.mailboxes(work.claim.account).await?;
     }
     for job in plan.jobs().iter_mut() {
         job.bound = bound
@@ -228,8 +229,29 @@ async fn attempt<L: Ledger>(
     match worst {
         Some(fault) => Err(fault),
         None if stopped => Ok(Pass::Stopped),
-        None => Ok(Pass::Through),
+        None => {
+            sweep_again(work, account).await?;
+            Ok(Pass::Through)
+        }
     }
+}
+
+/// Looks once more for late copies, where anything was sent again in this run.
+async fn sweep_again<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(), Fault> {
+    if !work.tally().doubted {
+        return Ok(());
+    }
+    tokio::time::sleep(work.settle_time()).await;
+    let mut target = connect_target(work, account).await?;
+    for bound in work.run.ledger.mailboxes(work.claim.account).await? {
+        match sweep::sweep(work, &mut target, &bound).await {
+            Err(fault) if fault.scope > Scope::Mailbox => return Err(fault),
+            // A mailbox that is not there has no late copies.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    target.log_out().await;
+    Ok(())
 }
 
 async fn connect_source<L: Ledger>(
@@ -277,6 +299,10 @@ async fn lane<S: Source, T: Target, L: Ledger>(
         match copied {
             Ok(Pass::Through) => work.step(),
             Ok(Pass::Stopped) => plan.jobs().push_front(job),
+            Err(fault) if is_removed(&mut target, &mut job, &fault).await => {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+                return Err(fault.at_least(Scope::Session));
+            }
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 mailbox::give_up(work, &job, &fault).await?;
             }
@@ -291,6 +317,20 @@ async fn lane<S: Source, T: Target, L: Ledger>(
         return Ok(Pass::Stopped);
     }
     Ok(Pass::Through)
+}
+
+/// Whether a mailbox failed because it was removed at the target, for the first time in this run:
+/// then it is made again by the next try, which looks at what became of what was sent.
+async fn is_removed<T: Target>(target: &mut T, job: &mut Job, fault: &Fault) -> bool {
+    let may_be = fault.scope == Scope::Mailbox && fault.side == Some(Side::Target);
+    if !may_be || job.was_removed {
+        return false;
+    }
+    job.was_removed = matches!(
+        target.open(&job.target_name).await,
+        Err(fault) if fault.scope == Scope::Mailbox
+    );
+    job.was_removed
 }
 
 /// One more lane, if both servers let us have it: an account can do with one.

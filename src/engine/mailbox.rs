@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::scan::{Census, Ranges};
-use super::window::{self, Place, Unverified};
+use super::window::{self, Place};
 use super::work::{Pass, Work};
-use super::{resolve, verify};
+use super::{adopt, resolve, sweep, verify};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::Entry;
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals};
 use crate::mail::{MailboxPath, MessageInfo, Uid, UidValidity, WireName};
-use crate::plan::delta::{Acknowledged, Delta, delta};
+use crate::plan::delta::{Delta, delta};
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::source::{MissingCause, Opened, Source};
@@ -29,6 +29,8 @@ pub(super) struct Job {
     pub(super) bound: Vec<BoundMailbox>,
     /// Messages that were tried in this run and not copied.
     pub(super) tried: BTreeSet<Uid>,
+    /// Whether the target mailbox went away in this run and may be made again no more.
+    pub(super) was_removed: bool,
 }
 
 impl Job {
@@ -60,10 +62,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     job: &mut Job,
 ) -> Result<Pass, Fault> {
     let opened = source.open(&job.pair.source.name).await?;
-    let bound = bind(work, job, &opened).await?;
-    if job.bound.iter().all(|known| known.id != bound.id) {
-        job.bound.push(bound.clone());
-    }
+    let bound = bind(work, source, job, &opened).await?;
+    job.bound.retain(|known| known.id != bound.id);
+    job.bound.push(bound.clone());
     let ledger = &work.run.ledger;
     let known = bound.scan;
     work.event(Event::MailboxStarted {
@@ -75,8 +76,8 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         work,
         job,
         mailbox: bound.id,
-        source_validity: bound.binding.source_validity,
-        target_validity: bound.binding.target_validity,
+        bound: bound.clone(),
+        opened: opened.clone(),
         place: None,
         retry_last: Vec::new(),
         census: Census::after(known),
@@ -92,6 +93,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if copying.retry_last(source, target).await? == Pass::Stopped {
         return Ok(Pass::Stopped);
     }
+    sweep::sweep(work, target, &copying.bound).await?;
     copying.check_listed(source, &opened).await?;
     let totals = copying.census.totals(opened.uid_next);
     if totals != copying.noted {
@@ -160,37 +162,46 @@ pub(super) fn no_name(path: &MailboxPath) -> Fault {
     Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target)
 }
 
-/// Finds the mailbox in the ledger, or enters it.
-async fn bind<L: Ledger>(
+/// Finds the mailbox in the ledger, or enters it; after its UIDVALIDITY has changed, with what was
+/// known of its messages.
+async fn bind<S: Source, L: Ledger>(
     work: &Work<'_, L>,
+    source: &mut S,
     job: &Job,
     opened: &Opened,
 ) -> Result<BoundMailbox, Fault> {
-    let path = &job.pair.source.path;
-    let cannot = |cause: &'static str| {
-        let action = format!("tell the messages of {path} from each other");
-        Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source)
-    };
-    let validity = opened.uid_validity.ok_or_else(|| {
-        cannot(
-            "the source gives it no UIDVALIDITY that lasts, so that a second run could not know \
-                what the first has copied",
-        )
-    })?;
-    if let Some(bound) = job.bound.iter().find(|b| b.binding.source_validity == validity)
-        && (bound.fixed || bound.binding.target_name == job.target_name)
+    let made_up = job.bound.iter().map(|bound| bound.binding.source_validity);
+    let made_up = made_up.filter(|validity| validity.is_made_up()).max();
+    let validity = opened.uid_validity.unwrap_or_else(|| UidValidity::made_up_after(made_up));
+    let known = job.bound.iter().find(|bound| bound.binding.source_validity == validity);
+    if let Some(bound) = known.filter(|bound| bound.fixed) {
+        return Ok(bound.clone());
+    }
+    let before = job.bound.iter().rfind(|bound| bound.fixed);
+    if let Some(bound) = known
+        && before.is_none()
+        && bound.binding.target_name == job.target_name
     {
         return Ok(bound.clone());
     }
-    if job.bound.iter().any(|bound| bound.fixed) {
-        return Err(cannot(
-            "its UIDVALIDITY has changed since it was copied: what was copied cannot be told from \
-             what is new, and nothing is copied twice",
-        ));
-    }
-    let binding = job.binding(validity, None);
+    let binding = match before {
+        Some(before) => Binding { source_validity: validity, ..before.binding.clone() },
+        None => job.binding(validity, None),
+    };
     let id = work.run.ledger.bind(work.claim.account, &binding).await?;
-    Ok(BoundMailbox { id, binding, fixed: false, scan: ScanTotals::default() })
+    let mut bound = BoundMailbox {
+        id,
+        binding,
+        fixed: false,
+        scan: ScanTotals::default(),
+        target_uid_next: Uid::FIRST,
+    };
+    if let Some(before) = before {
+        adopt::renumber(work, source, opened, before, id).await?;
+        bound.fixed = true;
+        bound.target_uid_next = before.target_uid_next;
+    }
+    Ok(bound)
 }
 
 /// The state of a pass over one mailbox.
@@ -198,8 +209,8 @@ struct Copying<'a, 'w, L> {
     work: &'a Work<'w, L>,
     job: &'a mut Job,
     mailbox: MailboxId,
-    source_validity: UidValidity,
-    target_validity: Option<UidValidity>,
+    bound: BoundMailbox,
+    opened: Opened,
     /// Where to append; none before there was anything to append.
     place: Option<Place>,
     retry_last: Vec<Owed>,
@@ -231,15 +242,16 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 self.retry_last.extend(delta.retry_last.iter().cloned());
                 first = false;
             }
+            let may_be_there = delta.gone.iter().any(|(_, entry)| entry.digest.is_some());
+            if (!delta.copy.is_empty() || may_be_there) && self.open_target(source, target).await? {
+                continue; // Some are there already.
+            }
             self.note_gone(delta.gone).await?;
-            if delta.copy.is_empty() && delta.read_back.is_empty() {
+            if delta.copy.is_empty() {
                 return Ok(Pass::Through);
             }
-            self.open_target(target).await?;
-            let mut again =
-                self.verify(target, unverified(delta.read_back), verify::Look::Again).await?;
             let windows = self.windows(delta.copy);
-            again |= self.move_windows(source, target, windows).await?;
+            let again = self.move_windows(source, target, windows).await?;
             if self.work.run.stop.is_requested() {
                 return Ok(Pass::Stopped);
             }
@@ -297,16 +309,31 @@ impl<L: Ledger> Copying<'_, '_, L> {
         if self.work.run.stop.is_requested() {
             return Ok(Pass::Stopped);
         }
-        self.open_target(target).await?;
-        self.job.tried.extend(owed.iter().map(|owed| owed.info.uid));
-        let range =
-            owed.iter().map(|owed| owed.info.uid).min().zip(owed.last().map(|o| o.info.uid));
-        let windows = self.windows(owed);
-        let again = self.move_windows(source, target, windows).await?;
-        match range {
-            Some((low, high)) if again => self.part(source, target, low..=high, false).await,
-            _ => Ok(Pass::Through),
+        self.open_target(source, target).await?;
+        let uids: BTreeSet<Uid> = owed.iter().map(|owed| owed.info.uid).collect();
+        let (Some(low), Some(high)) = (uids.first().copied(), uids.last().copied()) else {
+            return Ok(Pass::Through);
+        };
+        // From the first octet on they are in doubt, and not what became of them before.
+        let ledger = &self.work.run.ledger;
+        let history = ledger.history(self.mailbox, low..=high).await?;
+        let (mut outcomes, mut still_owed) = (Vec::new(), Vec::new());
+        for owed in owed {
+            let known = history.get(owed.info.uid).filter(|entry| entry.fate.is_retried());
+            if let Some(entry) = known {
+                let entry = Entry { fate: Fate::Pending, ..entry.clone() };
+                let (uid, remarks) = (owed.info.uid, Vec::new());
+                outcomes.push(Outcome { uid, entry, remarks, subject: None });
+                still_owed.push(owed);
+            }
         }
+        ledger.record(self.mailbox, outcomes).await?;
+        self.job.tried.extend(uids);
+        let windows = self.windows(still_owed);
+        if self.move_windows(source, target, windows).await? {
+            return self.part(source, target, low..=high, false).await;
+        }
+        Ok(Pass::Through)
     }
 
     fn windows(&self, owed: Vec<Owed>) -> Vec<Window> {
@@ -335,11 +362,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let moved = Box::pin(window::transfer(self.work, place, source, target, windows)).await;
             self.job.tried.extend(moved.refused);
             moved.outcome?;
-            again |= self.verify(target, moved.acknowledged, verify::Look::First).await?;
-            if moved.unresolved {
-                self.resolve(source, target).await?;
-                again = true;
+            if let Some(place) = &mut self.place {
+                verify::read_back(self.work, place, target, moved.sent).await?;
             }
+            again |= moved.halted;
             let missing = moved.missing;
             windows = if missing.is_empty() {
                 Vec::new()
@@ -406,7 +432,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
             date: owed.info.date,
             flags: owed.info.flags.clone(),
             digest: None,
-            doubts: owed.doubts,
+            troubles: owed.troubles,
+            risky: false,
         };
         let remarks = vec![Remark::new(RemarkKind::Reason, reason)];
         Outcome { uid: owed.info.uid, entry, remarks, subject: None }
@@ -430,82 +457,40 @@ impl<L: Ledger> Copying<'_, '_, L> {
         self.work.run.ledger.record(self.mailbox, outcomes).await
     }
 
-    async fn verify<T: Target>(
-        &mut self,
-        target: &mut T,
-        acknowledged: Vec<Unverified>,
-        look: verify::Look,
-    ) -> Result<bool, Fault> {
-        let Some(place) = &mut self.place else {
-            return Ok(false);
-        };
-        if acknowledged.is_empty() {
-            return Ok(false);
-        }
-        verify::read_back(self.work, place, target, acknowledged, look).await
-    }
-
-    /// Settles windows whose outcome the target told without saying where the copies are.
-    async fn resolve<S: Source, T: Target>(
+    /// Opens the target's mailbox the first time something is to be done there. True where messages
+    /// were found there that need not be copied any more.
+    async fn open_target<S: Source, T: Target>(
         &mut self,
         source: &mut S,
         target: &mut T,
-    ) -> Result<(), Fault> {
-        let open = self.work.run.ledger.open_windows(self.work.claim.account).await?;
-        for window in open.into_iter().filter(|open| open.window.mailbox == self.mailbox) {
-            let path = &self.job.pair.source.path;
-            let given_up = resolve::resolve(self.work, path, source, target, window).await?;
-            self.job.tried.extend(given_up);
-        }
-        Ok(())
-    }
-
-    /// Opens the target's mailbox the first time something is to be done there.
-    async fn open_target<T: Target>(&mut self, target: &mut T) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         if self.place.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let name = &self.job.target_name;
-        let destination = match target.open(name).await {
-            // It was there when it was listed or made: somebody has removed it.
-            Err(fault) if fault.scope == Scope::Mailbox => {
-                target.create(name, None).await?;
-                target.open(name).await?
-            }
-            opened => opened?,
-        };
-        let cannot = |cause: &'static str| {
-            let action = format!("append to {}", self.job.pair.target);
-            Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target)
-        };
-        let validity = destination.uid_validity.ok_or_else(|| {
-            cannot(
-                "the target gives it no UIDVALIDITY that lasts, so that copies could not be \
-                    found again",
-            )
-        })?;
-        match self.target_validity {
-            Some(known) if known != validity => {
-                return Err(cannot(
-                    "its UIDVALIDITY has changed since messages were copied there (was it deleted \
-                     and made again?): what is missing cannot be told, and nothing is copied twice",
-                ));
-            }
-            Some(_) => {}
-            None => {
-                let binding = self.job.binding(self.source_validity, Some(validity));
-                self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
-                self.target_validity = Some(validity);
-            }
+        // It was there when it was listed or made: if it is not, somebody has removed it.
+        let target_name = self.bound.binding.target_name.clone();
+        let destination = resolve::open_or_make(target, &target_name).await?;
+        let validity = destination.validity_after(self.bound.binding.target_validity);
+        if resolve::check_validity(self.work, &self.bound, validity).await? {
+            self.bound.target_uid_next = Uid::FIRST;
+        } else if self.bound.binding.target_validity.is_none() {
+            let source_validity = self.bound.binding.source_validity;
+            let binding = self.job.binding(source_validity, Some(validity));
+            self.work.run.ledger.bind(self.work.claim.account, &binding).await?;
         }
+        self.bound.binding.target_validity = Some(validity);
+        let uid_next = destination.uid_next;
+        let adopted =
+            adopt::adopt(self.work, source, target, &self.bound, &self.opened, uid_next).await?;
+        self.work.run.ledger.set_target_uid_next(self.mailbox, uid_next).await?;
+        self.bound.target_uid_next = uid_next;
         self.place = Some(Place {
             mailbox: self.mailbox,
             pair: self.job.pair.clone(),
-            target_name: name.clone(),
             validity,
-            lo: destination.uid_next,
+            lo: uid_next,
         });
-        Ok(())
+        Ok(adopted)
     }
 
     fn tell_scanned(&self, scan: &[MessageInfo], delta: &Delta) {
@@ -519,8 +504,4 @@ impl<L: Ledger> Copying<'_, '_, L> {
             owed_bytes: bytes(&mut delta.copy.iter().map(|owed| owed.info.size)),
         });
     }
-}
-
-fn unverified(acknowledged: Vec<Acknowledged>) -> Vec<Unverified> {
-    acknowledged.into_iter().map(Unverified::from).collect()
 }

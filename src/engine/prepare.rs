@@ -46,8 +46,13 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
         if !dry_run {
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
-                    let (bound, tried) = (Vec::new(), BTreeSet::new());
-                    jobs.push_back(Job { pair: pair.clone(), target_name: name, bound, tried });
+                    jobs.push_back(Job {
+                        pair: pair.clone(),
+                        target_name: name,
+                        bound: Vec::new(),
+                        tried: BTreeSet::new(),
+                        was_removed: false,
+                    });
                 }
                 Err(fault) if fault.scope <= Scope::Mailbox => {
                     mailbox::give_up_unbound(work, &pair, &fault).await?;

@@ -1,18 +1,32 @@
-//! Settles windows whose outcome is not known: looks at what the target has at and above each
-//! window's `lo`, and matches.
+//! Settles windows whose outcome is not known: looks at what the target has at and above the lowest
+//! `lo`, and matches all of them at once. On a new connection, after settling, so that what is not
+//! there is owed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::verify::{Stored, is_compared};
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
-use crate::fault::{Fault, Remedy, Scope, Side};
-use crate::history::Entry;
-use crate::ledger::{BoundMailbox, Ledger, MailboxId, OpenWindow, Outcome, WindowMessage};
-use crate::mail::{MailboxPath, Uid, WireName};
-use crate::plan::settle::{Candidate, InDoubt, Settlement, is_plausible, settle};
+use crate::fault::{Fault, Scope};
+use crate::history::{Entry, Troubles};
+use crate::identity::Identity;
+use crate::ledger::{
+    self, BoundMailbox, Doubt, Ledger, MailboxId, OpenWindow, Outcome, WindowId, WindowMessage,
+};
+use crate::mail::{Uid, UidValidity, WireName};
+use crate::plan::settle::{
+    Candidate, Claim, NotFound, Settlement, Sought, is_plausible, needs_body, not_found, settle,
+};
+use crate::plan::verdict::judge;
 use crate::source::Source;
-use crate::target::{Found, Target};
+use crate::target::{Destination, Found, Target};
+
+/// A source message, over all mailboxes that go to one target mailbox.
+pub(super) type Key = (MailboxId, Uid);
+
+/// A message acknowledged and never found so often is lost.
+const LOSSES_MAX: u8 = 2;
 
 /// What became of windows that were left open.
 #[derive(Debug, Default)]
@@ -35,32 +49,31 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
     windows: Vec<OpenWindow>,
     bound: &[BoundMailbox],
 ) -> Result<Resolved, Fault> {
-    let mut by_mailbox: BTreeMap<MailboxId, Vec<OpenWindow>> = BTreeMap::new();
+    let mut by_target: BTreeMap<&WireName, Vec<OpenWindow>> = BTreeMap::new();
     for window in windows {
-        by_mailbox.entry(window.window.mailbox).or_default().push(window);
+        // A window is of a mailbox: the ledger gives both or none.
+        if let Some(mailbox) = bound.iter().find(|bound| bound.id == window.window.mailbox) {
+            by_target.entry(&mailbox.binding.target_name).or_default().push(window);
+        }
     }
     let mut resolved = Resolved::default();
-    for (id, windows) in by_mailbox {
-        // A window is of a mailbox: the ledger gives both or none.
-        let Some(mailbox) = bound.iter().find(|bound| bound.id == id) else {
-            continue;
-        };
-        match resolve_mailbox(work, source, target, mailbox, windows).await {
+    for (target_name, windows) in by_target {
+        let mailboxes: Vec<&BoundMailbox> =
+            bound.iter().filter(|bound| bound.binding.target_name == *target_name).collect();
+        let resolving = Resolving { work, mailboxes: &mailboxes };
+        match resolving.run(source, target, windows).await {
             // That nothing had arrived is no progress: the pauses between tries go on growing.
             Ok(given_up) => {
-                let name = mailbox.binding.source_name.clone();
-                resolved.given_up.entry(name).or_default().extend(given_up);
+                for ((mailbox, uid), name) in given_up {
+                    debug_assert!(mailboxes.iter().any(|bound| bound.id == mailbox));
+                    resolved.given_up.entry(name).or_default().push(uid);
+                }
             }
             Err(fault) if fault.scope <= Scope::Mailbox => {
-                let reason = fault.chain();
-                work.run.ledger.set_mailbox_fault(id, Some(reason.clone())).await?;
-                work.event(Event::MailboxFailed {
-                    account: work.label.clone(),
-                    mailbox: mailbox.binding.source_path.to_string(),
-                    side: fault.side,
-                    reason,
-                });
-                resolved.unresolved.insert(mailbox.binding.source_name.clone());
+                for mailbox in mailboxes {
+                    resolved.unresolved.insert(mailbox.binding.source_name.clone());
+                    give_up(work, mailbox, &fault).await?;
+                }
             }
             Err(fault) => return Err(fault),
         }
@@ -68,245 +81,456 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
     Ok(resolved)
 }
 
-async fn resolve_mailbox<S: Source, T: Target, L: Ledger>(
+async fn give_up<L: Ledger>(
     work: &Work<'_, L>,
-    source: &mut S,
-    target: &mut T,
     mailbox: &BoundMailbox,
-    windows: Vec<OpenWindow>,
-) -> Result<Vec<Uid>, Fault> {
-    let binding = &mailbox.binding;
-    let destination = target.open(&binding.target_name).await?;
-    if destination.uid_validity.is_none() || destination.uid_validity != binding.target_validity {
-        let action = format!("see what arrived in {}", binding.target_path);
-        let cause = "its UIDVALIDITY has changed since messages were sent there: whether they \
-                     arrived cannot be told, and nothing is copied twice";
-        let fault = Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause);
-        return Err(fault.at(Side::Target));
-    }
-    // A body is read again only if its digests were never known (it was streamed).
-    let needs_source =
-        windows.iter().flat_map(|open| &open.window.messages).any(|m| m.identity.is_none());
-    if needs_source {
-        let there = source.open(&binding.source_name).await;
-        match there {
-            Ok(opened) if opened.uid_validity == Some(binding.source_validity) => {}
-            Ok(_) => return Err(source_changed(&binding.source_path)),
-            Err(fault) => return Err(fault),
-        }
-    }
-    let mut given_up = Vec::new();
-    for window in windows {
-        given_up.extend(resolve(work, &binding.source_path, source, target, window).await?);
-    }
-    Ok(given_up)
-}
-
-fn source_changed(path: &MailboxPath) -> Fault {
-    let action = format!("read what was sent of {path} again");
-    let cause = "its UIDVALIDITY has changed: it cannot be told which message was sent";
-    Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Source)
-}
-
-/// Settles one window, and gives what is given up for this pass. Its target mailbox is open; the source's too, where a digest is missing.
-///
-/// # Errors
-///
-/// The first fault; the window is then open as before.
-pub(super) async fn resolve<S: Source, T: Target, L: Ledger>(
-    work: &Work<'_, L>,
-    path: &MailboxPath,
-    source: &mut S,
-    target: &mut T,
-    open: OpenWindow,
-) -> Result<Vec<Uid>, Fault> {
-    let OpenWindow { id, window, .. } = open;
-    let messages = still_open(work, &window.messages, window.mailbox).await?;
-    let claimed: BTreeSet<Uid> =
-        work.run.ledger.claimed(window.mailbox, window.lo).await?.into_iter().collect();
-    let mut in_doubt: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
-    let (candidates, _) = candidates(target, window.lo, &claimed, &in_doubt).await?;
-    if !candidates.is_empty() {
-        for message in in_doubt.iter_mut().filter(|message| message.identity.is_none()) {
-            message.identity = source.identify(message.uid).await?;
-        }
-    }
-    let settlement = settle(&in_doubt, &candidates);
-    work.event(Event::Settled {
+    fault: &Fault,
+) -> Result<(), Fault> {
+    let reason = fault.chain();
+    work.run.ledger.set_mailbox_fault(mailbox.id, Some(reason.clone())).await?;
+    work.event(Event::MailboxFailed {
         account: work.label.clone(),
-        mailbox: path.to_string(),
-        found: settlement.found.len() as u64,
-        missing: settlement.missing.len() as u64,
+        mailbox: mailbox.binding.source_path.to_string(),
+        side: fault.side,
+        reason,
     });
-    let blame = Blame {
-        of_this_run: window.epoch >= work.claim.epoch,
-        doubts_max: work.run.config.doubts_max,
-    };
-    let outcomes = outcomes(&messages, &in_doubt, &settlement, blame);
-    let mut given_up = Vec::new();
-    for outcome in &outcomes {
-        for remark in &outcome.remarks {
-            given_up.push(outcome.uid);
-            work.not_copied();
-            work.event(Event::NotCopied {
-                account: work.label.clone(),
-                mailbox: path.to_string(),
-                uid: outcome.uid.0,
-                fate: outcome.entry.fate,
-                reason: remark.text.clone(),
-            });
-        }
-    }
-    let claimed = outcomes.iter().filter(|o| o.entry.target_uid.is_some());
-    let (count, bytes) =
-        claimed.fold((0, 0), |(count, bytes), outcome| (count + 1, bytes + outcome.entry.size));
-    work.run.ledger.close(id, window.mailbox, outcomes).await?;
-    // What comes next relies on it.
-    work.run.ledger.flush().await?;
-    if count > 0 {
-        work.copied(count, bytes);
-        work.event(Event::Copied {
-            account: work.label.clone(),
-            mailbox: path.to_string(),
-            messages: count,
-            bytes,
-        });
-    }
-    Ok(given_up)
+    Ok(())
 }
 
-/// What stands on the target at and above a UID, was claimed by nobody, and could be a copy of a
-/// message in doubt; read there to know its digests.
-pub(super) async fn candidates<T: Target>(
+/// Opens a target mailbox, or makes it where somebody has removed it.
+pub(super) async fn open_or_make<T: Target>(
+    target: &mut T,
+    name: &WireName,
+) -> Result<Destination, Fault> {
+    match target.open(name).await {
+        Err(fault) if fault.scope == Scope::Mailbox => {
+            target.create(name, None).await?;
+            target.open(name).await
+        }
+        opened => opened,
+    }
+}
+
+/// Takes note of a UIDVALIDITY of a target mailbox that is not the one its claims were made under:
+/// they are void, and what is there will be compared again.
+pub(super) async fn check_validity<L: Ledger>(
+    work: &Work<'_, L>,
+    bound: &BoundMailbox,
+    validity: UidValidity,
+) -> Result<bool, Fault> {
+    let changed = bound.binding.target_validity.is_some_and(|known| known != validity);
+    if changed {
+        work.run.ledger.reset_target(bound.id, validity).await?;
+        let text = format!(
+            "{}: the target gave it a new UIDVALIDITY (was it deleted and made again?): what is \
+             there is compared, and only what is missing copied",
+            bound.binding.target_path
+        );
+        work.event(Event::Warning { account: Some(work.label.clone()), text });
+    }
+    Ok(changed)
+}
+
+/// Settles the windows of one target mailbox.
+struct Resolving<'a, 'w, L> {
+    work: &'a Work<'w, L>,
+    /// All source mailboxes that go there.
+    mailboxes: &'a [&'a BoundMailbox],
+}
+
+/// A message of an open window.
+struct Open {
+    key: Key,
+    lo: Uid,
+    epoch: i64,
+    message: WindowMessage,
+    claim: Claim,
+}
+
+type GivenUp = Vec<(Key, WireName)>;
+
+impl<L: Ledger> Resolving<'_, '_, L> {
+    async fn run<S: Source, T: Target>(
+        &self,
+        source: &mut S,
+        target: &mut T,
+        mut windows: Vec<OpenWindow>,
+    ) -> Result<GivenUp, Fault> {
+        let Some(first) = self.mailboxes.first() else {
+            return Ok(Vec::new());
+        };
+        let destination = open_or_make(target, &first.binding.target_name).await?;
+        for bound in self.mailboxes {
+            let validity = destination.validity_after(bound.binding.target_validity);
+            if check_validity(self.work, bound, validity).await? {
+                let own = windows.iter_mut().filter(|open| open.window.mailbox == bound.id);
+                own.for_each(|open| open.window.lo = Uid::FIRST);
+            }
+        }
+        let ids: Vec<WindowId> = windows.iter().map(|open| open.id).collect();
+        let lo = windows.iter().map(|open| open.window.lo).min().unwrap_or(Uid::FIRST);
+        let mut open = Vec::new();
+        for window in windows {
+            open.extend(self.open_messages(window).await?);
+        }
+        let claimed: BTreeSet<Uid> =
+            self.work.run.ledger.claimed(first.id, lo).await?.into_iter().collect();
+        let there = target.look(lo).await?;
+        let mut sought: Vec<Sought<Key>> = open.iter().map(sought).collect();
+        let unclaimed = |found: &&Found| !claimed.contains(&found.uid);
+        let plausible: Vec<Found> = there
+            .iter()
+            .filter(unclaimed)
+            .filter(|found| is_plausible(found, &sought))
+            .cloned()
+            .collect();
+        let mut lapsed = BTreeMap::new();
+        if !plausible.is_empty() {
+            self.identify(source, &mut open, &mut sought, &plausible).await?;
+            lapsed = self.lapsed(target, first.id, lo, &there, &sought).await?;
+            sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry)));
+        }
+        let look = settle_among(target, plausible, &sought).await?;
+        let seen = Seen { lo, uid_next: destination.uid_next, there: &there };
+        let (settlement, given_up) = self.decide(target, ids, &open, &lapsed, look, &seen).await?;
+        if !settlement.doubted.is_empty() {
+            self.work.doubted();
+        }
+        self.work.run.ledger.settle(settlement).await?;
+        Ok(given_up)
+    }
+
+    /// The messages of a window of which it is not known what became.
+    async fn open_messages(&self, window: OpenWindow) -> Result<Vec<Open>, Fault> {
+        let acknowledged = window.acknowledged;
+        let ledger::NewWindow { mailbox, epoch, lo, messages } = window.window;
+        let uids = || messages.iter().map(|message| message.uid);
+        let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
+            return Ok(Vec::new());
+        };
+        let history = self.work.run.ledger.history(mailbox, low..=high).await?;
+        let open = messages.into_iter().filter_map(|message| {
+            let entry = history.get(message.uid);
+            if entry.is_some_and(|entry| entry.fate != Fate::Pending) {
+                return None;
+            }
+            let told = entry.and_then(|entry| entry.target_uid);
+            let claim = match told {
+                Some(uid) => Claim::At(uid),
+                None if acknowledged => Claim::Somewhere,
+                None => Claim::InDoubt,
+            };
+            Some(Open { key: (mailbox, message.uid), lo, epoch, message, claim })
+        });
+        Ok(open.collect())
+    }
+
+    /// Reads again, at the source, what was streamed and never read whole.
+    async fn identify<S: Source>(
+        &self,
+        source: &mut S,
+        open: &mut [Open],
+        sought: &mut [Sought<Key>],
+        plausible: &[Found],
+    ) -> Result<(), Fault> {
+        for bound in self.mailboxes {
+            let of_it = |one: &Open| one.key.0 == bound.id && one.message.identity.is_none();
+            let uids: Vec<Uid> =
+                open.iter().filter(|one| of_it(one)).map(|one| one.message.uid).collect();
+            if uids.is_empty() || plausible.is_empty() {
+                continue;
+            }
+            let opened = match source.open(&bound.binding.source_name).await {
+                Err(fault) if fault.scope <= Scope::Mailbox => continue,
+                opened => opened?,
+            };
+            if opened.uid_validity != Some(bound.binding.source_validity) {
+                continue; // It cannot be told any more which message was sent.
+            }
+            let identities = source.identify(&uids).await?;
+            for one in open.iter_mut().filter(|one| of_it(one)) {
+                one.message.identity = identities.get(&one.message.uid).copied();
+            }
+        }
+        for (sought, open) in sought.iter_mut().zip(open.iter()) {
+            sought.digests = open.message.identity.map(<_>::from);
+        }
+        Ok(())
+    }
+
+    /// Messages with a claim, equal to one that is looked for, whose copies are not where they were
+    /// seen: their owner may have moved them away and back, and then what is there now is theirs.
+    async fn lapsed<T: Target>(
+        &self,
+        target: &mut T,
+        mailbox: MailboxId,
+        lo: Uid,
+        there: &[Found],
+        sought: &[Sought<Key>],
+    ) -> Result<BTreeMap<Key, Entry>, Fault> {
+        let headers: BTreeSet<u64> =
+            sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
+        let twins = self.work.run.ledger.twins(mailbox, headers).await?;
+        let uids = twins.iter().filter_map(|(_, _, entry)| entry.target_uid);
+        let mut below: Vec<Uid> = uids.filter(|uid| *uid < lo).collect();
+        below.sort_unstable();
+        below.dedup();
+        let mut present: BTreeSet<Uid> = there.iter().map(|found| found.uid).collect();
+        if !below.is_empty() {
+            present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
+        }
+        let lapsed = twins.into_iter().filter(|(_, _, entry)| {
+            entry.target_uid.is_none_or(|target_uid| !present.contains(&target_uid))
+        });
+        Ok(lapsed.map(|(mailbox, uid, entry)| ((mailbox, uid), entry)).collect())
+    }
+
+    async fn decide<T: Target>(
+        &self,
+        target: &mut T,
+        windows: Vec<WindowId>,
+        open: &[Open],
+        lapsed: &BTreeMap<Key, Entry>,
+        look: Look<Key>,
+        seen: &Seen<'_>,
+    ) -> Result<(ledger::Settlement, GivenUp), Fault> {
+        let Look { settlement: matched, there, mut stored } = look;
+        let found: BTreeMap<Key, Uid> = matched.found.into_iter().collect();
+        let undecided: BTreeSet<Key> = matched.undecided.into_iter().collect();
+        let compared: Vec<Uid> = open
+            .iter()
+            .filter_map(|one| Some((one, *found.get(&one.key)?)))
+            .filter(|(one, uid)| {
+                !stored.contains_key(uid) && is_compared(self.work, &entry(&one.message))
+            })
+            .map(|(_, uid)| uid)
+            .collect();
+        stored.extend(target.identify(&compared).await?);
+        let mut settlement = ledger::Settlement { windows, ..ledger::Settlement::default() };
+        let mut told = BTreeMap::<MailboxId, Told>::new();
+        for (key, entry) in lapsed {
+            if let Some(uid) = found.get(key) {
+                let remarks = there
+                    .get(uid)
+                    .map(|found| judge(entry, found, stored.get(uid)))
+                    .unwrap_or_default();
+                let entry = Entry { target_uid: Some(*uid), ..entry.clone() };
+                let outcome = Outcome { uid: key.1, entry, remarks, subject: None };
+                settlement.outcomes.push((key.0, outcome));
+            }
+        }
+        for one in open {
+            let entry = entry(&one.message);
+            let told = told.entry(one.key.0).or_default();
+            let (entry, remarks) = if let Some(uid) = found.get(&one.key) {
+                told.found(entry.size);
+                let remarks = there
+                    .get(uid)
+                    .map(|found| judge(&entry, found, stored.get(uid)))
+                    .unwrap_or_default();
+                (Entry { fate: Fate::Copied, target_uid: Some(*uid), ..entry }, remarks)
+            } else {
+                let (entry, remarks, is_late) = if undecided.contains(&one.key) {
+                    held(entry)
+                } else {
+                    self.absent(one, entry, seen)
+                };
+                told.missing += u64::from(entry.fate == Fate::Pending);
+                if is_late {
+                    let doubt = Doubt { mailbox: one.key.0, uid: one.key.1, lo: one.lo };
+                    settlement.doubted.push(doubt);
+                }
+                if entry.fate != Fate::Pending && entry.fate != Fate::Copied {
+                    told.given_up.push((one.key.1, entry.fate, remarks.clone()));
+                }
+                (entry, remarks)
+            };
+            let outcome = Outcome { uid: one.key.1, entry, remarks, subject: None };
+            settlement.outcomes.push((one.key.0, outcome));
+        }
+        Ok((settlement, self.tell(told)))
+    }
+
+    /// What becomes of a message whose copy is not there.
+    fn absent(&self, one: &Open, entry: Entry, seen: &Seen<'_>) -> (Entry, Vec<Remark>, bool) {
+        let reason = |text: String| vec![Remark::new(RemarkKind::Reason, text)];
+        match not_found(one.claim, seen.uid_next, seen.is_taken(one.claim), seen.has_gap(one.lo)) {
+            NotFound::Removed => {
+                let target_uid = match one.claim {
+                    Claim::At(uid) => Some(uid),
+                    _ => None,
+                };
+                let text = "the copy was acknowledged, and is not there any more";
+                let remark = Remark::new(RemarkKind::RemovedAtTarget, text);
+                (Entry { fate: Fate::Copied, target_uid, ..entry }, vec![remark], false)
+            }
+            NotFound::NeverStored => {
+                let losses = entry.troubles.losses.saturating_add(1);
+                let troubles = Troubles { losses, ..entry.troubles };
+                let fate = if losses >= LOSSES_MAX { Fate::Lost } else { Fate::Pending };
+                let text = "the target acknowledged it more than once and never had it";
+                let remarks = if fate == Fate::Lost { reason(text.to_owned()) } else { Vec::new() };
+                (Entry { fate, troubles, ..entry }, remarks, true)
+            }
+            NotFound::NotArrived => {
+                // A window of this run lost its connection; the process that opened an older one
+                // died, and no message is to blame: it goes alone from now on.
+                let of_this_run = one.epoch >= self.work.claim.epoch;
+                let doubts = if of_this_run { entry.troubles.doubts.saturating_add(1) } else { 1 };
+                if of_this_run && doubts >= self.work.run.config.doubts_max {
+                    let text =
+                        format!("the connection was lost each of the {doubts} times it was sent");
+                    let troubles = Troubles { doubts: 0, ..entry.troubles };
+                    return (Entry { fate: Fate::Refused, troubles, ..entry }, reason(text), true);
+                }
+                let troubles = Troubles { doubts, ..entry.troubles };
+                (Entry { troubles, ..entry }, Vec::new(), true)
+            }
+        }
+    }
+
+    /// Tells what was found, and gives what was given up.
+    fn tell(&self, told: BTreeMap<MailboxId, Told>) -> GivenUp {
+        let mut all = GivenUp::new();
+        for (mailbox, Told { found, bytes, missing, given_up }) in told {
+            let Some(bound) = self.mailboxes.iter().find(|bound| bound.id == mailbox) else {
+                continue;
+            };
+            let (account, path) = (&self.work.label, bound.binding.source_path.to_string());
+            let (account, mailbox_path) = (account.clone(), path.clone());
+            self.work.event(Event::Settled { account, mailbox: mailbox_path, found, missing });
+            if found > 0 {
+                self.work.copied(found, bytes);
+                let (account, mailbox) = (self.work.label.clone(), path.clone());
+                self.work.event(Event::Copied { account, mailbox, messages: found, bytes });
+            }
+            for (uid, fate, remarks) in given_up {
+                all.push(((mailbox, uid), bound.binding.source_name.clone()));
+                self.work.not_copied();
+                self.work.event(Event::NotCopied {
+                    account: self.work.label.clone(),
+                    mailbox: path.clone(),
+                    uid: uid.0,
+                    fate,
+                    reason: remarks.into_iter().map(|remark| remark.text).collect(),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// What is told of one source mailbox.
+#[derive(Default)]
+struct Told {
+    found: u64,
+    bytes: u64,
+    missing: u64,
+    given_up: Vec<(Uid, Fate, Vec<Remark>)>,
+}
+
+impl Told {
+    fn found(&mut self, bytes: u64) {
+        self.found += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What a look saw, beside candidates.
+struct Seen<'a> {
+    lo: Uid,
+    /// The target mailbox's UIDNEXT, read before.
+    uid_next: Uid,
+    there: &'a [Found],
+}
+
+impl Seen<'_> {
+    /// Whether another message stands at the UID that the target told.
+    fn is_taken(&self, claim: Claim) -> bool {
+        matches!(claim, Claim::At(uid) if self.there.binary_search_by_key(&uid, |f| f.uid).is_ok())
+    }
+
+    /// Whether any UID from here to UIDNEXT is not there any more.
+    fn has_gap(&self, lo: Uid) -> bool {
+        let range = lo.max(self.lo)..self.uid_next;
+        let shown = self.there.iter().filter(|found| range.contains(&found.uid)).count();
+        shown < range.end.0.saturating_sub(range.start.0) as usize
+    }
+}
+
+fn held(entry: Entry) -> (Entry, Vec<Remark>, bool) {
+    let text = "it was sent, and whether it arrived cannot be told: the source does not have it any \
+                more to compare";
+    let remark = Remark::new(RemarkKind::Reason, text);
+    (Entry { fate: Fate::Held, ..entry }, vec![remark], true)
+}
+
+fn entry(message: &WindowMessage) -> Entry {
+    let WindowMessage { size, date, ref flags, identity, risky, troubles, .. } = *message;
+    let digest = identity.map(|identity| (identity.exact, identity.headers));
+    let (fate, target_uid) = (Fate::Pending, None);
+    Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
+}
+
+fn sought(open: &Open) -> Sought<Key> {
+    let WindowMessage { size, date, identity, .. } = open.message;
+    let digests = identity.map(<_>::from);
+    Sought { key: open.key, claim: open.claim, size, date, digests }
+}
+
+fn lapsed_sought(key: Key, entry: &Entry) -> Sought<Key> {
+    let digests = entry.digest.map(<_>::from);
+    Sought { key, claim: Claim::Lapsed, size: entry.size, date: entry.date, digests }
+}
+
+/// What a look at a target mailbox found.
+pub(super) struct Look<Key> {
+    pub(super) settlement: Settlement<Key>,
+    /// Everything that could be a copy.
+    pub(super) there: BTreeMap<Uid, Found>,
+    /// The digests of what was read to tell.
+    pub(super) stored: Stored,
+}
+
+/// Looks for copies among what stands on the target at and above a UID and was claimed by nobody.
+pub(super) async fn look<T: Target, Key: Ord + Clone>(
     target: &mut T,
     from: Uid,
     claimed: &BTreeSet<Uid>,
-    in_doubt: &[InDoubt],
-) -> Result<(Vec<Candidate>, BTreeMap<Uid, Found>), Fault> {
-    let (mut candidates, mut by_uid) = (Vec::new(), BTreeMap::new());
-    for found in target.look(from).await? {
-        if claimed.contains(&found.uid) || !is_plausible(&found, in_doubt) {
-            continue;
-        }
-        if let Some(identity) = target.identify(found.uid).await? {
-            let Found { uid, size, date, .. } = found;
-            candidates.push(Candidate { uid, size, date, identity });
-            by_uid.insert(uid, found);
-        }
-    }
-    Ok((candidates, by_uid))
+    sought: &[Sought<Key>],
+) -> Result<Look<Key>, Fault> {
+    let mut there = target.look(from).await?;
+    there.retain(|found| !claimed.contains(&found.uid) && is_plausible(found, sought));
+    settle_among(target, there, sought).await
 }
 
-/// The messages of a window that the target has not told the UID of.
-async fn still_open<L: Ledger>(
-    work: &Work<'_, L>,
-    messages: &[WindowMessage],
-    mailbox: MailboxId,
-) -> Result<Vec<WindowMessage>, Fault> {
-    let uids = || messages.iter().map(|message| message.uid);
-    let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
-        return Ok(Vec::new());
-    };
-    let history = work.run.ledger.history(mailbox, low..=high).await?;
-    let is_told = |uid| history.get(uid).is_some_and(|entry| entry.target_uid.is_some());
-    Ok(messages.iter().filter(|message| !is_told(message.uid)).cloned().collect())
-}
-
-fn in_doubt(message: &WindowMessage) -> InDoubt {
-    let WindowMessage { uid, size, date, identity, .. } = *message;
-    InDoubt { uid, size, date, identity }
-}
-
-/// Whether a message can be to blame for what broke.
-#[derive(Debug, Clone, Copy)]
-struct Blame {
-    /// A window of this run lost its connection; the process that opened an older one died.
-    of_this_run: bool,
-    /// So many lost connections are no accident.
-    doubts_max: u8,
-}
-
-fn outcomes(
-    messages: &[WindowMessage],
-    in_doubt: &[InDoubt],
-    settlement: &Settlement,
-    blame: Blame,
-) -> Vec<Outcome> {
-    let outcome = |(message, in_doubt): (&WindowMessage, &InDoubt)| {
-        let uid = message.uid;
-        let claimed = settlement.found.iter().find(|(source, _)| *source == uid);
-        let doubts = match (claimed.is_some(), blame.of_this_run) {
-            (true, _) => message.doubts,
-            (false, true) => message.doubts.saturating_add(1),
-            // It goes alone from now on, and is to blame for nothing.
-            (false, false) => 1,
-        };
-        let (fate, reason) = if settlement.undecided.contains(&uid) {
-            let text = "it was sent, and whether it arrived cannot be told: the source does not \
-                        have it any more to compare";
-            (Fate::Held, Some(text.to_owned()))
-        } else if claimed.is_none() && doubts >= blame.doubts_max {
-            let text = format!("the connection was lost each of the {doubts} times it was sent");
-            (Fate::Refused, Some(text))
-        } else {
-            (Fate::Pending, None)
-        };
-        let identity = in_doubt.identity;
-        let entry = Entry {
-            fate,
-            target_uid: claimed.map(|(_, target)| *target),
-            size: message.size,
-            date: message.date,
-            flags: message.flags.clone(),
-            digest: identity.map(|identity| (identity.exact, identity.headers)),
-            doubts: if fate == Fate::Refused { 0 } else { doubts },
-        };
-        let remarks = reason.map(|text| Remark::new(RemarkKind::Reason, text));
-        Outcome { uid, entry, remarks: remarks.into_iter().collect(), subject: None }
-    };
-    messages.iter().zip(in_doubt).map(outcome).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::Flags;
-
-    fn message(uid: u32, doubts: u8) -> WindowMessage {
-        let flags = Flags::default();
-        WindowMessage { uid: Uid(uid), size: 1, date: None, flags, identity: None, doubts }
+/// Matches what is looked for with what could be copies of it, whose headers and, where these do not
+/// tell, bodies are read.
+pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
+    target: &mut T,
+    there: Vec<Found>,
+    sought: &[Sought<Key>],
+) -> Result<Look<Key>, Fault> {
+    let uids: Vec<Uid> = there.iter().map(|found| found.uid).collect();
+    let headers = if uids.is_empty() { BTreeMap::new() } else { target.headers(&uids).await? };
+    let mut candidates: Vec<Candidate> = there
+        .iter()
+        .map(|found| Candidate {
+            uid: found.uid,
+            size: found.size,
+            date: found.date,
+            headers: headers.get(&found.uid).map(|keys| keys.headers),
+            identity: None,
+        })
+        .collect();
+    let unread = needs_body(sought, &candidates);
+    let stored: BTreeMap<Uid, Identity> =
+        if unread.is_empty() { BTreeMap::new() } else { target.identify(&unread).await? };
+    for candidate in &mut candidates {
+        candidate.identity = stored.get(&candidate.uid).copied();
     }
-
-    fn fates(
-        messages: &[WindowMessage],
-        settlement: &Settlement,
-        of_this_run: bool,
-    ) -> Vec<(Fate, Option<Uid>, u8)> {
-        let keys: Vec<InDoubt> = messages.iter().map(in_doubt).collect();
-        outcomes(messages, &keys, settlement, Blame { of_this_run, doubts_max: 3 })
-            .into_iter()
-            .map(|outcome| (outcome.entry.fate, outcome.entry.target_uid, outcome.entry.doubts))
-            .collect()
-    }
-
-    #[test]
-    fn what_was_found_is_claimed_and_what_was_not_is_owed_with_one_more_doubt() {
-        let settlement = Settlement {
-            found: vec![(Uid(1), Uid(9))],
-            missing: vec![Uid(2)],
-            undecided: vec![Uid(3)],
-        };
-        assert_eq!(
-            fates(&[message(1, 0), message(2, 0), message(3, 0)], &settlement, true),
-            [(Fate::Pending, Some(Uid(9)), 0), (Fate::Pending, None, 1), (Fate::Held, None, 1),]
-        );
-    }
-
-    #[test]
-    fn a_message_that_breaks_every_connection_is_given_up_for_this_pass() {
-        let settlement = Settlement { missing: vec![Uid(1)], ..Settlement::default() };
-        assert_eq!(fates(&[message(1, 2)], &settlement, true), [(Fate::Refused, None, 0)]);
-        let of_a_dead_run = fates(&[message(1, 2)], &settlement, false);
-        assert_eq!(of_a_dead_run, [(Fate::Pending, None, 1)]);
-    }
+    // What was to be read and is not given is gone.
+    candidates.retain(|one| one.identity.is_some() || unread.binary_search(&one.uid).is_err());
+    let there = there.into_iter().map(|found| (found.uid, found)).collect();
+    Ok(Look { settlement: settle(sought, &candidates), there, stored })
 }

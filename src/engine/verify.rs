@@ -1,200 +1,185 @@
 //! Read-back: a message is copied only when its copy was seen on the target.
 //!
-//! Some servers say OK and store nothing, or something else. A read-back on the connection that
-//! appended may confirm, but not deny: there a server may not show its own new messages yet. What is
-//! not where the target said is searched for, and what is not seen is looked for once more on a new
-//! connection.
+//! Some servers say OK and store nothing, or something else, or tell a UID that is another
+//! message's. What is seen here confirms; nothing is denied here: on the connection that appended, a
+//! server may not show its own new messages yet. What cannot be confirmed ends the connection, and
+//! is looked for on a new one (`resolve`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::candidates;
-use super::window::{Place, Unverified};
+use super::resolve::{self, Look};
+use super::window::{Place, Said, Sent, SentMessage};
 use super::work::Work;
-use crate::fate::{Fate, Remark, RemarkKind};
+use crate::config::Verify;
+use crate::fate::{Fate, Remark};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Outcome};
 use crate::mail::Uid;
-use crate::plan::delta::Acknowledged;
-use crate::plan::settle::{InDoubt, settle};
-use crate::plan::verdict::{is_rewritten, judge};
+use crate::plan::settle::{Claim, Sought};
+use crate::plan::verdict::{Evidence, Outlines, is_copy, is_sampled, judge, next_after};
 use crate::target::{Found, Target};
 
-/// On which connection one looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// On the one that appended.
-    First,
-    /// On a later one, after the connection that appended was settled.
-    Again,
-}
-
-/// A message accepted and never found so often is lost.
-const LOSSES_MAX: u8 = 2;
-
-/// Reads copies back and records what was seen. True where something is owed again.
+/// Reads back what was sent, and closes the windows of which every copy was seen.
 ///
 /// # Errors
 ///
-/// A session fault where copies were not seen and must be looked for on a new connection.
+/// A session fault where copies were not seen: they must be looked for on a new connection.
 pub(super) async fn read_back<T: Target, L: Ledger>(
     work: &Work<'_, L>,
     place: &mut Place,
     target: &mut T,
-    unverified: Vec<Unverified>,
-    look: Look,
-) -> Result<bool, Fault> {
-    let mut uids: Vec<Uid> = unverified.iter().map(|u| u.acknowledged.target_uid).collect();
-    uids.sort_unstable();
-    let found = target.read_back(&uids).await?;
-    let mut outcomes = Vec::with_capacity(unverified.len());
-    let mut seen = BTreeSet::new();
-    let mut astray = Vec::new();
-    for unverified in unverified {
-        let Acknowledged { target_uid, entry, .. } = &unverified.acknowledged;
-        let at = found.binary_search_by_key(target_uid, |found| found.uid);
-        let Some(found) = at.ok().map(|at| &found[at]) else {
-            astray.push((unverified, Told::Nothing));
-            continue;
-        };
-        match confirm(target, entry, found, unverified.is_suspect).await? {
-            Some(remarks) => {
-                seen.insert(found.uid);
-                outcomes.push(copied(unverified, found.uid, remarks));
-            }
-            None => astray.push((unverified, Told::Another)),
-        }
-    }
-    let (mut unseen, mut owed) = (0_u64, false);
+    sent: Vec<Sent>,
+) -> Result<(), Fault> {
+    let messages = || sent.iter().flat_map(|window| &window.messages);
+    let told = messages().filter_map(|message| match message.said {
+        Said::At(uid) => Some((uid, message)),
+        _ => None,
+    });
+    let mut seen = told_copies(work, target, told.collect()).await?;
+    let astray: Vec<&SentMessage> = messages()
+        .filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere))
+        .filter(|message| !seen.contains_key(&message.uid))
+        .collect();
+    let mut unseen = 0;
     if !astray.is_empty() {
-        let from = match look {
-            Look::First => place.lo,
-            // From which UID on it was sent is not known any more.
-            Look::Again => Uid::FIRST,
-        };
-        let mut elsewhere = search(work, place, target, from, &astray, &seen).await?;
-        // Only what is missing needs to know how far UIDs have got.
-        let uid_next = target.open(&place.target_name).await?.uid_next;
-        for (unverified, told) in astray {
-            let Acknowledged { uid, target_uid, entry } = &unverified.acknowledged;
-            let (entry, remarks) = if let Some((found, remarks)) = elsewhere.remove(uid) {
-                seen.insert(found);
-                outcomes.push(copied(unverified, found, remarks));
-                continue;
-            } else if told == Told::Another || (look == Look::Again && *target_uid >= uid_next) {
-                // Another message at its UID is denied at once: that the UID is suspect is known on
-                // this connection only, and a later look would believe a message of its size.
-                never_stored(entry.clone())
-            } else if look == Look::First {
-                unseen += 1;
-                continue;
-            } else {
-                let text = "the copy was acknowledged, and is not there any more";
-                let remark = Remark::new(RemarkKind::RemovedAtTarget, text);
-                (as_copied(entry.clone(), *target_uid), vec![remark])
-            };
-            owed |= entry.fate == Fate::Pending;
-            outcomes.push(Outcome { uid: *uid, entry, remarks, subject: unverified.subject });
+        let lo = sent.iter().map(|window| window.lo).min().unwrap_or(place.lo);
+        let elsewhere = search(work, place, target, lo, &astray, &seen).await?;
+        unseen = astray.len() - elsewhere.len();
+        seen.extend(elsewhere);
+    }
+    let mut copies: BTreeSet<Uid> = BTreeSet::new();
+    for window in sent {
+        let Sent { id, messages, .. } = window;
+        let mut whole = true;
+        let mut outcomes = Vec::with_capacity(messages.len());
+        for SentMessage { uid, entry, subject, said, .. } in messages {
+            match seen.remove(&uid) {
+                Some((target_uid, remarks)) => {
+                    copies.insert(target_uid);
+                    let entry = Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry };
+                    outcomes.push(Outcome { uid, entry, remarks, subject });
+                }
+                None => whole &= matches!(said, Said::Refused | Said::NotNow),
+            }
+        }
+        let (ledger, mailbox) = (&work.run.ledger, place.mailbox);
+        if whole {
+            ledger.close(id, mailbox, outcomes).await?;
+        } else {
+            ledger.record(mailbox, outcomes).await?;
         }
     }
-    work.run.ledger.record(place.mailbox, outcomes).await?;
-    // What was seen has a lower UID than anything that will be sent from now on.
-    place.lo = seen.last().map_or(place.lo, |last| place.lo.max(last.next()));
     if unseen > 0 {
         work.appended_in(target.slowest_append());
-        tokio::time::sleep(work.settle_time()).await;
         let cause = "the target acknowledged messages that it does not show";
         let action = format!("read back {unseen} messages of {}", place.pair.target);
         return Err(Fault::session(action, cause).at(Side::Target));
     }
-    Ok(owed)
+    // What was seen has a lower UID than anything that will be sent from now on.
+    place.lo = next_after(place.lo, copies);
+    work.run.ledger.set_target_uid_next(place.mailbox, place.lo).await
 }
 
-/// What stands at a UID that the target told, where it is not the copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Another,
-}
+type Copies = BTreeMap<Uid, (Uid, Vec<Remark>)>;
 
-/// What is to be said of a copy; none if what was found is another message.
-async fn confirm<T: Target>(
+/// The messages whose copies stand at the UIDs told, with what is to be said of each.
+async fn told_copies<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
     target: &mut T,
-    entry: &Entry,
-    found: &Found,
-    is_suspect: bool,
-) -> Result<Option<Vec<Remark>>, Fault> {
-    let mut remarks = judge(entry, found);
-    if found.size == entry.size && !is_suspect {
-        return Ok(Some(remarks));
+    told: Vec<(Uid, &SentMessage)>,
+) -> Result<Copies, Fault> {
+    let mut uids: Vec<Uid> = told.iter().map(|(uid, _)| *uid).collect();
+    uids.sort_unstable();
+    let found: BTreeMap<Uid, Found> =
+        target.read_back(&uids).await?.into_iter().map(|found| (found.uid, found)).collect();
+    let outlines = Outlines::of(told.iter().map(|(_, message)| &message.entry));
+    let mut looked: Vec<(Evidence, &SentMessage, &Found)> = told
+        .iter()
+        .filter_map(|(uid, message)| {
+            let found = found.get(uid)?;
+            Some((outlines.evidence(&message.entry, found), *message, found))
+        })
+        .collect();
+    let by_headers: Vec<Uid> = ascending(looked.iter().filter(|one| one.0 == Evidence::Headers));
+    let headers = target.headers(&by_headers).await?;
+    for (evidence, message, found) in looked.iter_mut().filter(|one| one.0 == Evidence::Headers) {
+        let stored = headers.get(&found.uid).map(|keys| keys.headers);
+        if !stored.is_some_and(|stored| outlines.headers_prove(&message.entry, stored)) {
+            *evidence = Evidence::Body;
+        }
     }
-    // Of another size: rewritten by its server, or not the copy at all.
-    let Some(stored) = target.identify(found.uid).await? else {
-        return Ok(Some(remarks));
-    };
-    if !is_rewritten(entry, found.size, &stored) {
-        return Ok(None);
-    }
-    // Some servers tell a size that is not the body's (RFC822.SIZE of a mail they rewrite when
-    // they serve it): the digest has the last word.
-    if entry.digest.is_some_and(|(exact, _)| exact == stored.exact) {
-        remarks.retain(|remark| remark.kind != RemarkKind::BytesAltered);
-    }
-    Ok(Some(remarks))
+    let by_body = looked.iter().filter(|(evidence, message, _)| {
+        *evidence == Evidence::Body || is_compared(work, &message.entry)
+    });
+    let stored = target.identify(&ascending(by_body)).await?;
+    let copies = looked.into_iter().filter_map(|(evidence, message, found)| {
+        let stored = stored.get(&found.uid);
+        let is_copy = evidence < Evidence::Body
+            || stored.is_some_and(|stored| is_copy(&message.entry, found.size, stored));
+        is_copy.then(|| (message.uid, (found.uid, judge(&message.entry, found, stored))))
+    });
+    Ok(copies.collect())
 }
 
-/// Looks for copies that are not where the target said: it told a wrong UID. Nothing is taken that
-/// another message has claimed.
+fn ascending<'a, A: 'a, B: 'a>(looked: impl Iterator<Item = &'a (A, B, &'a Found)>) -> Vec<Uid> {
+    let mut uids: Vec<Uid> = looked.map(|(_, _, found)| found.uid).collect();
+    uids.sort_unstable();
+    uids
+}
+
+/// Whether every octet of a copy is to be compared with what was sent.
+pub(super) fn is_compared<L: Ledger>(work: &Work<'_, L>, entry: &Entry) -> bool {
+    work.run.config.verify == Verify::Full
+        || entry.risky
+        || (is_sampled(entry) && work.samples(entry.size))
+}
+
+/// Looks for copies that are not where the target said, or of which it did not say where they are.
+/// Nothing is taken that another message has claimed.
 async fn search<T: Target, L: Ledger>(
     work: &Work<'_, L>,
     place: &Place,
     target: &mut T,
-    from: Uid,
-    astray: &[(Unverified, Told)],
-    seen: &BTreeSet<Uid>,
-) -> Result<BTreeMap<Uid, (Uid, Vec<Remark>)>, Fault> {
+    lo: Uid,
+    astray: &[&SentMessage],
+    seen: &Copies,
+) -> Result<Copies, Fault> {
     let mut claimed: BTreeSet<Uid> =
-        work.run.ledger.claimed(place.mailbox, from).await?.into_iter().collect();
-    for (unverified, _) in astray {
-        // Their own claims have just proved wrong.
-        claimed.remove(&unverified.acknowledged.target_uid);
-    }
-    claimed.extend(seen);
-    let in_doubt: Vec<InDoubt> = astray.iter().map(|(one, _)| in_doubt(one)).collect();
-    let (candidates, found) = candidates(target, from, &claimed, &in_doubt).await?;
-    let settlement = settle(&in_doubt, &candidates);
-    let relocated = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
-        let (unverified, _) = astray.iter().find(|(one, _)| one.acknowledged.uid == uid)?;
-        let remarks = judge(&unverified.acknowledged.entry, found.get(&target_uid)?);
+        work.run.ledger.claimed(place.mailbox, lo).await?.into_iter().collect();
+    claimed.extend(seen.values().map(|(uid, _)| uid));
+    let sought: Vec<Sought<Uid>> = astray.iter().map(|message| sought(message)).collect();
+    let Look { settlement, there, mut stored } =
+        resolve::look(target, lo, &claimed, &sought).await?;
+    let entries: BTreeMap<Uid, &Entry> = astray.iter().map(|one| (one.uid, &one.entry)).collect();
+    let unread: Vec<Uid> = settlement
+        .found
+        .iter()
+        .filter(|(uid, found)| !stored.contains_key(found) && is_compared(work, entries[uid]))
+        .map(|(_, found)| *found)
+        .collect();
+    stored.extend(target.identify(&unread).await?);
+    let copies = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
+        let remarks = judge(entries[&uid], there.get(&target_uid)?, stored.get(&target_uid));
         Some((uid, (target_uid, remarks)))
     });
-    Ok(relocated.collect())
+    Ok(copies.collect())
 }
 
-fn in_doubt(unverified: &Unverified) -> InDoubt {
-    let Acknowledged { uid, entry, .. } = &unverified.acknowledged;
-    // The ledger does not keep the middle class; the exact one in its place matches nothing more.
-    let identity = entry.digest.map(|(exact, headers)| Identity { exact, folded: exact, headers });
-    InDoubt { uid: *uid, size: entry.size, date: entry.date, identity }
-}
-
-fn copied(unverified: Unverified, target_uid: Uid, remarks: Vec<Remark>) -> Outcome {
-    let Unverified { acknowledged: Acknowledged { uid, entry, .. }, subject, .. } = unverified;
-    Outcome { uid, entry: as_copied(entry, target_uid), remarks, subject }
-}
-
-fn as_copied(entry: Entry, target_uid: Uid) -> Entry {
-    Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry }
-}
-
-/// To be sent again, alone; lost if that has not helped before.
-fn never_stored(entry: Entry) -> (Entry, Vec<Remark>) {
-    let doubts = entry.doubts.saturating_add(1);
-    if doubts >= LOSSES_MAX {
-        let text = "the target acknowledged it more than once and never had it";
-        let remark = Remark::new(RemarkKind::Reason, text);
-        return (Entry { fate: Fate::Lost, target_uid: None, doubts: 0, ..entry }, vec![remark]);
+fn sought(message: &SentMessage) -> Sought<Uid> {
+    let SentMessage { uid, entry, identity, said, .. } = message;
+    Sought {
+        key: *uid,
+        claim: match said {
+            Said::At(uid) => Claim::At(*uid),
+            _ => Claim::Somewhere,
+        },
+        size: entry.size,
+        date: entry.date,
+        digests: identity.map(<_>::from),
     }
-    (Entry { fate: Fate::Pending, target_uid: None, doubts, ..entry }, Vec::new())
 }
+
+/// The digests of a body that was read to compare it.
+pub(super) type Stored = BTreeMap<Uid, Identity>;

@@ -10,11 +10,10 @@ use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
-use crate::history::Entry;
+use crate::history::{Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, WindowId, WindowMessage};
-use crate::mail::{Message, Uid, UidValidity, WireName};
-use crate::plan::delta::Acknowledged;
+use crate::mail::{Message, Uid, UidValidity};
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Owed, Window};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
@@ -26,40 +25,52 @@ pub(super) struct Place {
     /// The source mailbox in the ledger.
     pub(super) mailbox: MailboxId,
     pub(super) pair: Pair,
-    pub(super) target_name: WireName,
     /// The target mailbox's UIDVALIDITY.
     pub(super) validity: UidValidity,
     /// A UIDNEXT of the target mailbox: nothing that is sent from now on gets a lower UID.
     pub(super) lo: Uid,
 }
 
-/// A message that the target took and that was not read back.
-#[derive(Debug, Clone)]
-pub(super) struct Unverified {
-    pub(super) acknowledged: Acknowledged,
-    /// Its subject, where it is wanted in the report.
-    pub(super) subject: Option<String>,
-    /// Whether the target told its UID for another message, too: then only its bytes count.
-    pub(super) is_suspect: bool,
+/// A window that was sent and answered. It is open in the ledger until its copies were seen.
+pub(super) struct Sent {
+    pub(super) id: WindowId,
+    /// No copy of its messages has a lower UID.
+    pub(super) lo: Uid,
+    pub(super) messages: Vec<SentMessage>,
 }
 
-impl From<Acknowledged> for Unverified {
-    fn from(acknowledged: Acknowledged) -> Self {
-        Self { acknowledged, subject: None, is_suspect: false }
-    }
+/// A message that was sent.
+pub(super) struct SentMessage {
+    pub(super) uid: Uid,
+    pub(super) entry: Entry,
+    pub(super) identity: Option<Identity>,
+    /// Its subject, where it is wanted in the report.
+    pub(super) subject: Option<String>,
+    pub(super) said: Said,
+}
+
+/// What the target said to a message.
+pub(super) enum Said {
+    /// Stored, at this UID: to be read back there.
+    At(Uid),
+    /// Stored; it did not tell where, or not believably.
+    Somewhere,
+    /// Not stored, for good: the ledger knows.
+    Refused,
+    /// Not stored, and owed as before.
+    NotNow,
 }
 
 /// What became of windows.
 pub(super) struct Moved {
-    /// Acknowledged with a UID: to be read back.
-    pub(super) acknowledged: Vec<Unverified>,
+    /// Windows that were answered.
+    pub(super) sent: Vec<Sent>,
     /// Asked for and not handed on by the source.
     pub(super) missing: Vec<(Owed, MissingCause)>,
     /// Refused by the target for good.
     pub(super) refused: Vec<Uid>,
-    /// Whether windows are still open although the connections are sound: the target did not say
-    /// where it put the copies.
-    pub(super) unresolved: bool,
+    /// Whether some windows were left out, because they wait for others to be looked up.
+    pub(super) halted: bool,
     /// Whether both connections can go on.
     pub(super) outcome: Result<(), Fault>,
 }
@@ -85,9 +96,9 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         work,
         place,
         settle_to,
-        acknowledged: Vec::new(),
+        sent: Vec::new(),
+        told: BTreeSet::new(),
         refused: Vec::new(),
-        unresolved: false,
     };
     let (fetch, open, append, record) = {
         let ((), fetch, open, append, record) = tokio::join!(
@@ -102,10 +113,10 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
     // The ledger's failure first, then whichever end broke; one that only stopped is no failure.
     let outcome = record.and(open).and(append).and(fetch);
     Moved {
-        acknowledged: recording.acknowledged,
+        sent: recording.sent,
         missing: opening.missing,
         refused: recording.refused,
-        unresolved: recording.unresolved || halt.into_inner(),
+        halted: halt.into_inner(),
         outcome,
     }
 }
@@ -154,13 +165,13 @@ async fn admit<L: Ledger>(
 
 /// From the recording to the opening.
 enum Settled {
-    /// The window is closed: each of its messages has a UID or a fate.
+    /// Each of its messages has a UID or a fate: nothing of it is in doubt any more.
     Closed(WindowId),
-    /// The window was answered, and stays open: where its copies are must be looked up.
+    /// It was answered, and where its copies are must be looked up.
     Answered(WindowId),
 }
 
-/// A window that is open in the ledger.
+/// A window in doubt.
 struct OpenWindow {
     id: WindowId,
     /// Whether its answer is still to come.
@@ -245,7 +256,9 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     date: info.date,
                     flags: info.flags,
                     identity: None,
-                    doubts: doubts(&window, info.uid),
+                    // Its size alone makes a full comparison dear; its digest is known when it is sent.
+                    risky: false,
+                    troubles: troubles(&window, info.uid),
                 };
                 let size = body.size;
                 let body = Body::Streamed {
@@ -310,29 +323,40 @@ impl<L: Ledger> Opening<'_, '_, L> {
 
 fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
     let Message { info, body } = message;
+    let identity = Identity::of(&body);
+    let size = body.len() as u64;
+    let announced = window.messages.iter().find(|owed| owed.info.uid == info.uid);
     let record = WindowMessage {
         uid: info.uid,
-        size: body.len() as u64,
+        size,
+        risky: identity.risky
+            || announced.is_some_and(|owed| owed.info.size != size)
+            || info.date.is_none_or(|date| !ORDINARY_SECONDS.contains(&date.seconds())),
         date: info.date,
         flags: info.flags,
-        identity: Some(Identity::of(&body)),
-        doubts: doubts(window, info.uid),
+        identity: Some(identity),
+        troubles: troubles(window, info.uid),
     };
     OutgoingMessage { record, body: Body::Whole(body) }
 }
 
-fn doubts(window: &Window, uid: Uid) -> u8 {
-    window.messages.iter().find(|owed| owed.info.uid == uid).map_or(0, |owed| owed.doubts)
+/// The years 1970 to 2037: what every server stores.
+const ORDINARY_SECONDS: std::ops::Range<i64> = 0..2_145_916_800;
+
+fn troubles(window: &Window, uid: Uid) -> Troubles {
+    let owed = window.messages.iter().find(|owed| owed.info.uid == uid);
+    owed.map_or_else(Troubles::default, |owed| owed.troubles)
 }
 
-/// Writes each outcome to the ledger as it comes.
+/// Writes each answer to the ledger as it comes.
 struct Recording<'a, 'w, L> {
     work: &'a Work<'w, L>,
     place: &'a Place,
     settle_to: mpsc::UnboundedSender<Settled>,
-    acknowledged: Vec<Unverified>,
+    sent: Vec<Sent>,
+    /// The UIDs told so far.
+    told: BTreeSet<Uid>,
     refused: Vec<Uid>,
-    unresolved: bool,
 }
 
 impl<L: Ledger> Recording<'_, '_, L> {
@@ -346,30 +370,45 @@ impl<L: Ledger> Recording<'_, '_, L> {
     async fn record(&mut self, answered: Answered) -> Result<(), Fault> {
         let Answered { window, answers } = answered;
         let mut outcomes = Vec::with_capacity(answers.len());
+        let mut sent = Sent { id: window.id, lo: self.place.lo, messages: Vec::new() };
         let (mut settled, mut answered_all) = (true, true);
         let (mut messages, mut bytes) = (0, 0);
-        for (message, answer) in window.messages.iter().zip(&answers) {
-            match answer {
-                Some(Answer::Stored(Some((validity, uid))))
-                    if self.is_plausible(*validity, *uid) =>
-                {
+        for (message, answer) in window.messages.iter().zip(answers) {
+            let said = match answer {
+                Some(Answer::Stored(told)) => {
                     messages += 1;
                     bytes += message.body.size();
-                    outcomes.push(self.stored(message, *uid));
+                    told.filter(|told| self.is_plausible(*told))
+                        .map_or(Said::Somewhere, |(_, uid)| Said::At(uid))
                 }
-                // Somewhere, or not at all: to be looked up.
-                Some(Answer::Stored(_)) => settled = false,
-                Some(Answer::Refused(text)) => outcomes.push(self.refused(message, text)),
-                // Not stored, and owed as before.
-                Some(Answer::NotNow) => {}
-                None => (settled, answered_all) = (false, false),
+                Some(Answer::Refused(text)) => {
+                    outcomes.push(self.refused(message, &text));
+                    Said::Refused
+                }
+                Some(Answer::NotNow) => Said::NotNow,
+                None => {
+                    (settled, answered_all) = (false, false);
+                    continue;
+                }
+            };
+            let entry = entry(message, Fate::Pending, None);
+            match said {
+                Said::At(target_uid) => outcomes.push(Outcome {
+                    uid: message.record.uid,
+                    entry: Entry { target_uid: Some(target_uid), ..entry.clone() },
+                    remarks: Vec::new(),
+                    subject: None,
+                }),
+                // Whose copy is where is to be looked up.
+                Said::Somewhere => settled = false,
+                Said::Refused | Said::NotNow => {}
             }
+            let (uid, identity) = (message.record.uid, message.identity());
+            let subject = self.subject(message);
+            sent.messages.push(SentMessage { uid, entry, identity, subject, said });
         }
-        let (ledger, mailbox) = (&self.work.run.ledger, self.place.mailbox);
-        if settled {
-            ledger.close(window.id, mailbox, outcomes).await?;
-        } else if !outcomes.is_empty() {
-            ledger.record(mailbox, outcomes).await?;
+        if !outcomes.is_empty() {
+            self.work.run.ledger.record(self.place.mailbox, outcomes).await?;
         }
         if messages > 0 {
             self.work.copied(messages, bytes);
@@ -380,7 +419,10 @@ impl<L: Ledger> Recording<'_, '_, L> {
                 bytes,
             });
         }
-        self.unresolved |= !settled && answered_all;
+        // What was not answered breaks the connection: it is in doubt, and so is its window.
+        if answered_all {
+            self.sent.push(sent);
+        }
         let state = if settled { Settled::Closed(window.id) } else { Settled::Answered(window.id) };
         // Nobody opens windows any more: nobody needs to know.
         let _ = self.settle_to.send(state);
@@ -389,24 +431,8 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
     /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
-    fn is_plausible(&mut self, validity: UidValidity, uid: Uid) -> bool {
-        let rival =
-            self.acknowledged.iter_mut().rev().find(|known| known.acknowledged.target_uid == uid);
-        if let Some(rival) = rival {
-            // Whose copy it is only its bytes can tell.
-            rival.is_suspect = true;
-            return false;
-        }
-        validity == self.place.validity && uid >= self.place.lo
-    }
-
-    fn stored(&mut self, message: &OutgoingMessage, target_uid: Uid) -> Outcome {
-        let entry = entry(message, Fate::Pending, Some(target_uid));
-        let subject = self.subject(message);
-        let uid = message.record.uid;
-        let acknowledged = Acknowledged { uid, target_uid, entry: entry.clone() };
-        self.acknowledged.push(Unverified { acknowledged, subject, is_suspect: false });
-        Outcome { uid, entry, remarks: Vec::new(), subject: None }
+    fn is_plausible(&mut self, (validity, uid): (UidValidity, Uid)) -> bool {
+        validity == self.place.validity && uid >= self.place.lo && self.told.insert(uid)
     }
 
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
@@ -434,14 +460,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
 }
 
 fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
-    let record = &message.record;
-    Entry {
-        fate,
-        target_uid,
-        size: record.size,
-        date: record.date,
-        flags: record.flags.clone(),
-        digest: message.identity().map(|identity| (identity.exact, identity.headers)),
-        doubts: record.doubts,
-    }
+    let WindowMessage { size, date, ref flags, risky, troubles, .. } = message.record;
+    let digest = message.identity().map(|identity| (identity.exact, identity.headers));
+    Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
 }

@@ -31,6 +31,9 @@ pub(super) struct Run<L> {
     pub(super) seed: u64,
 }
 
+/// So much of a sample is read back however little was copied.
+const SAMPLE_BYTES_FREE: u64 = 64 * 1024;
+
 /// How an account ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -60,6 +63,10 @@ pub(super) struct Tally {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) not_copied: u64,
+    /// Whether anything was sent again after it had been in doubt.
+    pub(super) doubted: bool,
+    /// Bytes read back to compare a sample octet by octet.
+    pub(super) sampled: u64,
     /// The longest wait for the answer to an APPEND.
     pub(super) slowest_append: Duration,
 }
@@ -89,6 +96,20 @@ impl<'a, L> Work<'a, L> {
     /// Notes that something is done that a retry would not have to do again.
     pub(super) fn step(&self) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).steps += 1;
+    }
+
+    /// Notes that messages are sent again of which a late copy may still appear.
+    pub(super) fn doubted(&self) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).doubted = true;
+    }
+
+    /// Whether a copy of so many bytes may be read back for the sample: at most a hundredth of what
+    /// was copied, since some servers count what is read against the day's allowance.
+    pub(super) fn samples(&self, bytes: u64) -> bool {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = tally.sampled + bytes <= tally.bytes / 100 + SAMPLE_BYTES_FREE;
+        tally.sampled += if may { bytes } else { 0 };
+        may
     }
 
     /// Notes how long the slowest APPEND of a connection took.

@@ -1,81 +1,155 @@
-//! Reads one body to know its digests, and keeps nothing of it.
+//! Reads bodies and headers to know their digests, and keeps nothing of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 
 use super::exec::Connection;
 use super::reply::{self, Fetched, Refusal, StatusKind, Untagged};
-use super::wire::Incoming;
-use crate::fault::Fault;
-use crate::identity::{Identity, IdentityHasher};
+use super::wire::{BulkReader, Incoming};
+use crate::fault::{Fault, Scope};
+use crate::identity::{HeaderKeys, Identity, IdentityHasher};
 use crate::mail::Uid;
 
 /// Bodies up to this size are read in one piece.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
 
-/// The digests of one message of the open mailbox; none if the server does not give it.
+/// The digests of messages of the open mailbox; those that the server does not give are left out.
 ///
 /// # Errors
 ///
 /// A session fault where the connection breaks.
-pub async fn identity(connection: &mut Connection, uid: Uid) -> Result<Option<Identity>, Fault> {
+pub async fn identities(
+    connection: &mut Connection,
+    uids: &[Uid],
+) -> Result<BTreeMap<Uid, Identity>, Fault> {
     let side = connection.side();
-    let action = format!("read UID {uid} again");
-    let broken = |error: std::io::Error| Fault::session(&action, error).at(side);
+    let action = "read messages again to compare them";
+    let broken = |error: std::io::Error| Fault::session(action, error).at(side);
     let (mut reader, mut writer) = connection.lend();
-    // BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
-    let command = format!("D1 UID FETCH {uid} (UID BODY.PEEK[])\r\n");
-    writer.write(command.as_bytes()).await.map_err(broken)?;
-    writer.flush().await.map_err(broken)?;
-    let mut identity = None;
-    loop {
-        let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
-            Incoming::Response(response) => response,
-            Incoming::Large { head, literal_bytes } => {
-                let mut hasher = IdentityHasher::default();
-                let mut left = literal_bytes;
-                while left > 0 {
-                    let chunk = reader.chunk(left).await.map_err(broken)?;
-                    left -= chunk.len() as u64;
-                    hasher.update(&chunk);
-                }
-                let tail = loop {
-                    match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
-                        Incoming::Response(tail) => break tail,
-                        Incoming::Large { literal_bytes, .. } => {
-                            reader.discard(literal_bytes).await.map_err(broken)?;
-                        }
+    let mut identities = BTreeMap::new();
+    // A command line of a few KiB is what every server takes.
+    for part in uids.chunks(400) {
+        // BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
+        let command = format!("D1 UID FETCH {} (UID BODY.PEEK[])\r\n", reply::uid_set(part));
+        writer.write(command.as_bytes()).await.map_err(broken)?;
+        writer.flush().await.map_err(broken)?;
+        let status = loop {
+            let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
+                Incoming::Response(response) => response,
+                Incoming::Large { head, literal_bytes } => {
+                    let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
+                    if let Some(uid) = uid_around(&head, &tail) {
+                        identities.insert(uid, hasher.finish());
                     }
-                };
-                if uid_around(&head, &tail) == Some(uid) {
-                    identity = Some(hasher.finish());
+                    continue;
                 }
-                continue;
+            };
+            if let Some(fetched) = Fetched::parse(&response) {
+                if let (Some(uid), Some(body)) = (fetched.uid, fetched.body) {
+                    identities.insert(uid, Identity::of(&body));
+                }
+            } else if let Some((tag, status)) = reply::tagged(&response) {
+                if tag != b"D1" {
+                    let cause = "the server answered an unknown tag";
+                    return Err(Fault::session(action, cause).at(side));
+                }
+                break status;
+            } else if let Untagged::Bye(status) = Untagged::parse(&response) {
+                return Err(Fault::session(action, Refusal(status)).at(side));
             }
         };
-        if let Some(fetched) = Fetched::parse(&response) {
-            if fetched.uid == Some(uid)
-                && let Some(body) = fetched.body
-            {
-                identity = Some(Identity::of(&body));
-            }
-        } else if let Some((tag, status)) = reply::tagged(&response) {
-            if tag != b"D1" {
-                return Err(Fault::session(action, "the server answered an unknown tag").at(side));
-            }
-            return Ok(identity.filter(|_| status.kind == StatusKind::Ok));
-        } else if let Untagged::Bye(status) = Untagged::parse(&response) {
-            return Err(Fault::session(action, Refusal(status)).at(side));
+        if status.kind != StatusKind::Ok {
+            // What came with a refusal is not believed.
+            identities.retain(|uid, _| !part.contains(uid));
+        }
+    }
+    let asked: BTreeSet<&Uid> = uids.iter().collect();
+    identities.retain(|uid, _| asked.contains(uid));
+    Ok(identities)
+}
+
+/// Hashes a literal that is too large to hold, and reads its response to the end.
+async fn large(
+    reader: &mut BulkReader<'_>,
+    literal_bytes: u64,
+) -> std::io::Result<(IdentityHasher, Bytes)> {
+    let mut hasher = IdentityHasher::default();
+    let mut left = literal_bytes;
+    while left > 0 {
+        let chunk = reader.chunk(left).await?;
+        left -= chunk.len() as u64;
+        hasher.update(&chunk);
+    }
+    loop {
+        match reader.response(HELD_BYTES_MAX).await? {
+            Incoming::Response(tail) => return Ok((hasher, tail)),
+            Incoming::Large { literal_bytes, .. } => reader.discard(literal_bytes).await?,
         }
     }
 }
 
+/// What the header lines of messages of the open mailbox tell of them. A message that the server
+/// does not give, or whose header is beyond reason, is left out.
+///
+/// # Errors
+///
+/// A session fault where the connection breaks.
+pub async fn headers(
+    connection: &mut Connection,
+    uids: &[Uid],
+) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {
+    let side = connection.side();
+    let action = "read the headers of messages";
+    let broken = |error: std::io::Error| Fault::session(action, error).at(side);
+    let (mut reader, mut writer) = connection.lend();
+    let mut keys = BTreeMap::new();
+    // A command line of a few KiB is what every server takes.
+    for part in uids.chunks(400) {
+        let (set, fields) = (reply::uid_set(part), HeaderKeys::FIELDS);
+        let command = format!("H1 UID FETCH {set} (UID BODY.PEEK[HEADER.FIELDS ({fields})])\r\n");
+        writer.write(command.as_bytes()).await.map_err(broken)?;
+        writer.flush().await.map_err(broken)?;
+        loop {
+            let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
+                Incoming::Response(response) => response,
+                Incoming::Large { literal_bytes, .. } => {
+                    reader.discard(literal_bytes).await.map_err(broken)?;
+                    continue;
+                }
+            };
+            if let Some(fetched) = Fetched::parse(&response) {
+                if let (Some(uid), Some(header)) = (fetched.uid, fetched.header) {
+                    keys.insert(uid, HeaderKeys::of(&header));
+                }
+            } else if let Some((tag, status)) = reply::tagged(&response) {
+                if tag != b"H1" {
+                    let cause = "the server answered an unknown tag";
+                    return Err(Fault::session(action, cause).at(side));
+                }
+                if status.kind != StatusKind::Ok {
+                    return Err(reply::fault(action, status, Scope::Mailbox).at(side));
+                }
+                break;
+            } else if let Untagged::Bye(status) = Untagged::parse(&response) {
+                return Err(Fault::session(action, Refusal(status)).at(side));
+            }
+        }
+    }
+    let asked: BTreeSet<&Uid> = uids.iter().collect();
+    keys.retain(|uid, _| asked.contains(uid));
+    Ok(keys)
+}
+
 /// The UID that a FETCH names before or after its literal.
 #[must_use]
-pub fn uid_around(head: &bytes::Bytes, tail: &bytes::Bytes) -> Option<Uid> {
+pub fn uid_around(head: &Bytes, tail: &Bytes) -> Option<Uid> {
     attributes_around(head, tail)?.uid
 }
 
 /// What a FETCH says before and after a literal that was taken out of it.
 #[must_use]
-pub fn attributes_around(head: &bytes::Bytes, tail: &bytes::Bytes) -> Option<Fetched> {
+pub fn attributes_around(head: &Bytes, tail: &Bytes) -> Option<Fetched> {
     let at = memchr::memrchr(b'{', head)?;
     let head = head[..at].strip_suffix(b"~").unwrap_or(&head[..at]);
     Fetched::parse(&[head, b"\"\"", tail].concat().into())
@@ -84,7 +158,6 @@ pub fn attributes_around(head: &bytes::Bytes, tail: &bytes::Bytes) -> Option<Fet
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     #[test]
     fn attributes_on_both_sides_of_a_literal_are_read() {

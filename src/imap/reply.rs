@@ -365,6 +365,8 @@ pub struct Fetched {
     pub size: Option<u64>,
     /// `BODY[]`, `BINARY[]` or `RFC822`, if it was sent and is not NIL.
     pub body: Option<Bytes>,
+    /// Lines of its header, if any were asked for and sent.
+    pub header: Option<Bytes>,
 }
 
 impl Fetched {
@@ -401,6 +403,9 @@ impl Fetched {
             "RFC822.SIZE" => self.size = value.number(),
             "BODY[]" | "BINARY[]" | "RFC822" if !value.is_nil() => {
                 self.body = value.octets().cloned();
+            }
+            name if name.starts_with("BODY[HEADER") && !value.is_nil() => {
+                self.header = value.octets().cloned();
             }
             _ => {}
         }

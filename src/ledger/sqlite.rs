@@ -9,24 +9,26 @@ mod store;
 mod window;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
+use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
-use crate::history::History;
-use crate::mail::Uid;
+use crate::history::{Entry, History};
+use crate::mail::{Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 
 use super::{
-    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Ledger,
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Snapshot, Stage, StageId, WindowId,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
 };
-use error::{StoreError, fault};
+use error::{StoreError, fault, store_fault};
 use store::{EncodedWindow, Store};
 use writer::Writer;
 
@@ -43,21 +45,24 @@ pub struct SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger for writing, or makes it. Only one process may do so at a time: see
-    /// [`crate::ledger::hold::StateDir`].
+    /// Opens the ledger for writing, or makes it. Only one process does so at a time (see
+    /// [`crate::ledger::hold::StateDir`]); where another one still has it open, that one is refused
+    /// from now on.
     ///
     /// # Errors
     ///
     /// If the file cannot be written, is damaged, has another format, or is something else.
     pub async fn open(path: &Path) -> Result<Self, Fault> {
         let path: Arc<Path> = path.into();
-        let (store, reader) = blocking("open", &path, |path| {
-            let store = Store::new(schema::open(path)?);
-            Ok((store, schema::open_read_only(path)?))
+        let (store, number, reader) = blocking("open", &path, |path| {
+            let connection = schema::open(path)?;
+            let number = schema::take(&connection)?;
+            Ok((Store::new(connection), number, schema::open_read_only(path)?))
         })
         .await?;
+        let store = Arc::new(Mutex::new(store));
         Ok(Self {
-            writer: Some(Writer::start(path.to_path_buf(), store, false)),
+            writer: Some(Writer::start(path.to_path_buf(), store, number, false)),
             reader: Some(Arc::new(Mutex::new(reader))),
             path,
         })
@@ -82,9 +87,23 @@ impl SqliteLedger {
     /// If there is no memory for it.
     pub fn in_memory() -> Result<Self, Fault> {
         let path: Arc<Path> = Path::new(":memory:").into();
-        let connection = schema::in_memory().map_err(|error| fault("open", &path, error))?;
-        let writer = Writer::start(PathBuf::from(":memory:"), Store::new(connection), true);
+        let failed = |error| store_fault("open", &path, error);
+        let connection = schema::in_memory().map_err(failed)?;
+        let number = schema::take(&connection).map_err(failed)?;
+        let store = Arc::new(Mutex::new(Store::new(connection)));
+        let writer = Writer::start(PathBuf::from(":memory:"), store, number, true);
         Ok(Self { path, writer: Some(writer), reader: None })
+    }
+
+    /// Opens the same ledger once more, as another process would: from now on every call to this
+    /// one and to its clones fails. The way to do so with one in memory.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn take_over(&self) -> Result<Self, Fault> {
+        let writer = self.writer()?.take_over()?;
+        Ok(Self { path: self.path.clone(), writer: Some(writer), reader: self.reader.clone() })
     }
 
     /// Writes what is queued, and brings everything into the one file.
@@ -121,7 +140,7 @@ impl SqliteLedger {
         let Some(reader) = &self.reader else {
             let writer = self.writer()?;
             let answer = writer.barrier(|store| Ok(read(store.connection())));
-            return answer.await?.map_err(|error| fault("read", &self.path, error));
+            return answer.await?.map_err(|error| store_fault("read", &self.path, error));
         };
         if self.writer.is_some() {
             self.flush().await?;
@@ -149,7 +168,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Fault> {
     let own = Arc::clone(path);
     match tokio::task::spawn_blocking(move || work(&own)).await {
-        Ok(done) => done.map_err(|error| fault(verb, path, error)),
+        Ok(done) => done.map_err(|error| store_fault(verb, path, error)),
         Err(error) => Err(fault(verb, path, error)),
     }
 }
@@ -183,6 +202,18 @@ impl Ledger for SqliteLedger {
         self.read(move |connection| read::claimed(connection, mailbox, lo)).await
     }
 
+    async fn twins(
+        &self,
+        mailbox: MailboxId,
+        headers: BTreeSet<u64>,
+    ) -> Result<Vec<(MailboxId, Uid, Entry)>, Fault> {
+        self.read(move |connection| read::twins(connection, mailbox, &headers)).await
+    }
+
+    async fn doubted(&self, mailbox: MailboxId) -> Result<Vec<Doubted>, Fault> {
+        self.read(move |connection| read::doubted(connection, mailbox)).await
+    }
+
     async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
         self.read(move |connection| read::open_windows(connection, account)).await
     }
@@ -211,6 +242,43 @@ impl Ledger for SqliteLedger {
         let records = outcomes.len() + 1;
         let apply = move |store: &mut Store| store.close_window(window, mailbox, &outcomes);
         writer.queue(records, apply).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.settle(&settlement)).await
+    }
+
+    async fn set_target_uid_next(&self, mailbox: MailboxId, uid_next: Uid) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.queue(1, move |store| store.set_target_uid_next(mailbox, uid_next)).await
+    }
+
+    async fn set_remark(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        kind: RemarkKind,
+        text: Option<String>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        let apply = move |store: &mut Store| store.set_remark(mailbox, uid, kind, text.as_deref());
+        writer.queue(1, apply).await
+    }
+
+    async fn renumber(
+        &self,
+        old: MailboxId,
+        new: MailboxId,
+        uids: Vec<(Uid, Uid)>,
+    ) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.renumber(old, new, &uids)).await
+    }
+
+    async fn reset_target(&self, mailbox: MailboxId, validity: UidValidity) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.barrier(move |store| store.reset_target(mailbox, validity)).await
     }
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {

@@ -1,26 +1,66 @@
-//! Messages in doubt against what is on the target: copied already, or to be sent again.
+//! Messages whose copies are looked for, against what is on the target: which copy is whose.
 //!
-//! Matching is by multiset: a class of equal messages with n in doubt and c candidates gives
-//! min(n, c) claims, lowest UIDs first, each candidate once. Finer classes are served first. It is
-//! never decided by text from mail sent to the server in a SEARCH.
+//! Matching is by multiset: a class of equal messages of which n are sought and c are there gives
+//! min(n, c) claims, each copy once. Finer classes are served first. It is never decided by text
+//! from mail sent to the server in a SEARCH.
 
 use std::collections::BTreeMap;
 
-use crate::identity::Identity;
+use crate::identity::{Digest, Identity};
 use crate::mail::{InternalDate, Uid};
 use crate::target::Found;
 
-/// A message that was sent, with unknown outcome.
+/// A message whose copy is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InDoubt {
-    /// Its UID at the source.
-    pub uid: Uid,
+pub struct Sought<Key> {
+    /// Which message it is.
+    pub key: Key,
+    /// Who is served first where there are fewer copies than messages.
+    pub claim: Claim,
     /// Octets sent.
     pub size: u64,
     /// The date sent.
     pub date: Option<InternalDate>,
     /// Its digests; none where nobody can tell any more.
-    pub identity: Option<Identity>,
+    pub digests: Option<Digests>,
+}
+
+/// What is known of where a copy should be, in the order of who is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// It was seen, and is not where it was seen any more: its owner may have moved it away and back.
+    Lapsed,
+    /// The target told that it is at this UID.
+    At(Uid),
+    /// The target acknowledged it and did not tell where it is.
+    Somewhere,
+    /// It was sent, and the answer is not known.
+    InDoubt,
+}
+
+/// The digests of a message that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// As [`Identity::exact`].
+    pub exact: Digest,
+    /// As [`Identity::folded`]; none where it was not kept.
+    pub folded: Option<Digest>,
+    /// As [`Identity::headers`].
+    pub headers: u64,
+}
+
+impl From<Identity> for Digests {
+    fn from(identity: Identity) -> Self {
+        let Identity { exact, folded, headers, .. } = identity;
+        Self { exact, folded: Some(folded), headers }
+    }
+}
+
+/// What the ledger keeps of a message's digests.
+impl From<(Digest, u64)> for Digests {
+    fn from((exact, headers): (Digest, u64)) -> Self {
+        Self { exact, folded: None, headers }
+    }
 }
 
 /// A message on the target that nobody has claimed.
@@ -32,26 +72,28 @@ pub struct Candidate {
     pub size: u64,
     /// Its date.
     pub date: Option<InternalDate>,
-    /// Its digests.
-    pub identity: Identity,
+    /// Its header key, where its header was read.
+    pub headers: Option<u64>,
+    /// Its digests, where its body was read.
+    pub identity: Option<Identity>,
 }
 
 /// Which copies are whose.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settlement {
-    /// Source UID and target UID of each message that was found.
-    pub found: Vec<(Uid, Uid)>,
-    /// Messages that are not there: to be sent again.
-    pub missing: Vec<Uid>,
-    /// Messages of which it cannot be told whether they are there: not to be sent again.
-    pub undecided: Vec<Uid>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement<Key> {
+    /// Message and target UID of each copy that was found.
+    pub found: Vec<(Key, Uid)>,
+    /// Messages that are not there.
+    pub missing: Vec<Key>,
+    /// Messages of which it cannot be told whether they are there.
+    pub undecided: Vec<Key>,
 }
 
-/// Whether something found could be a copy of a message in doubt, as far as can be said without
-/// its body: by date, or by size where the server changes dates.
+/// Whether something found could be a copy of a message that is looked for, as far as can be said
+/// without its header: by date, or by size where the server changes dates.
 #[must_use]
-pub fn is_plausible(found: &Found, in_doubt: &[InDoubt]) -> bool {
-    in_doubt.iter().any(|message| {
+pub fn is_plausible<Key>(found: &Found, sought: &[Sought<Key>]) -> bool {
+    sought.iter().any(|message| {
         (message.date.is_some() && message.date == found.date) || is_close(message.size, found.size)
     })
 }
@@ -61,112 +103,261 @@ pub(super) fn is_close(sent: u64, stored: u64) -> bool {
     sent.abs_diff(stored) <= (sent / 10).max(64)
 }
 
-/// Decides which candidates are the copies of the messages in doubt.
-#[must_use]
-pub fn settle(in_doubt: &[InDoubt], candidates: &[Candidate]) -> Settlement {
-    let mut settlement = Settlement::default();
-    let mut open: Vec<&InDoubt> = in_doubt.iter().collect();
-    let mut free: Vec<&Candidate> = candidates.iter().collect();
-    free.sort_by_key(|candidate| candidate.uid);
-    claim(&mut settlement, &mut open, &mut free, |identity| identity.exact, |_, _| true);
-    claim(&mut settlement, &mut open, &mut free, |identity| identity.folded, |_, _| true);
-    // Coarse: the same header lines, and as large and as old.
-    claim(
-        &mut settlement,
-        &mut open,
-        &mut free,
-        |identity| identity.headers,
-        |message, found| is_close(message.size, found.size) && message.date == found.date,
-    );
-    for message in open {
-        let perhaps = message.identity.is_none()
-            && free.iter().any(|candidate| is_close(message.size, candidate.size));
-        let list = if perhaps { &mut settlement.undecided } else { &mut settlement.missing };
-        list.push(message.uid);
-    }
-    settlement
+/// Size, date and header key: where they fit one message and one candidate, the body need not be read.
+type Outline = (u64, Option<i64>, u64);
+
+fn outline_of<Key>(message: &Sought<Key>) -> Option<Outline> {
+    Some((message.size, message.date.map(InternalDate::seconds), message.digests?.headers))
 }
 
-/// Claims by one kind of class.
-fn claim<Class: Ord>(
-    settlement: &mut Settlement,
-    open: &mut Vec<&InDoubt>,
-    free: &mut Vec<&Candidate>,
-    class: impl Fn(&Identity) -> Class,
-    fits: impl Fn(&InDoubt, &Candidate) -> bool,
-) {
-    let mut by_class: BTreeMap<Class, Vec<&Candidate>> = BTreeMap::new();
-    for candidate in free.iter() {
-        by_class.entry(class(&candidate.identity)).or_default().push(candidate);
+fn outline(candidate: &Candidate) -> Option<Outline> {
+    Some((candidate.size, candidate.date.map(InternalDate::seconds), candidate.headers?))
+}
+
+/// The pairs that fit each other and nothing else by size, date and header key.
+fn shown<Key: Ord + Clone>(sought: &[Sought<Key>], candidates: &[Candidate]) -> BTreeMap<Uid, Key> {
+    let mut by_outline: BTreeMap<Outline, (Vec<&Key>, Vec<Uid>)> = BTreeMap::new();
+    for message in sought {
+        if let Some(outline) = outline_of(message) {
+            by_outline.entry(outline).or_default().0.push(&message.key);
+        }
     }
-    open.retain(|message| {
-        let Some(identity) = &message.identity else {
-            return true;
-        };
-        let Some(class) = by_class.get_mut(&class(identity)) else {
-            return true;
-        };
-        let Some(at) = class.iter().position(|candidate| fits(message, candidate)) else {
-            return true;
-        };
-        settlement.found.push((message.uid, class.remove(at).uid));
-        false
-    });
-    free.retain(|candidate| !settlement.found.iter().any(|(_, uid)| *uid == candidate.uid));
+    for candidate in candidates {
+        if let Some(outline) = outline(candidate) {
+            by_outline.entry(outline).or_default().1.push(candidate.uid);
+        }
+    }
+    let nothing = Identity::of(b"").headers;
+    by_outline
+        .into_iter()
+        // All messages without the usual headers have one key: it shows nothing.
+        .filter(|((_, _, headers), _)| *headers != nothing)
+        .filter_map(|(_, (keys, uids))| match (keys.as_slice(), uids.as_slice()) {
+            ([key], [uid]) => Some((*uid, (*key).clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The candidates whose bodies must be read before [`settle`] can tell whose they are.
+#[must_use]
+pub fn needs_body<Key: Ord + Clone>(sought: &[Sought<Key>], candidates: &[Candidate]) -> Vec<Uid> {
+    let shown = shown(sought, candidates);
+    let open = candidates.iter().filter(|candidate| !shown.contains_key(&candidate.uid));
+    open.map(|candidate| candidate.uid).collect()
+}
+
+/// Decides which candidates are the copies of the messages that are looked for.
+#[must_use]
+pub fn settle<Key: Ord + Clone>(
+    sought: &[Sought<Key>],
+    candidates: &[Candidate],
+) -> Settlement<Key> {
+    let shown = shown(sought, candidates);
+    let mut settling = Settling {
+        found: Vec::new(),
+        open: sought.iter().collect(),
+        free: candidates.iter().collect(),
+    };
+    settling.open.sort_by_key(|message| (message.claim, message.key.clone()));
+    settling.free.sort_by_key(|candidate| candidate.uid);
+    for (uid, key) in shown {
+        let body_is_unknown = |candidate: &&Candidate| candidate.identity.is_none();
+        if candidates.iter().filter(body_is_unknown).any(|candidate| candidate.uid == uid) {
+            settling.take(key, uid);
+        }
+    }
+    settling.claim(
+        |message| Some(message.digests?.exact),
+        |candidate| Some(candidate.identity?.exact),
+        |_, _| true,
+    );
+    settling.claim(
+        |message| message.digests?.folded,
+        |candidate| Some(candidate.identity?.folded),
+        |_, _| true,
+    );
+    // Coarse: the same header lines, and as large and as old.
+    settling.claim(
+        |message| Some(message.digests?.headers),
+        |candidate| Some(candidate.identity?.headers),
+        |message, found| is_close(message.size, found.size) && message.date == found.date,
+    );
+    let Settling { found, open, free } = settling;
+    let is_undecided = |message: &&Sought<Key>| {
+        message.digests.is_none()
+            && free.iter().any(|candidate| is_close(message.size, candidate.size))
+    };
+    let (undecided, missing): (Vec<_>, Vec<_>) = open.into_iter().partition(is_undecided);
+    let keys = |list: Vec<&Sought<Key>>| list.into_iter().map(|one| one.key.clone()).collect();
+    Settlement { found, missing: keys(missing), undecided: keys(undecided) }
+}
+
+struct Settling<'a, Key> {
+    found: Vec<(Key, Uid)>,
+    open: Vec<&'a Sought<Key>>,
+    free: Vec<&'a Candidate>,
+}
+
+impl<Key: Ord + Clone> Settling<'_, Key> {
+    fn take(&mut self, key: Key, uid: Uid) {
+        self.open.retain(|message| message.key != key);
+        self.free.retain(|candidate| candidate.uid != uid);
+        self.found.push((key, uid));
+    }
+
+    /// Claims by one kind of class: first each message the copy at the UID told, then in order.
+    fn claim<Class: Ord>(
+        &mut self,
+        class_of: impl Fn(&Sought<Key>) -> Option<Class>,
+        class: impl Fn(&Candidate) -> Option<Class>,
+        fits: impl Fn(&Sought<Key>, &Candidate) -> bool,
+    ) {
+        let mut by_class: BTreeMap<Class, Vec<&Candidate>> = BTreeMap::new();
+        for candidate in &self.free {
+            if let Some(class) = class(candidate) {
+                by_class.entry(class).or_default().push(candidate);
+            }
+        }
+        let mut claimed = Vec::new();
+        for told in [true, false] {
+            self.open.retain(|message| {
+                let class = class_of(message).and_then(|class| by_class.get_mut(&class));
+                let Some(class) = class else {
+                    return true;
+                };
+                let is_there = |candidate: &&Candidate| {
+                    (!told || message.claim == Claim::At(candidate.uid)) && fits(message, candidate)
+                };
+                let Some(at) = class.iter().position(is_there) else {
+                    return true;
+                };
+                claimed.push((message.key.clone(), class.remove(at).uid));
+                false
+            });
+        }
+        self.free.retain(|candidate| !claimed.iter().any(|(_, uid)| *uid == candidate.uid));
+        self.found.extend(claimed);
+    }
+}
+
+/// What to do with a message whose copy is not on the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFound {
+    /// It was stored, and its owner has removed it: it is never sent again.
+    Removed,
+    /// The target acknowledged it and never had it: it is owed again.
+    NeverStored,
+    /// It was lost on the way: it is owed again, and a late copy may still appear.
+    NotArrived,
+}
+
+/// Decides what became of a message that was looked for and is not there. `uid_next` is the target
+/// mailbox's UIDNEXT at that look; `told_is_taken` whether another message stands at the UID that the
+/// target told, `has_gap` whether any UID from the window's `lo` to `uid_next` is not there any more.
+#[must_use]
+pub fn not_found(claim: Claim, uid_next: Uid, told_is_taken: bool, has_gap: bool) -> NotFound {
+    match claim {
+        Claim::Lapsed => NotFound::Removed,
+        Claim::At(uid) if !told_is_taken && uid < uid_next => NotFound::Removed,
+        Claim::At(uid) if !told_is_taken && uid >= uid_next => NotFound::NeverStored,
+        Claim::At(_) | Claim::Somewhere if has_gap => NotFound::Removed,
+        Claim::At(_) | Claim::Somewhere => NotFound::NeverStored,
+        Claim::InDoubt => NotFound::NotArrived,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn in_doubt(uid: u32, body: &[u8]) -> InDoubt {
-        let identity = Some(Identity::of(body));
-        InDoubt { uid: Uid(uid), size: body.len() as u64, date: None, identity }
+    fn sought(key: u32, body: &[u8]) -> Sought<u32> {
+        let digests = Some(Identity::of(body).into());
+        Sought { key, claim: Claim::InDoubt, size: body.len() as u64, date: None, digests }
     }
 
     fn candidate(uid: u32, body: &[u8]) -> Candidate {
         let identity = Identity::of(body);
-        Candidate { uid: Uid(uid), size: body.len() as u64, date: None, identity }
+        let headers = Some(identity.headers);
+        let size = body.len() as u64;
+        Candidate { uid: Uid(uid), size, date: None, headers, identity: Some(identity) }
     }
 
-    fn pairs(settlement: &Settlement) -> Vec<(u32, u32)> {
-        settlement.found.iter().map(|(source, target)| (source.0, target.0)).collect()
+    fn unread(uid: u32, body: &[u8]) -> Candidate {
+        Candidate { identity: None, ..candidate(uid, body) }
+    }
+
+    fn pairs(settlement: &Settlement<u32>) -> Vec<(u32, u32)> {
+        settlement.found.iter().map(|(source, target)| (*source, target.0)).collect()
     }
 
     #[test]
     fn twins_are_counted_and_each_copy_claimed_once() {
-        let keys = [in_doubt(1, b"a"), in_doubt(2, b"a"), in_doubt(3, b"a")];
+        let keys = [sought(1, b"a"), sought(2, b"a"), sought(3, b"a")];
         let settlement = settle(&keys, &[candidate(8, b"a"), candidate(7, b"a")]);
         assert_eq!(pairs(&settlement), [(1, 7), (2, 8)]);
-        assert_eq!(settlement.missing, [Uid(3)]);
+        assert_eq!(settlement.missing, [3]);
+    }
+
+    #[test]
+    fn a_twin_takes_the_copy_that_the_target_told_it() {
+        let told = |key, uid| Sought { claim: Claim::At(Uid(uid)), ..sought(key, b"a") };
+        let settlement = settle(
+            &[told(1, 8), told(2, 7), sought(3, b"a")],
+            &[7, 8, 9].map(|u| candidate(u, b"a")),
+        );
+        let mut pairs = pairs(&settlement);
+        pairs.sort_unstable();
+        assert_eq!(pairs, [(1, 8), (2, 7), (3, 9)]);
+    }
+
+    #[test]
+    fn a_copy_that_was_seen_before_is_served_before_one_in_doubt() {
+        let lapsed = Sought { claim: Claim::Lapsed, ..sought(2, b"a") };
+        let settlement = settle(&[sought(1, b"a"), lapsed], &[candidate(9, b"a")]);
+        assert_eq!(pairs(&settlement), [(2, 9)]);
+        assert_eq!(settlement.missing, [1]);
     }
 
     #[test]
     fn mail_of_others_is_left_alone() {
-        let settlement = settle(&[in_doubt(1, b"Subject: a\r\n\r\n")], &[candidate(7, b"other")]);
-        assert_eq!(settlement.missing, [Uid(1)]);
+        let settlement = settle(&[sought(1, b"Subject: a\r\n\r\n")], &[candidate(7, b"other")]);
+        assert_eq!(settlement.missing, [1]);
         assert!(settlement.found.is_empty());
     }
 
     #[test]
     fn an_exact_copy_is_claimed_before_a_rewritten_one() {
         let (exact, rewritten) = (b"Subject: a\n\nx", b"Subject: a\r\n\r\nx\r\n");
-        let keys = [in_doubt(1, exact), in_doubt(2, rewritten)];
+        let keys = [sought(1, exact), sought(2, rewritten)];
         let settlement = settle(&keys, &[candidate(7, rewritten), candidate(8, rewritten)]);
         assert_eq!(pairs(&settlement), [(2, 7), (1, 8)]);
     }
 
     #[test]
+    fn a_body_is_read_only_where_size_date_and_headers_do_not_tell() {
+        let (one, two) = (b"Subject: a\r\n\r\n1", b"Subject: a\r\n\r\n2");
+        let other = b"Subject: b\r\n\r\n1";
+        let keys = [sought(1, one), sought(2, two), sought(3, other)];
+        let there = [unread(7, one), unread(8, two), unread(9, other)];
+        assert_eq!(needs_body(&keys, &there), [Uid(7), Uid(8)]);
+        let read = [candidate(7, two), candidate(8, one), unread(9, other)];
+        assert_eq!(pairs(&settle(&keys, &read)), [(3, 9), (1, 8), (2, 7)]);
+        let bare = [sought(1, b"no header")];
+        assert_eq!(needs_body(&bare, &[unread(7, b"no header")]), [Uid(7)]);
+    }
+
+    #[test]
     fn a_message_whose_digests_nobody_knows_is_held_only_if_it_may_be_there() {
-        let unknown = InDoubt { identity: None, ..in_doubt(1, &[b'a'; 1000]) };
+        let unknown = Sought { digests: None, ..sought(1, &[b'a'; 1000]) };
         let settlement = settle(std::slice::from_ref(&unknown), &[candidate(7, &[b'b'; 1001])]);
-        assert_eq!(settlement.undecided, [Uid(1)]);
-        assert_eq!(settle(&[unknown], &[]).missing, [Uid(1)]);
+        assert_eq!(settlement.undecided, [1]);
+        assert_eq!(settle(&[unknown], &[]).missing, [1]);
     }
 
     #[test]
     fn dates_or_sizes_make_a_copy_plausible() {
-        let key = InDoubt { date: Some(InternalDate::new(5, 0)), ..in_doubt(1, &[0; 1000]) };
+        let key = Sought { date: Some(InternalDate::new(5, 0)), ..sought(1, &[0; 1000]) };
         let found = |size, seconds| Found {
             uid: Uid(9),
             size,
@@ -176,5 +367,17 @@ mod tests {
         assert!(is_plausible(&found(9_999, 5), std::slice::from_ref(&key)));
         assert!(is_plausible(&found(1_050, 6), std::slice::from_ref(&key)));
         assert!(!is_plausible(&found(9_999, 6), &[key]));
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_removed_is_not_sent_again() {
+        let next = Uid(10);
+        assert_eq!(not_found(Claim::At(Uid(9)), next, false, true), NotFound::Removed);
+        assert_eq!(not_found(Claim::At(Uid(10)), next, false, false), NotFound::NeverStored);
+        assert_eq!(not_found(Claim::At(Uid(9)), next, true, false), NotFound::NeverStored);
+        assert_eq!(not_found(Claim::At(Uid(9)), next, true, true), NotFound::Removed);
+        assert_eq!(not_found(Claim::Somewhere, next, false, false), NotFound::NeverStored);
+        assert_eq!(not_found(Claim::Somewhere, next, false, true), NotFound::Removed);
+        assert_eq!(not_found(Claim::InDoubt, next, false, true), NotFound::NotArrived);
     }
 }

@@ -1,14 +1,78 @@
-//! What a read-back says of a copy.
+//! What a read-back says of a copy, and how closely it has to look.
+
+use std::collections::BTreeMap;
 
 use crate::fate::{Remark, RemarkKind};
 use crate::history::Entry;
-use crate::identity::Identity;
+use crate::identity::{Digest, Identity};
+use crate::mail::{InternalDate, Uid};
 use crate::plan::settle::is_close;
 use crate::target::Found;
 
-/// What is to be said of a copy that was found with these attributes.
+/// How closely a message at the UID that the target told must be looked at before it is believed to
+/// be the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// Size and date are its own, and no other message's.
+    Attributes,
+    /// Its header lines must be equal, too.
+    Headers,
+    /// Its digest must be equal.
+    Body,
+}
+
+/// The sizes, dates and digests of all messages that were told a UID, to see which can be mixed up.
+#[derive(Debug, Clone, Default)]
+pub struct Outlines {
+    by_attributes: BTreeMap<(u64, Option<i64>), u32>,
+    by_headers: BTreeMap<(u64, u64), Option<Digest>>,
+}
+
+impl Outlines {
+    /// Notes messages.
+    #[must_use]
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut outlines = Self::default();
+        for entry in entries {
+            let attributes = (entry.size, entry.date.map(InternalDate::seconds));
+            *outlines.by_attributes.entry(attributes).or_default() += 1;
+            if let Some((exact, headers)) = entry.digest {
+                let known = outlines.by_headers.entry((entry.size, headers)).or_insert(Some(exact));
+                *known = known.filter(|digest| *digest == exact);
+            }
+        }
+        outlines
+    }
+
+    /// How closely to look at what was found where the copy of `entry` should be. Some servers tell
+    /// a UID that is another message's.
+    #[must_use]
+    pub fn evidence(&self, entry: &Entry, found: &Found) -> Evidence {
+        let attributes = (entry.size, entry.date.map(InternalDate::seconds));
+        if found.size != entry.size {
+            Evidence::Body
+        } else if found.date == entry.date && self.by_attributes.get(&attributes) == Some(&1) {
+            Evidence::Attributes
+        } else {
+            Evidence::Headers
+        }
+    }
+
+    /// Whether equal header lines prove that it is the copy of `entry`.
+    #[must_use]
+    pub fn headers_prove(&self, entry: &Entry, stored: u64) -> bool {
+        entry.digest.is_some_and(|(_, headers)| {
+            headers == stored
+                && headers != Identity::of(b"").headers
+                && self.by_headers.get(&(entry.size, headers)).copied().flatten().is_some()
+        })
+    }
+}
+
+/// What is to be said of a copy that was found with these attributes, and with these digests if its
+/// body was read.
 #[must_use]
-pub fn judge(entry: &Entry, found: &Found) -> Vec<Remark> {
+pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if let (Some(sent), stored) = (entry.date, found.date)
         && stored != Some(sent)
@@ -21,29 +85,52 @@ pub fn judge(entry: &Entry, found: &Found) -> Vec<Remark> {
     if !reduced.is_empty() {
         remarks.push(Remark::new(RemarkKind::FlagsReduced, reduced.join(" ")));
     }
-    if found.size != entry.size {
-        let text = format!("sent {} octets, the target has {}", entry.size, found.size);
+    // Some servers tell a size that is not the body's (RFC822.SIZE of a mail they rewrite when they
+    // serve it): the digest has the last word.
+    let is_exact = entry.digest.zip(stored).map(|((exact, _), stored)| exact == stored.exact);
+    if is_exact == Some(false) || (is_exact.is_none() && found.size != entry.size) {
+        let text = if found.size == entry.size {
+            "as many octets, and not the same".to_owned()
+        } else {
+            format!("sent {} octets, the target has {}", entry.size, found.size)
+        };
         remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
     remarks
 }
 
-/// Whether a body of another size is the copy of a message, as its server rewrote it.
+/// Whether a body is the copy of a message, as it was sent or as its server rewrote it.
 #[must_use]
-pub fn is_rewritten(entry: &Entry, size: u64, stored: &Identity) -> bool {
-    // Without digests there is nothing to compare with: the size alone proves nothing.
-    entry.digest.is_none_or(|(exact, headers)| {
+pub fn is_copy(entry: &Entry, size: u64, stored: &Identity) -> bool {
+    // Without digests there is nothing to compare with: then the size must do.
+    entry.digest.map_or(size == entry.size, |(exact, headers)| {
         // All messages without the usual headers have one key: then the size must speak, too.
         let tells_apart = headers != Identity::of(b"").headers || is_close(entry.size, size);
         stored.exact == exact || (stored.headers == headers && tells_apart)
     })
 }
 
+/// Whether a copy is one of the sample of which every octet is compared: one in a hundred, the same
+/// ones in every run, and none that is large.
+#[must_use]
+pub fn is_sampled(entry: &Entry) -> bool {
+    const SAMPLED_BYTES_MAX: u64 = 1024 * 1024;
+    entry.size <= SAMPLED_BYTES_MAX
+        && entry.digest.is_some_and(|(exact, _)| exact.0[0] % 100 == 0 && exact.0[1] < 0xd5)
+}
+
+/// The lowest UID that no copy of what comes next can have, when all of these were seen.
+#[must_use]
+pub fn next_after(lo: Uid, seen: impl IntoIterator<Item = Uid>) -> Uid {
+    seen.into_iter().map(Uid::next).fold(lo, Uid::max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fate::Fate;
-    use crate::mail::{Flags, InternalDate, Uid};
+    use crate::history::Troubles;
+    use crate::mail::Flags;
 
     fn entry() -> Entry {
         Entry {
@@ -53,8 +140,15 @@ mod tests {
             date: Some(InternalDate::new(5, 0)),
             flags: Flags::parse(["\\Seen", "Work"]),
             digest: None,
-            doubts: 0,
+            troubles: Troubles::default(),
+            risky: false,
         }
+    }
+
+    fn sent(body: &[u8]) -> Entry {
+        let identity = Identity::of(body);
+        let digest = Some((identity.exact, identity.headers));
+        Entry { size: body.len() as u64, digest, ..entry() }
     }
 
     fn found() -> Found {
@@ -68,28 +162,62 @@ mod tests {
 
     #[test]
     fn an_equal_copy_needs_no_remark() {
-        assert_eq!(judge(&entry(), &found()), []);
+        assert_eq!(judge(&entry(), &found(), None), []);
     }
 
     #[test]
     fn each_difference_has_its_remark() {
         let other = Found { size: 11, date: None, flags: Flags::parse(["\\Seen"]), ..found() };
         use RemarkKind::{BytesAltered, DateAltered, FlagsReduced};
-        assert_eq!(kinds(&judge(&entry(), &other)), [DateAltered, FlagsReduced, BytesAltered]);
+        assert_eq!(
+            kinds(&judge(&entry(), &other, None)),
+            [DateAltered, FlagsReduced, BytesAltered]
+        );
+    }
+
+    #[test]
+    fn the_digest_has_the_last_word_on_the_octets() {
+        let entry = sent(b"Subject: a\r\n\r\n");
+        let told = |size| Found { size, ..found() };
+        let (same, other) =
+            (Identity::of(b"Subject: a\r\n\r\n"), Identity::of(b"Subject: b\r\n\r\n"));
+        assert_eq!(judge(&entry, &told(99), Some(&same)), []);
+        assert_eq!(
+            kinds(&judge(&entry, &told(entry.size), Some(&other))),
+            [RemarkKind::BytesAltered]
+        );
+    }
+
+    #[test]
+    fn a_copy_is_looked_at_as_closely_as_it_can_be_mixed_up() {
+        let (one, two) = (sent(b"Subject: a\r\n\r\n1"), sent(b"Subject: a\r\n\r\n2"));
+        let found = |entry: &Entry| Found { size: entry.size, ..found() };
+        let alone = Outlines::of([&one]);
+        assert_eq!(alone.evidence(&one, &found(&one)), Evidence::Attributes);
+        let later = Found { date: None, ..found(&one) };
+        assert_eq!(alone.evidence(&one, &later), Evidence::Headers);
+        let larger = Found { size: 99, ..found(&one) };
+        assert_eq!(alone.evidence(&one, &larger), Evidence::Body);
+        let both = Outlines::of([&one, &two]);
+        assert_eq!(both.evidence(&one, &found(&one)), Evidence::Headers);
+        let headers = Identity::of(b"Subject: a\r\n\r\n").headers;
+        assert!(alone.headers_prove(&one, headers));
+        assert!(!both.headers_prove(&one, headers), "which of both it is only the body tells");
+        assert!(Outlines::of([&one, &one]).headers_prove(&one, headers), "twins are exchangeable");
     }
 
     #[test]
     fn a_message_without_headers_is_not_every_other_one() {
-        let identity = |body: &[u8]| Identity::of(body);
-        let sent = |body: &[u8]| Entry {
-            size: body.len() as u64,
-            digest: Some((identity(body).exact, identity(body).headers)),
-            ..entry()
-        };
         let (bare, other) = ([b'x'; 6_000], b"no headers");
-        assert!(!is_rewritten(&sent(&bare), 10, &identity(other)));
-        assert!(is_rewritten(&sent(b"a\nb"), 4, &identity(b"a\r\nb")));
+        assert!(!is_copy(&sent(&bare), 10, &Identity::of(other)));
+        assert!(is_copy(&sent(b"a\nb"), 4, &Identity::of(b"a\r\nb")));
         let (short, long) = (b"Subject: a\r\n\r\nx", [b"Subject: a\r\n\r\n", &bare[..]].concat());
-        assert!(is_rewritten(&sent(short), 6_014, &identity(&long)));
+        assert!(is_copy(&sent(short), 6_014, &Identity::of(&long)));
+    }
+
+    #[test]
+    fn about_one_in_a_hundred_is_sampled() {
+        let sampled = (0..20_000_u32).filter(|n| is_sampled(&sent(&n.to_be_bytes()))).count();
+        assert!((120..300).contains(&sampled), "{sampled} of 20000");
     }
 }

@@ -1,5 +1,6 @@
 //! Messages into windows, bounded by count and bytes, order kept.
 
+use crate::history::Troubles;
 use crate::mail::MessageInfo;
 
 /// A message that is to be copied.
@@ -7,8 +8,8 @@ use crate::mail::MessageInfo;
 pub struct Owed {
     /// The message, its size corrected where the source's word proved wrong.
     pub info: MessageInfo,
-    /// How often it was in doubt before.
-    pub doubts: u8,
+    /// What went wrong with it before.
+    pub troubles: Troubles,
 }
 
 /// Messages that move together: the unit of memory, of admission, of the ledger, of doubt.
@@ -39,7 +40,7 @@ pub struct Bounds {
     pub bytes_max: u64,
 }
 
-/// Cuts messages into windows. A message that was in doubt before goes alone.
+/// Cuts messages into windows. A message with which something went wrong before goes alone.
 #[must_use]
 pub fn windows(owed: impl IntoIterator<Item = Owed>, bounds: Bounds) -> Vec<Window> {
     let mut windows: Vec<Window> = Vec::new();
@@ -47,7 +48,7 @@ pub fn windows(owed: impl IntoIterator<Item = Owed>, bounds: Bounds) -> Vec<Wind
     let mut open_bytes = 0;
     for message in owed {
         let streamed = message.info.size > bounds.bytes_max;
-        let careful = message.doubts > 0;
+        let careful = message.troubles.any();
         let full = open.messages.len() >= bounds.messages_max
             || open_bytes + message.info.size > bounds.bytes_max;
         if (streamed || careful || full) && !open.messages.is_empty() {
@@ -78,7 +79,7 @@ mod tests {
     fn owed(uid: u32, size: u64, doubts: u8) -> Owed {
         Owed {
             info: MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() },
-            doubts,
+            troubles: Troubles { doubts, losses: 0 },
         }
     }
 

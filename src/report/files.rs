@@ -268,7 +268,8 @@ mod tests {
             date: Some(InternalDate::new(0, 120)),
             flags: Flags::default(),
             digest: None,
-            doubts: 0,
+            troubles: crate::history::Troubles::default(),
+            risky: false,
         };
         Outcome {
             uid: Uid(uid),

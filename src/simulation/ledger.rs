@@ -1,17 +1,19 @@
 //! A ledger that may lose what was only queued, as a crash does.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::fate::RemarkKind;
 use crate::fault::Fault;
-use crate::history::History;
+use crate::history::{Entry, History};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
-    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Ledger,
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Snapshot, Stage, StageId, WindowId,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
 };
-use crate::mail::Uid;
+use crate::mail::{Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 use tokio::sync::{Mutex, MutexGuard};
@@ -28,6 +30,8 @@ enum Queued {
     Close(WindowId, MailboxId, Vec<Outcome>),
     Scanned(MailboxId, ScanTotals),
     MailboxFault(MailboxId, Option<String>),
+    TargetUidNext(MailboxId, Uid),
+    Remark(MailboxId, Uid, RemarkKind, Option<String>),
 }
 
 impl CrashLedger {
@@ -61,6 +65,12 @@ impl CrashLedger {
                     self.durable.close(window, mailbox, outcomes).await?;
                 }
                 Queued::Scanned(mailbox, scan) => self.durable.scanned(mailbox, scan).await?,
+                Queued::TargetUidNext(mailbox, uid_next) => {
+                    self.durable.set_target_uid_next(mailbox, uid_next).await?;
+                }
+                Queued::Remark(mailbox, uid, kind, text) => {
+                    self.durable.set_remark(mailbox, uid, kind, text).await?;
+                }
                 Queued::MailboxFault(mailbox, fault) => {
                     self.durable.set_mailbox_fault(mailbox, fault).await?;
                 }
@@ -100,6 +110,20 @@ impl Ledger for CrashLedger {
         self.durable.claimed(mailbox, lo).await
     }
 
+    async fn twins(
+        &self,
+        mailbox: MailboxId,
+        headers: BTreeSet<u64>,
+    ) -> Result<Vec<(MailboxId, Uid, Entry)>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.twins(mailbox, headers).await
+    }
+
+    async fn doubted(&self, mailbox: MailboxId) -> Result<Vec<Doubted>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.doubted(mailbox).await
+    }
+
     async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
         let _queue = self.written().await?;
         self.durable.open_windows(account).await
@@ -121,6 +145,40 @@ impl Ledger for CrashLedger {
         outcomes: Vec<Outcome>,
     ) -> Result<(), Fault> {
         self.queue(Queued::Close(window, mailbox, outcomes)).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.settle(settlement).await
+    }
+
+    async fn set_target_uid_next(&self, mailbox: MailboxId, uid_next: Uid) -> Result<(), Fault> {
+        self.queue(Queued::TargetUidNext(mailbox, uid_next)).await
+    }
+
+    async fn set_remark(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        kind: RemarkKind,
+        text: Option<String>,
+    ) -> Result<(), Fault> {
+        self.queue(Queued::Remark(mailbox, uid, kind, text)).await
+    }
+
+    async fn renumber(
+        &self,
+        old: MailboxId,
+        new: MailboxId,
+        uids: Vec<(Uid, Uid)>,
+    ) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.renumber(old, new, uids).await
+    }
+
+    async fn reset_target(&self, mailbox: MailboxId, validity: UidValidity) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.reset_target(mailbox, validity).await
     }
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {

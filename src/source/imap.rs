@@ -2,13 +2,14 @@
 
 mod fetch;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tokio::sync::mpsc;
 
 use super::{Admitted, Fetched, Opened, Source};
 use crate::fault::{Fault, Scope};
-use crate::identity::Identity;
+use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::Connection;
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing};
@@ -80,8 +81,12 @@ impl Source for ImapSource {
         Ok(found.into_iter().filter_map(|f| f.uid).filter(|uid| uids.contains(uid)).collect())
     }
 
-    async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {
-        download::identity(&mut self.connection, uid).await
+    async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
+        download::identities(&mut self.connection, uids).await
+    }
+
+    async fn headers(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {
+        download::headers(&mut self.connection, uids).await
     }
 
     async fn fetch(

@@ -5,6 +5,7 @@ mod append;
 mod staging;
 mod storable;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,7 +15,7 @@ use super::{
     Answered, Created, Deleted, Destination, Found, Moved, Naming, ObjectId, Outgoing, Target,
 };
 use crate::fault::{Fault, Scope};
-use crate::identity::Identity;
+use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::Connection;
 use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
@@ -147,8 +148,12 @@ impl Target for ImapTarget {
         Ok(found)
     }
 
-    async fn identify(&mut self, uid: Uid) -> Result<Option<Identity>, Fault> {
-        download::identity(&mut self.connection, uid).await
+    async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
+        download::identities(&mut self.connection, uids).await
+    }
+
+    async fn headers(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {
+        download::headers(&mut self.connection, uids).await
     }
 
     async fn append(

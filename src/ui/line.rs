@@ -129,6 +129,11 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             display(reason),
             time(*wait)
         ),
+        Event::Adopted { account, mailbox, messages } => format!(
+            "{}: mailbox \"{}\": {messages} messages are there already and not copied again",
+            names.label(account),
+            display(mailbox)
+        ),
         Event::Settled { account, mailbox, found, missing } if is_verbose => format!(
             "{}: mailbox \"{}\": in doubt were {found} that arrived and {missing} that did not",
             names.label(account),

@@ -193,6 +193,7 @@ impl Progress {
             Event::RunStarted { .. }
             | Event::MailboxPlanned { .. }
             | Event::NotCopied { .. }
+            | Event::Adopted { .. }
             | Event::Settled { .. }
             | Event::MailboxDone { .. }
             | Event::MailboxFailed { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mailhaul::fate::{Fate, Remark, RemarkKind};
 use mailhaul::fault::{Fault, Scope};
-use mailhaul::history::Entry;
+use mailhaul::history::{Entry, Troubles};
 use mailhaul::identity::{Digest, Identity};
 use mailhaul::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Count, Ledger, MailboxId, NewWindow,
@@ -116,7 +116,8 @@ pub(crate) fn entry(fate: Fate, target_uid: Option<u32>, size: u64) -> Entry {
         date: Some(InternalDate::new(1_700_000_000, 60)),
         flags: Flags::parse(["\\Seen"]),
         digest: Some((Digest([7; 16]), u64::MAX)),
-        doubts: 0,
+        troubles: Troubles::default(),
+        risky: false,
     }
 }
 
@@ -139,7 +140,8 @@ pub(crate) fn window(
         date: Some(InternalDate::new(-1, -90)),
         flags: Flags::parse(["\\Answered", "$Junk"]),
         identity: Some(Identity::of(b"x")),
-        doubts: 1,
+        risky: true,
+        troubles: Troubles { doubts: 1, losses: 2 },
     };
     NewWindow {
         mailbox,
@@ -262,7 +264,8 @@ pub(crate) async fn an_entry_is_read_as_it_was_recorded(place: impl Place) {
         date: None,
         flags: Flags::default(),
         digest: None,
-        doubts: 255,
+        troubles: Troubles { doubts: 255, losses: 7 },
+        risky: true,
     };
     let mut entries = vec![bare];
     for (i, fate) in (0_u8..).zip(Fate::ALL) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mailhaul::fate::{Fate, Remark, RemarkKind};
-use mailhaul::history::Entry;
+use mailhaul::history::{Entry, Troubles};
 use mailhaul::ledger::{Ledger, MailboxId, NewWindow, Outcome, WindowId};
 use mailhaul::mail::{Flags, InternalDate, Uid};
 use proptest::prelude::*;
@@ -62,7 +62,8 @@ fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
         date: date.map(|(seconds, offset)| InternalDate::new(seconds, offset)),
         flags: Flags::from_parts(bits, keywords.iter().map(String::as_str)),
         digest: None,
-        doubts,
+        troubles: Troubles { doubts, losses: doubts / 2 },
+        risky: doubts == 1,
     });
     let kinds = prop::sample::subsequence(RemarkKind::ALL.to_vec(), 0..3);
     let outcome = (1_u32..20, entry, kinds).prop_map(|(uid, entry, kinds)| Outcome {
@@ -160,7 +161,12 @@ async fn compare(
         .map(|c| c.messages)
         .sum();
     assert_eq!(counted, model.entries.len() as u64);
-    let mut claimed: Vec<Uid> = model.entries.values().filter_map(|e| e.target_uid).collect();
+    let mut claimed: Vec<Uid> = model
+        .entries
+        .values()
+        .filter(|e| matches!(e.fate, Fate::Copied | Fate::Adopted | Fate::Merged))
+        .filter_map(|e| e.target_uid)
+        .collect();
     claimed.sort();
     claimed.dedup();
     assert_eq!(ledger.claimed(mailboxes[0], Uid::FIRST).await.unwrap(), claimed);

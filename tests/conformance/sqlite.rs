@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mailhaul::fault::{Fault, Scope};
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{Claim, Ledger, MailboxId};
+use mailhaul::ledger::{Claim, Ledger, MailboxId, Refusal};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -89,6 +89,56 @@ async fn begin(place: &File) -> (SqliteLedger, Claim, MailboxId) {
     let claim = ledger.claim(&account("anna")).await.unwrap();
     let mailbox = ledger.bind(claim.account, &binding("a", "a")).await.unwrap();
     (ledger, claim, mailbox)
+}
+
+/// What the older of two writers of one ledger, each with a place in it, is told, and what stays.
+async fn assert_fenced(old: SqliteLedger, claim: Claim, mailbox: MailboxId, new: SqliteLedger) {
+    let refused = |fault: Fault| {
+        assert_eq!(fault.cause.downcast_ref(), Some(&Refusal::TakenOver), "{}", fault.chain());
+        assert_eq!(fault.scope, Scope::Batch);
+        assert!(fault.chain().contains("another process has taken this ledger over"));
+    };
+    // Only queued, so told to whoever comes next.
+    let _ = old.record(mailbox, vec![copied(2)]).await;
+    refused(old.open(&window(mailbox, claim, [3])).await.unwrap_err());
+    refused(old.record(mailbox, vec![copied(4)]).await.unwrap_err());
+    refused(old.history(mailbox, ALL).await.unwrap_err());
+    refused(old.claim(&account("anna")).await.unwrap_err());
+    refused(old.flush().await.unwrap_err());
+    refused(old.finish().await.unwrap_err());
+
+    let claim = new.claim(&account("anna")).await.unwrap();
+    new.open(&window(mailbox, claim, [5])).await.unwrap();
+    new.record(mailbox, vec![copied(6)]).await.unwrap();
+    let history = new.history(mailbox, ALL).await.unwrap();
+    assert_eq!(history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [1, 6]);
+    let windows = new.open_windows(claim.account).await.unwrap();
+    assert_eq!(windows.len(), 1, "{windows:?}");
+}
+
+#[tokio::test]
+async fn a_process_that_opens_the_file_refuses_the_one_that_has_it_open() {
+    let place = File::new();
+    let (old, claim, mailbox) = begin(&place).await;
+    old.record(mailbox, vec![copied(1)]).await.unwrap();
+    old.flush().await.unwrap();
+    let new = place.open().await.unwrap();
+    assert_fenced(old, claim, mailbox, new).await;
+    // A number outlives the process that had it.
+    let (older, claim, mailbox) = begin(&place).await;
+    drop(place.open().await.unwrap());
+    older.open(&window(mailbox, claim, [7])).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_ledger_in_memory_is_taken_over_as_a_file_is() {
+    let old = SqliteLedger::in_memory().unwrap();
+    let claim = old.claim(&account("anna")).await.unwrap();
+    let mailbox = old.bind(claim.account, &binding("a", "a")).await.unwrap();
+    old.record(mailbox, vec![copied(1)]).await.unwrap();
+    old.flush().await.unwrap();
+    let new = old.take_over().unwrap();
+    assert_fenced(old, claim, mailbox, new).await;
 }
 
 async fn refusal(path: &Path) -> String {
@@ -298,6 +348,8 @@ async fn a_cut_write_ahead_log_loses_only_a_suffix() {
 
 #[tokio::test]
 async fn a_message_takes_about_58_bytes() {
+    let empty = File::new();
+    begin(&empty).await.0.finish().await.unwrap();
     let place = File::new();
     let (ledger, _, mailbox) = begin(&place).await;
     let uids: Vec<u32> = (1..=100_000).collect();
@@ -310,7 +362,9 @@ async fn a_message_takes_about_58_bytes() {
         ledger.record(mailbox, outcomes.collect()).await.unwrap();
     }
     ledger.finish().await.unwrap();
-    let bytes = fs::metadata(place.path()).unwrap().len();
+    // An empty table takes a page whatever is in the others.
+    let size = |place: &File| fs::metadata(place.path()).unwrap().len();
+    let bytes = size(&place) - size(&empty);
     let per_message = bytes as f64 / uids.len() as f64;
     println!("{per_message:.1} bytes a message");
     assert!(per_message < 59.0, "{per_message:.1} bytes a message");

@@ -1,6 +1,7 @@
 //! How single values stand in the file; `docs/ledger.md` lists them. Codes are only ever added.
 
 use crate::fate::{Fate, RemarkKind};
+use crate::history::Troubles;
 use crate::identity::Digest;
 use crate::ledger::AccountState;
 use crate::mail::{InternalDate, MailboxPath};
@@ -44,18 +45,30 @@ pub(super) fn unpack_digest(blob: [u8; 24]) -> (Digest, u64) {
     (Digest(exact), u64::from_be_bytes(headers))
 }
 
-/// A message's fate and how often it was in doubt share a column: for most, that is 1, which takes
+const RISKY: i64 = 16;
+const LOSSES_SHIFT: u32 = 5;
+const LOSSES_MAX: u8 = 7;
+const DOUBTS_SHIFT: u32 = 8;
+
+/// A message's fate and what went wrong with it share a column: for most, that is 1, which takes
 /// SQLite no byte, and a column of its own would take one.
-pub(super) fn pack_fate(fate: Fate, doubts: u8) -> i64 {
-    i64::from(fate_code(fate)) + i64::from(doubts) * 16
+pub(super) fn pack_fate(fate: Fate, risky: bool, troubles: Troubles) -> i64 {
+    i64::from(fate_code(fate))
+        | if risky { RISKY } else { 0 }
+        | i64::from(troubles.losses.min(LOSSES_MAX)) << LOSSES_SHIFT
+        | i64::from(troubles.doubts) << DOUBTS_SHIFT
 }
 
-pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, u8), StoreError> {
+pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, bool, Troubles), StoreError> {
     let fate = Fate::ALL.into_iter().find(|fate| i64::from(fate_code(*fate)) == packed & 15);
     let damaged = || StoreError::Damaged(format!("fate {packed}"));
-    let doubts = u8::try_from(packed >> 4).map_err(|_| damaged())?;
-    Ok((fate.ok_or_else(damaged)?, doubts))
+    let doubts = u8::try_from(packed >> DOUBTS_SHIFT).map_err(|_| damaged())?;
+    let losses = (packed >> LOSSES_SHIFT) as u8 & LOSSES_MAX;
+    Ok((fate.ok_or_else(damaged)?, packed & RISKY != 0, Troubles { doubts, losses }))
 }
+
+/// Copied, adopted or merged: what has a claim on its target UID. For any other it is a hint.
+pub(super) const CLAIMED: &str = "fate & 15 IN (1, 2, 3)";
 
 fn fate_code(fate: Fate) -> u8 {
     match fate {
@@ -166,15 +179,16 @@ mod tests {
     #[test]
     fn every_code_reads_as_what_was_written() {
         for value in Fate::ALL {
-            for doubts in [0, 1, 255] {
-                let read = unpack_fate(pack_fate(value, doubts));
-                assert_eq!(read.expect("known"), (value, doubts));
+            for (doubts, losses, risky) in [(0, 0, false), (1, 7, true), (255, 2, false)] {
+                let troubles = Troubles { doubts, losses };
+                let read = unpack_fate(pack_fate(value, risky, troubles));
+                assert_eq!(read.expect("known"), (value, risky, troubles));
             }
         }
         for value in RemarkKind::ALL {
             assert_eq!(kind(kind_code(value)).expect("known"), value);
         }
-        for unknown in [-1, 10, 15, 256 * 16] {
+        for unknown in [-1, 10, 15, 256 << DOUBTS_SHIFT] {
             assert!(unpack_fate(unknown).is_err(), "{unknown}");
         }
         assert!(kind(99).is_err() && state(99).is_err());

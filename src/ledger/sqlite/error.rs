@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use crate::fault::{Fault, Remedy, Scope};
+use crate::ledger::Refusal;
 
 /// Why the ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +20,27 @@ pub(super) enum StoreError {
     Format(String),
     #[error("the ledger has no {0}")]
     Unknown(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl StoreError {
+    /// Why a sound ledger takes nothing more, if that is what it says.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.clone()),
+            Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Some(Refusal::Full(error.to_string()))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What SQLite said, and what to do about it.
 fn advice(error: &rusqlite::Error) -> String {
     let todo = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "the disk is full: free some space, then run the same again",
+        Some(ErrorCode::DiskFull) => "the disk is full: make room, then run the same again",
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "the file or its directory is read-only: allow writing to both"
         }
@@ -32,7 +48,7 @@ fn advice(error: &rusqlite::Error) -> String {
             "the file cannot be opened: is it there, and may this user use it?"
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "another process is writing the file: let it end first"
+            "another process is in the middle of a write: let it go on, or end it"
         }
         Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged: put back a copy of it from before, with its -wal file if there is one"
@@ -42,6 +58,14 @@ fn advice(error: &rusqlite::Error) -> String {
         _ => return error.to_string(),
     };
     format!("{todo} ({error})")
+}
+
+/// The fault of a store: what can be told from other faults is its cause.
+pub(super) fn store_fault(verb: &str, path: &Path, error: StoreError) -> Fault {
+    match error.refusal() {
+        Some(refusal) => fault(verb, path, refusal),
+        None => fault(verb, path, error),
+    }
 }
 
 /// The fault of a ledger that cannot be used.
@@ -63,10 +87,10 @@ mod tests {
     #[test]
     fn a_failure_says_what_to_do_and_what_sqlite_said() {
         for (code, said) in [
-            (ffi::SQLITE_FULL, "free some space"),
+            (ffi::SQLITE_FULL, "make room"),
             (ffi::SQLITE_READONLY, "allow writing"),
             (ffi::SQLITE_CANTOPEN, "is it there"),
-            (ffi::SQLITE_BUSY, "let it end first"),
+            (ffi::SQLITE_BUSY, "or end it"),
             (ffi::SQLITE_CORRUPT, "put back a copy"),
             (ffi::SQLITE_NOTADB, "no ledger"),
             (ffi::SQLITE_IOERR, "the disk failed"),

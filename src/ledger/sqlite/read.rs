@@ -1,6 +1,6 @@
 //! What is read, each piece inside a transaction that its caller began.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, Row, params};
@@ -8,9 +8,9 @@ use rusqlite::{Connection, Row, params};
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::{Entry, History};
 use crate::ledger::{
-    AccountId, AccountName, AccountSnapshot, Binding, BoundMailbox, Count, MailboxId,
-    MailboxSnapshot, NewWindow, OpenWindow, RemarkCursor, RemarkRow, ScanTotals, Snapshot,
-    WindowId,
+    AccountId, AccountName, AccountSnapshot, Binding, BoundMailbox, Count, Doubt, Doubted,
+    MailboxId, MailboxSnapshot, NewWindow, OpenWindow, RemarkCursor, RemarkRow, ScanTotals,
+    Snapshot, WindowId,
 };
 use crate::mail::{Flags, MailboxPath, Uid, UidValidity, WireName};
 
@@ -24,7 +24,8 @@ pub(super) fn mailboxes(
 ) -> Result<Vec<BoundMailbox>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT id, source_name, source_path, source_validity, target_name, target_path,
-             target_validity, fixed, scan_messages, scan_bytes, scan_vanished, scan_uid_next
+             target_validity, fixed, scan_messages, scan_bytes, scan_vanished, scan_uid_next,
+             target_uid_next
          FROM mailbox WHERE account = ?1 ORDER BY id",
     )?;
     collect(statement.query([account.0])?, |row| {
@@ -45,6 +46,7 @@ pub(super) fn mailboxes(
                 vanished: codes::unsigned(row.get(10)?),
                 uid_next: row.get(11)?,
             },
+            target_uid_next: Uid(row.get(12)?),
         })
     })
 }
@@ -60,21 +62,89 @@ pub(super) fn history(
          WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
     )?;
     let rows = statement.query(params![mailbox.0, uids.start().0, uids.end().0])?;
-    let entries = collect(rows, |row| {
-        let uid = Uid(row.get(0)?);
-        let (fate, doubts) = codes::unpack_fate(row.get(1)?)?;
-        let entry = Entry {
-            fate,
-            target_uid: row.get::<_, Option<u32>>(2)?.map(Uid),
-            size: codes::unsigned(row.get(3)?),
-            date: row.get::<_, Option<i64>>(4)?.map(codes::unpack_date),
-            flags: keywords.flags(uid, row.get(5)?),
-            doubts,
-            digest: row.get::<_, Option<[u8; 24]>>(6)?.map(codes::unpack_digest),
-        };
-        Ok((uid, entry))
-    })?;
-    Ok(History::new(entries))
+    Ok(History::new(collect(rows, |row| entry(row, &keywords))?))
+}
+
+/// A row of `uid, fate, target_uid, size, date, flags, digest`.
+fn entry(row: &Row<'_>, keywords: &Keywords) -> Result<(Uid, Entry), StoreError> {
+    let uid = Uid(row.get(0)?);
+    let (fate, risky, troubles) = codes::unpack_fate(row.get(1)?)?;
+    let entry = Entry {
+        fate,
+        target_uid: row.get::<_, Option<u32>>(2)?.map(Uid),
+        size: codes::unsigned(row.get(3)?),
+        date: row.get::<_, Option<i64>>(4)?.map(codes::unpack_date),
+        flags: keywords.flags(uid, row.get(5)?),
+        digest: row.get::<_, Option<[u8; 24]>>(6)?.map(codes::unpack_digest),
+        troubles,
+        risky,
+    };
+    Ok((uid, entry))
+}
+
+/// The source mailboxes of one account that go where this one goes.
+fn beside(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MailboxId>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT mailbox.id FROM mailbox AS own
+             JOIN mailbox
+                 ON mailbox.account = own.account AND mailbox.target_name = own.target_name
+         WHERE own.id = ?1 AND coalesce(mailbox.target_validity = own.target_validity, TRUE)
+         ORDER BY mailbox.id",
+    )?;
+    collect(statement.query([mailbox.0])?, |row| Ok(MailboxId(row.get(0)?)))
+}
+
+/// Reads every message of the mailboxes that go there: there is no index by digest.
+pub(super) fn twins(
+    connection: &Connection,
+    mailbox: MailboxId,
+    headers: &BTreeSet<u64>,
+) -> Result<Vec<(MailboxId, Uid, Entry)>, StoreError> {
+    let mut twins = Vec::new();
+    let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
+    for mailbox in beside(connection, mailbox)? {
+        let keywords = Keywords::of(connection, mailbox, &all)?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT uid, fate, target_uid, size, date, flags, digest FROM message
+             WHERE mailbox = ?1 AND digest IS NOT NULL AND target_uid IS NOT NULL AND {}",
+            codes::CLAIMED
+        ))?;
+        let mut rows = statement.query([mailbox.0])?;
+        while let Some(row) = rows.next()? {
+            let digest = codes::unpack_digest(row.get(6)?);
+            if headers.contains(&digest.1) {
+                let (uid, entry) = entry(row, &keywords)?;
+                twins.push((mailbox, uid, entry));
+            }
+        }
+    }
+    Ok(twins)
+}
+
+pub(super) fn doubted(
+    connection: &Connection,
+    mailbox: MailboxId,
+) -> Result<Vec<Doubted>, StoreError> {
+    let mut doubted = Vec::new();
+    let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
+    for mailbox in beside(connection, mailbox)? {
+        let mut statement = connection.prepare_cached(
+            "SELECT uid, fate, target_uid, size, date, flags, digest, lo, lost
+             FROM doubt JOIN message USING (mailbox, uid) WHERE mailbox = ?1 ORDER BY uid",
+        )?;
+        let mut rows = statement.query([mailbox.0])?;
+        let mut keywords = None;
+        while let Some(row) = rows.next()? {
+            let keywords = match &mut keywords {
+                Some(keywords) => keywords,
+                none => none.insert(Keywords::of(connection, mailbox, &all)?),
+            };
+            let (uid, entry) = entry(row, keywords)?;
+            let doubt = Doubt { mailbox, uid, lo: Uid(row.get(7)?) };
+            doubted.push(Doubted { doubt, lost: row.get(8)?, entry });
+        }
+    }
+    Ok(doubted)
 }
 
 /// The keywords of a mailbox by bit, and of the messages that have more.
@@ -121,16 +191,17 @@ pub(super) fn claimed(
     mailbox: MailboxId,
     lo: Uid,
 ) -> Result<Vec<Uid>, StoreError> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT DISTINCT message.target_uid
          FROM mailbox AS own
              JOIN mailbox
                  ON mailbox.account = own.account AND mailbox.target_name = own.target_name
              JOIN message ON message.mailbox = mailbox.id
-         WHERE own.id = ?1 AND message.target_uid >= ?2
+         WHERE own.id = ?1 AND message.target_uid >= ?2 AND message.{}
              AND coalesce(mailbox.target_validity = own.target_validity, TRUE)
          ORDER BY message.target_uid",
-    )?;
+        codes::CLAIMED
+    ))?;
     collect(statement.query(params![mailbox.0, lo.0])?, |row| Ok(Uid(row.get(0)?)))
 }
 
@@ -209,10 +280,30 @@ fn mailbox_snapshots(
             remarks: remarks.remove(&id).unwrap_or_default(),
             in_doubt: in_doubt.remove(&id).unwrap_or_default(),
         };
-        let account = AccountId(row.get(1)?);
-        accounts.entry(account).or_default().push(mailbox);
+        let account: &mut Vec<MailboxSnapshot> =
+            accounts.entry(AccountId(row.get(1)?)).or_default();
+        // A mailbox whose UIDVALIDITY has changed has several rows, and is one mailbox to people.
+        match account.iter_mut().find(|known| known.source == mailbox.source) {
+            Some(known) => add(known, mailbox),
+            None => account.push(mailbox),
+        }
     }
     Ok(accounts)
+}
+
+fn add(known: &mut MailboxSnapshot, more: MailboxSnapshot) {
+    known.target = more.target;
+    known.fault = more.fault.or(known.fault.take());
+    known.messages += more.messages;
+    for (fate, count) in more.fates {
+        let sum = known.fates.entry(fate).or_default();
+        sum.messages += count.messages;
+        sum.bytes = sum.bytes.saturating_add(count.bytes);
+    }
+    for (kind, count) in more.remarks {
+        *known.remarks.entry(kind).or_default() += count;
+    }
+    known.in_doubt += more.in_doubt;
 }
 
 /// Adds the messages that were seen and have no entry: what vanished is gone, the rest is pending.
@@ -243,7 +334,7 @@ fn counts(connection: &Connection) -> Result<HashMap<MailboxId, Fates>, StoreErr
     let mut run = (MailboxId(0), 0, Count::default());
     let mut end = |(mailbox, fate, count): (MailboxId, i64, Count)| {
         if count.messages > 0 {
-            let (fate, _) = codes::unpack_fate(fate)?;
+            let (fate, ..) = codes::unpack_fate(fate)?;
             let fates = counts.entry(mailbox).or_default();
             let total = fates.entry(fate).or_default();
             total.messages += count.messages;

@@ -48,6 +48,7 @@ CREATE TABLE mailbox (
     scan_bytes INTEGER NOT NULL DEFAULT 0,
     scan_vanished INTEGER NOT NULL DEFAULT 0,
     scan_uid_next INTEGER NOT NULL DEFAULT 0,
+    target_uid_next INTEGER NOT NULL DEFAULT 1,
     UNIQUE (account, source_name, source_validity)
 ) STRICT;
 CREATE INDEX mailbox_by_target ON mailbox (account, target_name);
@@ -91,10 +92,18 @@ CREATE TABLE note (
     subject TEXT,
     PRIMARY KEY (mailbox, uid, kind)
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE doubt (
+    mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    lo INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID, STRICT;
 INSERT INTO meta VALUES ('generation', lower(hex(randomblob(16))));
 ";
 
-/// Opens a ledger for writing, or makes one.
+/// Opens a ledger for writing, or makes one. Whether it may be written is found by
+/// [`take`], which comes after.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -123,6 +132,14 @@ pub(super) fn in_memory() -> Result<Connection, StoreError> {
     let connection = Connection::open_in_memory()?;
     prepare(&connection)?;
     Ok(connection)
+}
+
+/// Makes this the one writer, durably: every writer before it finds so when it next writes. Gives
+/// the number by which this one knows itself.
+pub(super) fn take(connection: &Connection) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO meta VALUES ('writer', '1')
+        ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING CAST(value AS INTEGER)";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
 fn settings(connection: &Connection) -> Result<(), StoreError> {

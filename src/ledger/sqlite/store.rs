@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::fate::RemarkKind;
 use crate::ledger::{
-    AccountId, AccountName, AccountState, Binding, Claim, MailboxId, NewWindow, Outcome,
-    ScanTotals, WindowId,
+    AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, NewWindow, Outcome,
+    Refusal, ScanTotals, Settlement, WindowId,
 };
-use crate::mail::{Flags, Uid};
+use crate::mail::{Flags, Uid, UidValidity};
 
 use super::codes;
 use super::error::StoreError;
@@ -59,16 +59,22 @@ impl Store {
         &self.connection
     }
 
-    pub(super) fn begin(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
+    /// Begins a transaction of the writer that [`super::schema::take`] gave this number, unless
+    /// another took the ledger since: nobody else can until the end of the transaction.
+    pub(super) fn begin(&self, writer: i64) -> Result<(), StoreError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let sql = "SELECT value = CAST(?1 AS TEXT) FROM meta WHERE key = 'writer'";
+        let is_own = self.connection.prepare_cached(sql)?.query_row([writer], |row| row.get(0))?;
+        if is_own { Ok(()) } else { Err(Refusal::TakenOver.into()) }
     }
 
     pub(super) fn commit(&self) -> Result<(), StoreError> {
         Ok(self.connection.execute_batch("COMMIT")?)
     }
 
-    /// Best effort: a connection whose transaction failed is not used again.
-    pub(super) fn roll_back(&self) {
+    /// Best effort: a writer whose transaction failed writes nothing more.
+    pub(super) fn roll_back(&mut self) {
+        self.known.clear();
         let _ = self.connection.execute_batch("ROLLBACK");
     }
 
@@ -240,7 +246,7 @@ impl Store {
         statement.execute(params![
             mailbox.0,
             outcome.uid.0,
-            codes::pack_fate(entry.fate, entry.doubts),
+            codes::pack_fate(entry.fate, entry.risky, entry.troubles),
             entry.target_uid.map(|uid| uid.0),
             codes::signed(entry.size),
             entry.date.map(codes::pack_date),
@@ -360,6 +366,132 @@ impl Store {
             self.known.insert(mailbox, known);
         }
         self.known.get_mut(&mailbox).ok_or_else(|| unknown_mailbox(mailbox))
+    }
+
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        for window in &settlement.windows {
+            self.connection
+                .prepare_cached("DELETE FROM window WHERE id = ?1")?
+                .execute([window.0])?;
+        }
+        for (mailbox, outcome) in &settlement.outcomes {
+            self.record(*mailbox, std::slice::from_ref(outcome))?;
+        }
+        for Doubt { mailbox, uid, lo } in &settlement.doubted {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO doubt (mailbox, uid, lo, lost) VALUES (?1, ?2, ?3, 1)
+                     ON CONFLICT DO UPDATE SET lo = min(lo, excluded.lo), lost = lost + 1",
+                )?
+                .execute(params![mailbox.0, uid.0, lo.0])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_target_uid_next(
+        &mut self,
+        mailbox: MailboxId,
+        uid_next: Uid,
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("UPDATE mailbox SET target_uid_next = ?2 WHERE id = ?1")?;
+        let changed = statement.execute(params![mailbox.0, uid_next.0])?;
+        found(changed, || format!("mailbox {}", mailbox.0))
+    }
+
+    pub(super) fn set_remark(
+        &mut self,
+        mailbox: MailboxId,
+        uid: Uid,
+        kind: RemarkKind,
+        text: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let kind = codes::kind_code(kind);
+        match text {
+            Some(text) => self
+                .connection
+                .prepare_cached(
+                    "INSERT INTO note (mailbox, uid, kind, text) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO UPDATE SET text = excluded.text",
+                )?
+                .execute(params![mailbox.0, uid.0, kind, text])?,
+            None => self
+                .connection
+                .prepare_cached("DELETE FROM note WHERE mailbox = ?1 AND uid = ?2 AND kind = ?3")?
+                .execute(params![mailbox.0, uid.0, kind])?,
+        };
+        Ok(())
+    }
+
+    pub(super) fn renumber(
+        &mut self,
+        old: MailboxId,
+        new: MailboxId,
+        uids: &[(Uid, Uid)],
+    ) -> Result<(), StoreError> {
+        // Bits of flags mean in the new mailbox what they meant in the old one.
+        self.connection.execute(
+            "INSERT OR IGNORE INTO keyword (mailbox, bit, name)
+             SELECT ?2, bit, name FROM keyword WHERE mailbox = ?1",
+            [old.0, new.0],
+        )?;
+        for (was, is) in uids {
+            for table in ["message", "spill", "note", "doubt"] {
+                let sql = format!(
+                    "UPDATE OR REPLACE {table} SET mailbox = ?3, uid = ?4
+                     WHERE mailbox = ?1 AND uid = ?2"
+                );
+                let mut statement = self.connection.prepare_cached(&sql)?;
+                statement.execute(params![old.0, was.0, new.0, is.0])?;
+            }
+        }
+        let unclaimed = format!("mailbox = ?1 AND NOT {}", codes::CLAIMED);
+        let forget = format!(
+            "DELETE FROM note WHERE mailbox = ?1
+                 AND uid IN (SELECT uid FROM message WHERE {unclaimed});"
+        );
+        self.connection.execute(&forget, [old.0])?;
+        self.connection.execute(&format!("DELETE FROM message WHERE {unclaimed}"), [old.0])?;
+        self.connection.execute(
+            "UPDATE mailbox SET fixed = 0, fault = NULL, scan_vanished = 0, scan_uid_next = 0,
+                 (scan_messages, scan_bytes) = (SELECT count(*), coalesce(sum(size), 0)
+                     FROM message WHERE message.mailbox = ?1)
+             WHERE id = ?1",
+            [old.0],
+        )?;
+        self.connection.execute(
+            "UPDATE mailbox SET fixed = 1, target_uid_next =
+                 (SELECT target_uid_next FROM mailbox WHERE id = ?1)
+             WHERE id = ?2",
+            [old.0, new.0],
+        )?;
+        self.known.clear();
+        Ok(())
+    }
+
+    pub(super) fn reset_target(
+        &mut self,
+        mailbox: MailboxId,
+        validity: UidValidity,
+    ) -> Result<(), StoreError> {
+        let changed = self.connection.execute(
+            "UPDATE mailbox SET target_validity = ?2, target_uid_next = 1 WHERE id = ?1",
+            params![mailbox.0, validity.0],
+        )?;
+        found(changed, || format!("mailbox {}", mailbox.0))?;
+        for sql in [
+            "DELETE FROM note WHERE mailbox = ?1 AND uid IN
+                 (SELECT uid FROM message WHERE mailbox = ?1 AND target_uid IS NOT NULL)",
+            // Fate 0, pending; what went wrong before is kept.
+            "UPDATE message SET fate = fate & ~15, target_uid = NULL
+             WHERE mailbox = ?1 AND target_uid IS NOT NULL",
+            "UPDATE window SET lo = 1 WHERE mailbox = ?1",
+            "UPDATE doubt SET lo = 1 WHERE mailbox = ?1",
+        ] {
+            self.connection.execute(sql, [mailbox.0])?;
+        }
+        Ok(())
     }
 
     pub(super) fn scanned(

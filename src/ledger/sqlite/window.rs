@@ -1,5 +1,6 @@
 //! The messages of an open window as one compact blob; `docs/ledger.md` describes it.
 
+use crate::history::Troubles;
 use crate::identity::{Digest, Identity};
 use crate::ledger::WindowMessage;
 use crate::mail::{Flags, InternalDate, Uid};
@@ -10,6 +11,8 @@ use super::error::StoreError;
 const VERSION: u8 = 1;
 const HAS_DATE: u8 = 1;
 const HAS_IDENTITY: u8 = 2;
+const RISKY: u8 = 4;
+const IDENTITY_RISKY: u8 = 8;
 
 pub(super) fn encode(messages: &[WindowMessage]) -> Vec<u8> {
     let mut out = vec![VERSION];
@@ -19,7 +22,10 @@ pub(super) fn encode(messages: &[WindowMessage]) -> Vec<u8> {
         let mut marks = 0;
         marks |= message.date.map_or(0, |_| HAS_DATE);
         marks |= message.identity.map_or(0, |_| HAS_IDENTITY);
-        out.extend([marks, message.doubts, message.flags.system_bits()]);
+        marks |= if message.risky { RISKY } else { 0 };
+        marks |= if message.identity.is_some_and(|it| it.risky) { IDENTITY_RISKY } else { 0 };
+        let Troubles { doubts, losses } = message.troubles;
+        out.extend([marks, doubts, losses, message.flags.system_bits()]);
         put_number(&mut out, message.flags.keywords().len() as u64);
         for keyword in message.flags.keywords() {
             put_number(&mut out, keyword.len() as u64);
@@ -59,7 +65,7 @@ pub(super) fn decode(blob: &[u8]) -> Result<Vec<WindowMessage>, StoreError> {
 fn take_message(rest: &mut &[u8]) -> Option<WindowMessage> {
     let uid = Uid(u32::try_from(take_number(rest)?).ok()?);
     let size = take_number(rest)?;
-    let [marks, doubts, system] = take(rest)?;
+    let [marks, doubts, losses, system] = take(rest)?;
     let mut keywords = Vec::new();
     for _ in 0..take_number(rest)? {
         let length = usize::try_from(take_number(rest)?).ok()?;
@@ -79,9 +85,12 @@ fn take_message(rest: &mut &[u8]) -> Option<WindowMessage> {
             exact: Digest(take(rest)?),
             folded: Digest(take(rest)?),
             headers: u64::from_be_bytes(take(rest)?),
+            risky: marks & IDENTITY_RISKY != 0,
         });
     }
-    Some(WindowMessage { uid, size, date, flags, identity, doubts })
+    let troubles = Troubles { doubts, losses };
+    let risky = marks & RISKY != 0;
+    Some(WindowMessage { uid, size, date, flags, identity, risky, troubles })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -129,11 +138,13 @@ mod tests {
             prop::option::of(date),
             flags,
             prop::option::of(identity),
-            any::<u8>(),
+            (any::<u8>(), any::<u8>(), any::<bool>()),
         );
-        let message = message.prop_map(|(uid, size, date, flags, identity, doubts)| {
-            WindowMessage { uid: Uid(uid), size, date, flags, identity, doubts }
-        });
+        let message =
+            message.prop_map(|(uid, size, date, flags, identity, (doubts, losses, risky))| {
+                let troubles = Troubles { doubts, losses };
+                WindowMessage { uid: Uid(uid), size, date, flags, identity, risky, troubles }
+            });
         prop::collection::vec(message, 0..5)
     }
 
@@ -162,7 +173,8 @@ mod tests {
             date: Some(InternalDate::new(0, 60)),
             flags: Flags::parse(["\\Seen", "Work"]),
             identity: Some(Identity::of(b"a")),
-            doubts: 0,
+            risky: true,
+            troubles: Troubles::default(),
         };
         let blob = encode(&[message]);
         for length in 2..blob.len() {

@@ -5,16 +5,18 @@
 //! before it. The rest waits a moment for company. What fails once fails for ever: nothing may
 //! follow a gap.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
+use crate::ledger::Refusal;
 
-use super::error::{StoreError, fault};
+use super::error::{StoreError, fault, store_fault};
+use super::schema;
 use super::store::Store;
 
 /// Requests that wait for the writer; whoever comes next waits for a place.
@@ -33,10 +35,34 @@ pub(super) struct Writer {
 
 struct Shared {
     path: PathBuf,
-    store: Mutex<Store>,
+    /// Shared only by writers of one ledger in memory.
+    store: Arc<Mutex<Store>>,
+    /// What this writer is known by in the ledger.
+    number: i64,
     /// Whether commits run on this very task: for a ledger in memory, so that runs replay.
     inline: bool,
-    failure: OnceLock<String>,
+    failure: OnceLock<Failure>,
+}
+
+/// Why nothing more is written.
+enum Failure {
+    Refused(Refusal),
+    Broken(String),
+}
+
+impl Failure {
+    fn fault(&self, path: &Path) -> Fault {
+        match self {
+            Self::Refused(refusal) => fault("write", path, refusal.clone()),
+            Self::Broken(cause) => fault("write", path, cause.clone()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        error.refusal().map_or_else(|| Self::Broken(error.to_string()), Self::Refused)
+    }
 }
 
 struct Request {
@@ -54,10 +80,14 @@ type Answer = Box<dyn FnOnce() + Send>;
 
 impl Writer {
     /// Starts the writer on the current runtime.
-    pub(super) fn start(path: PathBuf, store: Store, inline: bool) -> Self {
+    pub(super) fn start(
+        path: PathBuf,
+        store: Arc<Mutex<Store>>,
+        number: i64,
+        inline: bool,
+    ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let shared =
-            Arc::new(Shared { path, store: Mutex::new(store), inline, failure: OnceLock::new() });
+        let shared = Arc::new(Shared { path, store, number, inline, failure: OnceLock::new() });
         #[expect(
             clippy::disallowed_methods,
             reason = "ends by itself when the last handle is gone, after all that is queued"
@@ -107,43 +137,52 @@ impl Writer {
         sent.map_err(|_| self.shared.fault())
     }
 
+    /// Starts another writer of the same ledger, after which this one is refused.
+    pub(super) fn take_over(&self) -> Result<Self, Fault> {
+        let Shared { path, store, inline, .. } = &*self.shared;
+        let taken = schema::take(self.shared.lock().connection());
+        let number = taken.map_err(|error| store_fault("open", path, error))?;
+        Ok(Self::start(path.clone(), Arc::clone(store), number, *inline))
+    }
+
     /// Empties the write-ahead log into the file.
     pub(super) async fn checkpoint(&self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
         let done = shared.run(|shared| shared.lock().checkpoint()).await;
-        done.map_err(|cause| fault("write", &self.shared.path, cause))
+        done.map_err(|failure| failure.fault(&self.shared.path))
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Store> {
+    fn lock(&self) -> MutexGuard<'_, Store> {
         // A panic while it was held is noted as the writer's failure.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes the failure that ends all writing; the first stays.
-    fn fail(&self, cause: String) {
-        let _ = self.failure.set(cause);
+    fn fail(&self, failure: Failure) {
+        let _ = self.failure.set(failure);
     }
 
     /// The failure that ended all writing.
     fn fault(&self) -> Fault {
-        let unknown = "its writer has stopped, as the run has";
-        let cause = self.failure.get().map_or(unknown, String::as_str);
-        fault("write", &self.path, cause.to_owned())
+        match self.failure.get() {
+            Some(failure) => failure.fault(&self.path),
+            None => fault("write", &self.path, "its writer has stopped, as the run has"),
+        }
     }
 
     /// Runs what may block where it may.
     async fn run<T: Send + 'static>(
         self: Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, Failure> {
         if self.inline {
-            return work(&self).map_err(|error| error.to_string());
+            return work(&self).map_err(Failure::from);
         }
         match tokio::task::spawn_blocking(move || work(&self)).await {
-            Ok(done) => done.map_err(|error| error.to_string()),
-            Err(error) => Err(format!("its writer broke: {error}")),
+            Ok(done) => done.map_err(Failure::from),
+            Err(error) => Err(Failure::Broken(format!("its writer broke: {error}"))),
         }
     }
 }
@@ -153,9 +192,13 @@ async fn write(mut requests: mpsc::Receiver<Request>, shared: Arc<Shared>) {
         if shared.failure.get().is_some() {
             continue; // Dropped untold.
         }
-        let done = Arc::clone(&shared).run(|shared| commit(shared, batch)).await;
-        if let Err(cause) = done {
-            shared.fail(cause);
+        let work = |shared: &Shared| {
+            commit(shared, batch);
+            Ok(())
+        };
+        let done = Arc::clone(&shared).run(work).await;
+        if let Err(failure) = done {
+            shared.fail(failure);
         }
     }
 }
@@ -183,11 +226,11 @@ async fn gather(requests: &mut mpsc::Receiver<Request>) -> Option<Vec<Request>> 
 }
 
 /// Does all of it in one transaction, or nothing.
-fn commit(shared: &Shared, batch: Vec<Request>) -> Result<(), StoreError> {
+fn commit(shared: &Shared, batch: Vec<Request>) {
     let mut answers = Vec::with_capacity(batch.len());
     let mut batch = batch.into_iter();
     let mut store = shared.lock();
-    let begun = store.begin();
+    let begun = store.begin(shared.number);
     let applied = begun.and_then(|()| {
         batch.try_for_each(|request| {
             let (done, answer) = (request.apply)(&mut store);
@@ -196,12 +239,11 @@ fn commit(shared: &Shared, batch: Vec<Request>) -> Result<(), StoreError> {
         })
     });
     let committed = applied.and_then(|()| store.commit());
-    match &committed {
+    match committed {
         Ok(()) => answers.into_iter().for_each(|answer| answer()),
         Err(error) => {
-            shared.fail(error.to_string());
+            shared.fail(error.into());
             store.roll_back();
         }
     }
-    committed
 }

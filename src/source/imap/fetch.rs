@@ -383,7 +383,7 @@ mod tests {
     fn window(uids: &[u32], size: u64) -> Window {
         let owed = |uid: &u32| Owed {
             info: MessageInfo { uid: Uid(*uid), size, date: None, flags: Flags::default() },
-            doubts: 0,
+            troubles: crate::history::Troubles::default(),
         };
         Window {
             messages: uids.iter().map(owed).collect(),

@@ -666,7 +666,8 @@ mod tests {
             date: None,
             flags: Flags::default(),
             identity: Some(Identity::of(body.as_bytes())),
-            doubts: 0,
+            risky: false,
+            troubles: crate::history::Troubles::default(),
         };
         let body = Body::Whole(body.into());
         OutgoingMessage { record, body }

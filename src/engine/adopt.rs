@@ -1,0 +1,327 @@
+//! Messages that are on the target before anything is sent there: put there by an earlier tool, by a
+//! run whose ledger is lost or older, or by ourselves under another UIDVALIDITY. They are matched
+//! with what is still to be copied, and only the rest is copied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scan::Ranges;
+use super::work::Work;
+use crate::config::Adopt;
+use crate::event::Event;
+use crate::fate::Fate;
+use crate::fault::{Fault, Remedy, Scope, Side};
+use crate::history::{Entry, Troubles};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
+use crate::mail::{MessageInfo, Uid};
+use crate::plan::adopt::{Class, Matched, Unclear, looks_foreign, match_by_class};
+use crate::plan::settle::{self, Candidate, Claim, Sought};
+use crate::plan::verdict::judge;
+use crate::source::{Opened, Source};
+use crate::target::{Found, Target};
+
+/// A message that is still to be copied.
+struct Wanted {
+    entry: Entry,
+    /// Whether its digests are known from when it was sent: then its copy is ours.
+    is_ours: bool,
+    is_there: bool,
+}
+
+/// Matches what stands in the open target mailbox at and above `bound.target_uid_next` with what is
+/// to be copied of the open source mailbox. True where anything was taken for a copy.
+///
+/// # Errors
+///
+/// A mailbox fault where the target mailbox looks like another's.
+pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    target: &mut T,
+    bound: &BoundMailbox,
+    opened: &Opened,
+    uid_next: Uid,
+) -> Result<bool, Fault> {
+    let ledger = &work.run.ledger;
+    let from = bound.target_uid_next;
+    if work.run.config.adopt == Adopt::None || uid_next <= from {
+        return Ok(false);
+    }
+    let claimed: BTreeSet<Uid> = ledger.claimed(bound.id, from).await?.into_iter().collect();
+    let mut there = target.look(from).await?;
+    there.retain(|found| !claimed.contains(&found.uid));
+    if there.is_empty() {
+        return Ok(false);
+    }
+    let wanted = wanted(work, source, bound, opened).await?;
+    let copies = match_all(source, target, &wanted, &there).await?;
+    let is_new = !bound.fixed && from == Uid::FIRST;
+    if is_new && looks_foreign(there.len(), copies.len()) {
+        let action = format!("copy into {}", bound.binding.target_path);
+        let cause = format!(
+            "it holds {} messages, of which only {} are copies of this mailbox's: is it the right \
+             one? --adopt none copies beside what is there",
+            there.len(),
+            copies.len()
+        );
+        let fault = Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause);
+        return Err(fault.at(Side::Target));
+    }
+    if copies.is_empty() {
+        return Ok(false);
+    }
+    let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
+    let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
+        let Wanted { entry, is_ours, .. } = wanted.get(&uid)?;
+        let fate = if *is_ours { Fate::Copied } else { Fate::Adopted };
+        // What others have put there is as they wished it.
+        let remarks =
+            if *is_ours { judge(entry, found.get(&target_uid)?, None) } else { Vec::new() };
+        let entry = Entry { fate, target_uid: Some(target_uid), ..entry.clone() };
+        Some((bound.id, Outcome { uid, entry, remarks, subject: None }))
+    });
+    let settlement = Settlement { outcomes: outcomes.collect(), ..Settlement::default() };
+    work.event(Event::Adopted {
+        account: work.label.clone(),
+        mailbox: bound.binding.source_path.to_string(),
+        messages: settlement.outcomes.len() as u64,
+    });
+    ledger.settle(settlement).await?;
+    Ok(true)
+}
+
+/// Everything of a mailbox that is still to be copied, or was sent once and is not claimed any more.
+async fn wanted<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    bound: &BoundMailbox,
+    opened: &Opened,
+) -> Result<BTreeMap<Uid, Wanted>, Fault> {
+    let mut wanted = BTreeMap::new();
+    let scan_messages_max = work.run.config.scan_messages_max;
+    for range in Ranges::new(opened.uid_next, opened.messages, scan_messages_max) {
+        let scan = source.scan(range.clone()).await?;
+        let history = work.run.ledger.history(bound.id, range).await?;
+        for info in &scan {
+            let known = history.get(info.uid);
+            // A streamed message has digests only when it was sent; whoever is refused may be there.
+            if known.is_none_or(|entry| entry.fate == Fate::Pending || entry.fate.is_retried()) {
+                let entry = known.cloned().unwrap_or_else(|| new_entry(info));
+                let is_ours = entry.digest.is_some();
+                wanted.insert(info.uid, Wanted { entry, is_ours, is_there: true });
+            }
+        }
+        for (uid, entry) in history.iter() {
+            if entry.fate == Fate::Pending && entry.digest.is_some() {
+                let entry = entry.clone();
+                wanted.entry(uid).or_insert(Wanted { entry, is_ours: true, is_there: false });
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+fn new_entry(info: &MessageInfo) -> Entry {
+    Entry {
+        fate: Fate::Pending,
+        target_uid: None,
+        size: info.size,
+        date: info.date,
+        flags: info.flags.clone(),
+        digest: None,
+        troubles: Troubles::default(),
+        risky: false,
+    }
+}
+
+type Copies = BTreeMap<Uid, Uid>;
+
+/// First by what is known of messages that were sent before, then by Message-ID and Date, and where
+/// these are missing or their counts differ, by the bodies.
+async fn match_all<S: Source, T: Target>(
+    source: &mut S,
+    target: &mut T,
+    wanted: &BTreeMap<Uid, Wanted>,
+    there: &[Found],
+) -> Result<Copies, Fault> {
+    let uids: Vec<Uid> = there.iter().map(|found| found.uid).collect();
+    let there_keys = target.headers(&uids).await?;
+    let outlines = wanted.iter().filter_map(|(uid, one)| {
+        let (_, headers) = one.entry.digest?;
+        Some((Class::outline(one.entry.size, one.entry.date, headers), *uid))
+    });
+    let there_outlines = there.iter().filter_map(|found| {
+        let headers = there_keys.get(&found.uid)?.headers;
+        Some((Class::outline(found.size, found.date, headers), found.uid))
+    });
+    let Matched { pairs, mut unclear } = match_by_class(outlines, there_outlines);
+    let mut copies: Copies = pairs.into_iter().collect();
+    let taken = |copies: &Copies| copies.values().copied().collect::<BTreeSet<Uid>>();
+    let is_taken = taken(&copies);
+    let open: Vec<Uid> = wanted
+        .iter()
+        .filter(|(uid, one)| one.is_there && !copies.contains_key(uid))
+        .map(|(uid, _)| *uid)
+        .collect();
+    let keys = source.headers(&open).await?;
+    let in_unclear =
+        |unclear: &[Unclear], uid: &Uid| unclear.iter().any(|class| class.wanted.contains(uid));
+    let letters = open
+        .iter()
+        .filter(|uid| !in_unclear(&unclear, uid))
+        .filter_map(|uid| Some((Class::letter(keys.get(uid)?)?, *uid)));
+    let there_letters = there
+        .iter()
+        .filter(|found| !is_taken.contains(&found.uid))
+        .filter_map(|found| Some((Class::letter(there_keys.get(&found.uid)?)?, found.uid)));
+    let by_letter = match_by_class(letters.collect::<Vec<_>>(), there_letters);
+    copies.extend(by_letter.pairs);
+    unclear.extend(by_letter.unclear);
+    unclear.extend(without_letter(
+        wanted,
+        &open,
+        there,
+        |uid| keys.get(&uid)?.letter,
+        |uid| there_keys.get(&uid)?.letter,
+    ));
+    let is_taken = taken(&copies);
+    let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
+    let mut by_body = BodyMatch { wanted, found: &found, taken: is_taken, copies };
+    for class in unclear {
+        by_body.decide(source, target, class).await?;
+    }
+    Ok(by_body.copies)
+}
+
+/// Messages without Message-ID or Date, of which nothing but size and body tells what they are.
+fn without_letter(
+    wanted: &BTreeMap<Uid, Wanted>,
+    open: &[Uid],
+    there: &[Found],
+    letter: impl Fn(Uid) -> Option<u64>,
+    letter_there: impl Fn(Uid) -> Option<u64>,
+) -> Option<Unclear> {
+    let close = |one: u64, other: u64| one.abs_diff(other) <= (one / 10).max(64);
+    let bare: Vec<&Found> =
+        there.iter().filter(|found| letter_there(found.uid).is_none()).collect();
+    let wanted: Vec<Uid> = open
+        .iter()
+        .filter(|uid| letter(**uid).is_none())
+        .filter(|uid| bare.iter().any(|found| close(wanted[uid].entry.size, found.size)))
+        .copied()
+        .collect();
+    let there = bare.into_iter().map(|found| found.uid).collect();
+    (!wanted.is_empty()).then_some(Unclear { wanted, there })
+}
+
+/// Decides by the bodies.
+struct BodyMatch<'a> {
+    wanted: &'a BTreeMap<Uid, Wanted>,
+    found: &'a BTreeMap<Uid, &'a Found>,
+    taken: BTreeSet<Uid>,
+    copies: Copies,
+}
+
+impl BodyMatch<'_> {
+    async fn decide<S: Source, T: Target>(
+        &mut self,
+        source: &mut S,
+        target: &mut T,
+        class: Unclear,
+    ) -> Result<(), Fault> {
+        let mut there = class.there;
+        there.retain(|uid| !self.taken.contains(uid));
+        let unknown: Vec<Uid> = class
+            .wanted
+            .iter()
+            .filter(|uid| self.wanted[uid].entry.digest.is_none())
+            .copied()
+            .collect();
+        let read = source.identify(&unknown).await?;
+        let stored = target.identify(&there).await?;
+        let sought: Vec<Sought<Uid>> = class
+            .wanted
+            .iter()
+            .map(|uid| {
+                let Entry { size, date, digest, .. } = self.wanted[uid].entry;
+                let digests = read.get(uid).map(|read| (*read).into()).or(digest.map(<_>::from));
+                Sought { key: *uid, claim: Claim::InDoubt, size, date, digests }
+            })
+            .collect();
+        let candidates: Vec<Candidate> = there
+            .iter()
+            .filter_map(|uid| {
+                let found = self.found.get(uid)?;
+                let identity = Some(*stored.get(uid)?);
+                let headers = identity.map(|identity| identity.headers);
+                Some(Candidate { uid: *uid, size: found.size, date: found.date, headers, identity })
+            })
+            .collect();
+        for (uid, target_uid) in settle::settle(&sought, &candidates).found {
+            self.taken.insert(target_uid);
+            self.copies.insert(uid, target_uid);
+        }
+        Ok(())
+    }
+}
+
+/// Gives the messages of a source mailbox their new UIDs, after its UIDVALIDITY has changed: what was
+/// copied under the old one is found again by its digests. The source mailbox is open.
+pub(super) async fn renumber<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    opened: &Opened,
+    old: &BoundMailbox,
+    new: MailboxId,
+) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let history = ledger.history(old.id, Uid(0)..=Uid(u32::MAX)).await?;
+    let mut infos: BTreeMap<Uid, MessageInfo> = BTreeMap::new();
+    let scan_messages_max = work.run.config.scan_messages_max;
+    let mut classes = Vec::new();
+    for range in Ranges::new(opened.uid_next, opened.messages, scan_messages_max) {
+        let scan = source.scan(range).await?;
+        let uids: Vec<Uid> = scan.iter().map(|info| info.uid).collect();
+        let keys = source.headers(&uids).await?;
+        classes.extend(scan.iter().filter_map(|info| {
+            let headers = keys.get(&info.uid)?.headers;
+            Some((Class::outline(info.size, info.date, headers), info.uid))
+        }));
+        infos.extend(scan.into_iter().map(|info| (info.uid, info)));
+    }
+    let known = history.iter().filter_map(|(uid, entry)| {
+        let (_, headers) = entry.digest?;
+        Some((Class::outline(entry.size, entry.date, headers), uid))
+    });
+    let Matched { mut pairs, unclear } = match_by_class(known, classes);
+    for class in unclear {
+        let read = source.identify(&class.there).await?;
+        let sought: Vec<Sought<Uid>> = class
+            .wanted
+            .iter()
+            .filter_map(|uid| {
+                let Entry { size, date, digest, .. } = *history.get(*uid)?;
+                let digests = digest.map(<_>::from);
+                Some(Sought { key: *uid, claim: Claim::InDoubt, size, date, digests })
+            })
+            .collect();
+        let candidates: Vec<Candidate> = read
+            .into_iter()
+            .filter_map(|(uid, identity)| {
+                let MessageInfo { size, date, .. } = *infos.get(&uid)?;
+                let headers = Some(identity.headers);
+                Some(Candidate { uid, size, date, headers, identity: Some(identity) })
+            })
+            .collect();
+        pairs.extend(settle::settle(&sought, &candidates).found);
+    }
+    let path = &old.binding.source_path;
+    let text = format!(
+        "{path}: the source gave it a new UIDVALIDITY; {} of {} messages known before were found \
+         again",
+        pairs.len(),
+        history.iter().count()
+    );
+    ledger.renumber(old.id, new, pairs).await?;
+    work.event(Event::Warning { account: Some(work.label.clone()), text });
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The sweep: an APPEND may take effect after its message was looked for and sent again (RFC 9051 has
+//! no fence for it). So what was sent again is noted, and the target mailbox is looked through once
+//! more, at the end of each mailbox, of each account and in each later pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::resolve::{self, Key, Look};
+use super::work::Work;
+use crate::event::Event;
+use crate::fate::{Fate, RemarkKind};
+use crate::fault::Fault;
+use crate::history::Entry;
+use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
+use crate::mail::Uid;
+use crate::plan::settle::{Claim, Sought};
+use crate::plan::verdict::judge;
+use crate::target::Target;
+
+/// Looks through a target mailbox for late copies. Its windows are closed; it is opened here.
+///
+/// # Errors
+///
+/// A mailbox fault where it cannot be opened; a session fault where the connection breaks.
+pub(super) async fn sweep<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    bound: &BoundMailbox,
+) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let noted = ledger.doubted(bound.id).await?;
+    let Some(lo) = noted.iter().map(|noted| noted.doubt.lo).min() else {
+        return Ok(());
+    };
+    let destination = target.open(&bound.binding.target_name).await?;
+    if destination.uid_validity.is_none()
+        || destination.uid_validity != bound.binding.target_validity
+    {
+        return Ok(()); // Looked at anew, and compared with everything, by the next pass.
+    }
+    let mut claimed: BTreeSet<Uid> = ledger.claimed(bound.id, lo).await?.into_iter().collect();
+    let mut present: BTreeSet<Uid> =
+        target.look(lo).await?.into_iter().map(|found| found.uid).collect();
+    let copies = noted.iter().filter_map(|noted| noted.entry.target_uid);
+    let below: BTreeSet<Uid> = copies.filter(|uid| *uid < lo).collect();
+    let below: Vec<Uid> = below.into_iter().collect();
+    present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
+    // First those that have no copy.
+    let (having, lacking): (Vec<&Doubted>, Vec<&Doubted>) =
+        noted.iter().partition(|noted| has_copy(&noted.entry, &present));
+    let wanted: Vec<Sought<Key>> = lacking.iter().map(|noted| sought(noted)).collect();
+    let Look { settlement, there, stored } = resolve::look(target, lo, &claimed, &wanted).await?;
+    let mut given = Settlement::default();
+    for (key, uid) in settlement.found {
+        let Some(noted) = lacking.iter().find(|noted| key_of(noted) == key) else {
+            continue;
+        };
+        claimed.insert(uid);
+        let remarks = there
+            .get(&uid)
+            .map(|found| judge(&noted.entry, found, stored.get(&uid)))
+            .unwrap_or_default();
+        let entry = Entry { fate: Fate::Copied, target_uid: Some(uid), ..noted.entry.clone() };
+        given.outcomes.push((key.0, Outcome { uid: key.1, entry, remarks, subject: None }));
+    }
+    let found_late: BTreeSet<Key> =
+        given.outcomes.iter().map(|(mailbox, outcome)| (*mailbox, outcome.uid)).collect();
+    if !given.outcomes.is_empty() {
+        ledger.settle(given).await?;
+    }
+    let having: Vec<Sought<Key>> = having
+        .into_iter()
+        .chain(lacking.into_iter().filter(|noted| found_late.contains(&key_of(noted))))
+        .map(sought)
+        .collect();
+    let mut surplus: BTreeMap<Key, Vec<Uid>> =
+        having.iter().map(|sought| (sought.key, Vec::new())).collect();
+    loop {
+        // One more copy of each at a time.
+        let more = resolve::look(target, lo, &claimed, &having).await?.settlement.found;
+        if more.is_empty() {
+            break;
+        }
+        for (key, uid) in more {
+            claimed.insert(uid);
+            surplus.entry(key).or_default().push(uid);
+        }
+    }
+    for ((mailbox, uid), copies) in surplus {
+        let text = (!copies.is_empty()).then(|| {
+            let uids: Vec<String> = copies.iter().map(Uid::to_string).collect();
+            let path = &bound.binding.target_path;
+            format!("it was sent again, and {path} seems to have it twice: UID {}", uids.join(", "))
+        });
+        if let Some(text) = &text {
+            work.event(Event::Warning {
+                account: Some(work.label.clone()),
+                text: format!("UID {uid} of {}: {text}", bound.binding.source_path),
+            });
+        }
+        ledger.set_remark(mailbox, uid, RemarkKind::PossibleDuplicate, text).await?;
+    }
+    Ok(())
+}
+
+fn key_of(noted: &Doubted) -> Key {
+    (noted.doubt.mailbox, noted.doubt.uid)
+}
+
+fn has_copy(entry: &Entry, present: &BTreeSet<Uid>) -> bool {
+    matches!(entry.fate, Fate::Copied | Fate::Adopted | Fate::Merged)
+        && entry.target_uid.is_some_and(|uid| present.contains(&uid))
+}
+
+fn sought(noted: &Doubted) -> Sought<Key> {
+    let Entry { size, date, digest, .. } = noted.entry;
+    let digests = digest.map(<_>::from);
+    Sought { key: key_of(noted), claim: Claim::InDoubt, size, date, digests }
+}
