@@ -5,5 +5,7 @@ pub mod delta;
 pub mod mailboxes;
 pub mod retry;
 pub mod settle;
+pub mod staging;
+pub mod surplus;
 pub mod verdict;
 pub mod windows;
