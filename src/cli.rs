@@ -178,9 +178,10 @@ impl Failure {
     fn ledger(fault: &Fault, hint: impl Into<String>) -> Self {
         let text = fault.chain();
         match fault.cause.downcast_ref() {
-            Some(Refusal::TakenOver) => {
-                Self::Refused { text, hint: "the other run tells how it ends; see `mailhaul status`" }
-            }
+            Some(Refusal::TakenOver) => Self::Refused {
+                text,
+                hint: "the other run tells how it ends; see `mailhaul status`",
+            },
             Some(Refusal::Full(_)) => {
                 let hint = "nothing is sent that could not be noted down; once there is room, run \
                             the same command again: it goes on where it stopped";
