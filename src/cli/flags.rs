@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
 use mailhaul::config::{Adopt, Config, Rates, Verify};
 use mailhaul::fault::Side;
