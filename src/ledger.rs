@@ -6,6 +6,11 @@
 
 pub mod hold;
 pub mod sqlite;
+mod stage;
+
+pub use stage::{
+    Dissolved, MoveIntent, NewStage, OwnMailbox, Removal, Stage, StageId, StagedMessage,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -17,6 +22,8 @@ use crate::fault::Fault;
 use crate::history::{Entry, History, Troubles};
 use crate::identity::Identity;
 use crate::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
+use crate::own::OwnName;
+use crate::target::ObjectId;
 
 /// An account in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +206,82 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         after: Option<RemarkCursor>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<RemarkRow>, Fault>> + Send;
+
+    /// Remembers a stage before it is made. Durable on return. Fails with scope `Account` if the
+    /// account was claimed again after `stage.epoch`.
+    fn open_stage(&self, stage: &NewStage) -> impl Future<Output = Result<StageId, Fault>> + Send;
+
+    /// As [`Ledger::open`], of a window that is sent to a stage: [`Ledger::open_windows`] does not
+    /// tell it.
+    fn open_in_stage(
+        &self,
+        stage: StageId,
+        window: &NewWindow,
+    ) -> impl Future<Output = Result<WindowId, Fault>> + Send;
+
+    /// Notes what is about to be moved out of a stage. Durable on return.
+    fn intend_move(
+        &self,
+        stage: StageId,
+        intent: &MoveIntent,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes which UIDs of a stage, of those that were to be moved, are gone from it. Durable on
+    /// return.
+    fn note_arrived(
+        &self,
+        stage: StageId,
+        staged: Vec<Uid>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends the windows of a stage whose messages are where they belong, with what became of them,
+    /// in one transaction. The stage stays in the ledger until it is gone from the target. Durable on
+    /// return.
+    fn deliver_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Forgets a stage that is gone from the target, and its windows, with what becomes of the
+    /// messages in them, in one transaction. Durable on return.
+    fn dissolve_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        dissolved: Dissolved,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The stages of an account that may still be at the target.
+    fn stages(&self, account: AccountId) -> impl Future<Output = Result<Vec<Stage>, Fault>> + Send;
+
+    /// What tells the messages from others that were moved out of a stage that was dissolved, of any
+    /// source mailbox of the account bound to the same target mailbox.
+    fn moved_ids(
+        &self,
+        mailbox: MailboxId,
+    ) -> impl Future<Output = Result<Vec<(MailboxId, Uid, ObjectId)>, Fault>> + Send;
+
+    /// Remembers a mailbox of our own that is no stage, before it is made. Durable on return.
+    fn note_own(
+        &self,
+        account: AccountId,
+        own: &OwnMailbox,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Forgets a mailbox of our own that is gone from the target. Durable on return.
+    fn forget_own(
+        &self,
+        account: AccountId,
+        name: &OwnName,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The mailboxes of our own, of an account, that may still be at the target and are no stages.
+    fn own_mailboxes(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<OwnMailbox>, Fault>> + Send;
 }
 
 /// How the ledger knows an account: over edited and reordered CSVs.
@@ -308,6 +391,8 @@ pub struct OpenWindow {
     pub id: WindowId,
     /// What it sent.
     pub window: NewWindow,
+    /// Whether all of it is known to have arrived, and not where: it was moved out of a stage.
+    pub acknowledged: bool,
 }
 
 /// What a look at a target mailbox decided.

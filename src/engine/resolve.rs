@@ -217,6 +217,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
 
     /// The messages of a window of which it is not known what became.
     async fn open_messages(&self, window: OpenWindow) -> Result<Vec<Open>, Fault> {
+        let acknowledged = window.acknowledged;
         let ledger::NewWindow { mailbox, epoch, lo, messages } = window.window;
         let uids = || messages.iter().map(|message| message.uid);
         let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
@@ -229,7 +230,11 @@ impl<L: Ledger> Resolving<'_, '_, L> {
                 return None;
             }
             let told = entry.and_then(|entry| entry.target_uid);
-            let claim = told.map_or(Claim::InDoubt, Claim::At);
+            let claim = match told {
+                Some(uid) => Claim::At(uid),
+                None if acknowledged => Claim::Somewhere,
+                None => Claim::InDoubt,
+            };
             Some(Open { key: (mailbox, message.uid), lo, epoch, message, claim })
         });
         Ok(open.collect())

@@ -4,6 +4,7 @@ mod codes;
 mod error;
 mod read;
 mod schema;
+mod stage;
 mod store;
 mod window;
 mod writer;
@@ -19,11 +20,13 @@ use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
 use crate::mail::{Uid, UidValidity};
+use crate::own::OwnName;
+use crate::target::ObjectId;
 
 use super::{
-    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Doubted, Ledger, MailboxId,
-    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot,
-    WindowId,
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
+    MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
 };
 use error::{StoreError, fault, store_fault};
 use store::{EncodedWindow, Store};
@@ -123,6 +126,12 @@ impl SqliteLedger {
         self.writer.as_ref().ok_or_else(refused)
     }
 
+    fn claimed_again(&self, verb: &str) -> Fault {
+        let action = format!("{verb} in the ledger {}", self.path.display());
+        let cause = "the account was claimed again since: it is copied twice at once";
+        Fault::new(Scope::Account, Remedy::Nothing, action, cause)
+    }
+
     /// Reads in one transaction, after everything queued before.
     async fn read<T: Send + 'static>(
         &self,
@@ -210,19 +219,10 @@ impl Ledger for SqliteLedger {
     }
 
     async fn open(&self, window: &NewWindow) -> Result<WindowId, Fault> {
-        let window = EncodedWindow {
-            mailbox: window.mailbox,
-            epoch: window.epoch,
-            lo: window.lo,
-            messages: window::encode(&window.messages),
-        };
+        let window = EncodedWindow::from(window);
         let writer = self.writer()?;
         let opened = writer.barrier(move |store| store.open_window(&window));
-        opened.await?.ok_or_else(|| {
-            let action = format!("open a window in the ledger {}", self.path.display());
-            let cause = "the account was claimed again since: it is copied twice at once";
-            Fault::new(Scope::Account, Remedy::Nothing, action, cause)
-        })
+        opened.await?.ok_or_else(|| self.claimed_again("open a window"))
     }
 
     async fn record(&self, mailbox: MailboxId, outcomes: Vec<Outcome>) -> Result<(), Fault> {
@@ -322,5 +322,71 @@ impl Ledger for SqliteLedger {
         limit: usize,
     ) -> Result<Vec<RemarkRow>, Fault> {
         self.read(move |connection| read::remarks(connection, after, limit)).await
+    }
+
+    async fn open_stage(&self, stage: &NewStage) -> Result<StageId, Fault> {
+        let stage = stage.clone();
+        let opened = self.writer()?.barrier(move |store| store.open_stage(&stage));
+        opened.await?.ok_or_else(|| self.claimed_again("open a stage"))
+    }
+
+    async fn open_in_stage(&self, stage: StageId, window: &NewWindow) -> Result<WindowId, Fault> {
+        let window = EncodedWindow::from(window);
+        let opened = self.writer()?.barrier(move |store| store.open_in_stage(stage, &window));
+        opened.await?.ok_or_else(|| self.claimed_again("open a window"))
+    }
+
+    async fn intend_move(&self, stage: StageId, intent: &MoveIntent) -> Result<(), Fault> {
+        let intent = intent.clone();
+        self.writer()?.barrier(move |store| store.intend_move(stage, &intent)).await
+    }
+
+    async fn note_arrived(&self, stage: StageId, staged: Vec<Uid>) -> Result<(), Fault> {
+        self.writer()?.barrier(move |store| store.note_arrived(stage, &staged)).await
+    }
+
+    async fn deliver_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Fault> {
+        let deliver = move |store: &mut Store| store.deliver_stage(stage, mailbox, &outcomes);
+        self.writer()?.barrier(deliver).await
+    }
+
+    async fn dissolve_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        dissolved: Dissolved,
+    ) -> Result<(), Fault> {
+        let dissolve = move |store: &mut Store| store.dissolve_stage(stage, mailbox, &dissolved);
+        self.writer()?.barrier(dissolve).await
+    }
+
+    async fn stages(&self, account: AccountId) -> Result<Vec<Stage>, Fault> {
+        self.read(move |connection| stage::stages(connection, account)).await
+    }
+
+    async fn moved_ids(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Vec<(MailboxId, Uid, ObjectId)>, Fault> {
+        self.read(move |connection| stage::moved_ids(connection, mailbox)).await
+    }
+
+    async fn note_own(&self, account: AccountId, own: &OwnMailbox) -> Result<(), Fault> {
+        let own = own.clone();
+        self.writer()?.barrier(move |store| store.note_own(account, &own)).await
+    }
+
+    async fn forget_own(&self, account: AccountId, name: &OwnName) -> Result<(), Fault> {
+        let name = name.clone();
+        self.writer()?.barrier(move |store| store.forget_own(account, &name)).await
+    }
+
+    async fn own_mailboxes(&self, account: AccountId) -> Result<Vec<OwnMailbox>, Fault> {
+        self.read(move |connection| stage::own_mailboxes(connection, account)).await
     }
 }

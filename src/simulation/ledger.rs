@@ -9,11 +9,13 @@ use crate::fault::Fault;
 use crate::history::{Entry, History};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
-    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Doubted, Ledger, MailboxId,
-    NewWindow, OpenWindow, Outcome, RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot,
-    WindowId,
+    AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
+    MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
 };
 use crate::mail::{Uid, UidValidity};
+use crate::own::OwnName;
+use crate::target::ObjectId;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// A ledger in memory that keeps what is only queued until something must be durable.
@@ -218,5 +220,73 @@ impl Ledger for CrashLedger {
     ) -> Result<Vec<RemarkRow>, Fault> {
         let _queue = self.written().await?;
         self.durable.remarks(after, limit).await
+    }
+
+    async fn open_stage(&self, stage: &NewStage) -> Result<StageId, Fault> {
+        let _queue = self.written().await?;
+        self.durable.open_stage(stage).await
+    }
+
+    async fn open_in_stage(&self, stage: StageId, window: &NewWindow) -> Result<WindowId, Fault> {
+        let _queue = self.written().await?;
+        self.durable.open_in_stage(stage, window).await
+    }
+
+    async fn intend_move(&self, stage: StageId, intent: &MoveIntent) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.intend_move(stage, intent).await
+    }
+
+    async fn note_arrived(&self, stage: StageId, staged: Vec<Uid>) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.note_arrived(stage, staged).await
+    }
+
+    async fn deliver_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.deliver_stage(stage, mailbox, outcomes).await
+    }
+
+    async fn dissolve_stage(
+        &self,
+        stage: StageId,
+        mailbox: MailboxId,
+        dissolved: Dissolved,
+    ) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.dissolve_stage(stage, mailbox, dissolved).await
+    }
+
+    async fn stages(&self, account: AccountId) -> Result<Vec<Stage>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.stages(account).await
+    }
+
+    async fn moved_ids(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Vec<(MailboxId, Uid, ObjectId)>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.moved_ids(mailbox).await
+    }
+
+    async fn note_own(&self, account: AccountId, own: &OwnMailbox) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.note_own(account, own).await
+    }
+
+    async fn forget_own(&self, account: AccountId, name: &OwnName) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.forget_own(account, name).await
+    }
+
+    async fn own_mailboxes(&self, account: AccountId) -> Result<Vec<OwnMailbox>, Fault> {
+        let _queue = self.written().await?;
+        self.durable.own_mailboxes(account).await
     }
 }

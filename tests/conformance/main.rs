@@ -4,3 +4,4 @@
 mod ledger;
 mod ledger_laws;
 mod sqlite;
+mod stages;

@@ -210,9 +210,9 @@ pub(super) fn open_windows(
     account: AccountId,
 ) -> Result<Vec<OpenWindow>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT window.id, mailbox, epoch, lo, messages
+        "SELECT window.id, mailbox, epoch, lo, messages, acknowledged
          FROM window JOIN mailbox ON mailbox.id = window.mailbox
-         WHERE account = ?1 ORDER BY window.id",
+         WHERE account = ?1 AND stage IS NULL ORDER BY window.id",
     )?;
     collect(statement.query([account.0])?, |row| {
         Ok(OpenWindow {
@@ -223,6 +223,7 @@ pub(super) fn open_windows(
                 lo: Uid(row.get(3)?),
                 messages: window::decode(row.get_ref(4)?.as_blob().map_err(no_text)?)?,
             },
+            acknowledged: row.get(5)?,
         })
     })
 }

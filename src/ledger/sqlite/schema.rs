@@ -58,7 +58,9 @@ CREATE TABLE window (
     mailbox INTEGER NOT NULL REFERENCES mailbox (id),
     epoch INTEGER NOT NULL,
     lo INTEGER NOT NULL,
-    messages BLOB NOT NULL
+    messages BLOB NOT NULL,
+    stage INTEGER,
+    acknowledged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE message (
     mailbox INTEGER NOT NULL,
@@ -159,8 +161,9 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     if version.is_none() {
         connection.execute_batch(&format!(
-            "BEGIN EXCLUSIVE; {TABLES}
-             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
+            "BEGIN EXCLUSIVE; {TABLES} {}
+             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT",
+            super::stage::TABLES
         ))?;
     }
     Ok(())

@@ -7,13 +7,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::fate::RemarkKind;
 use crate::ledger::{
-    AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, Outcome, Refusal,
-    ScanTotals, Settlement, WindowId,
+    AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, NewWindow, Outcome,
+    Refusal, ScanTotals, Settlement, WindowId,
 };
 use crate::mail::{Flags, Uid, UidValidity};
 
 use super::codes;
 use super::error::StoreError;
+use super::window;
 
 /// The one connection that writes.
 pub(super) struct Store {
@@ -34,6 +35,17 @@ pub(super) struct EncodedWindow {
     pub(super) epoch: i64,
     pub(super) lo: Uid,
     pub(super) messages: Vec<u8>,
+}
+
+impl From<&NewWindow> for EncodedWindow {
+    fn from(window: &NewWindow) -> Self {
+        Self {
+            mailbox: window.mailbox,
+            epoch: window.epoch,
+            lo: window.lo,
+            messages: window::encode(&window.messages),
+        }
+    }
 }
 
 const KNOWN_MAILBOXES_MAX: usize = 4_096;
