@@ -37,6 +37,7 @@
 //! | the work itself | [`engine`] |
 //! | a server of our own (feature `rehearsal`) | `rehearsal` |
 //! | worlds in memory, for tests (feature `simulation`) | `simulation` |
+//! | deliberate bugs that the tests must catch (feature `mutants`) | [`mutant`] |
 
 pub mod accounts;
 pub mod config;
@@ -51,6 +52,7 @@ pub mod identity;
 pub mod imap;
 pub mod ledger;
 pub mod mail;
+pub mod mutant;
 pub mod own;
 pub mod plan;
 #[cfg(feature = "rehearsal")]

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Config, Rates};
+use mailhaul::config::{Adopt, Config, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -158,12 +158,32 @@ pub(super) struct ConfigFlags {
     #[arg(help_heading = "Limits")]
     give_up_after: Duration,
 
+    /// Which copies are read back whole and compared: a sample and what servers are known to change,
+    /// or all. Size, date and flags of every copy are looked at in any case
+    #[arg(long, value_name = "HOW", default_value = "sample")]
+    verify: VerifyFlag,
+    /// What to do about messages that are on the target before: those that are copies are not copied
+    /// again (match), or everything is copied beside them (none)
+    #[arg(long, value_name = "HOW", default_value = "match")]
+    adopt: AdoptFlag,
     /// Connect, list and plan, but write nothing on any server
     #[arg(long)]
     dry_run: bool,
     /// Put the subjects of messages that are not exact into the reports
     #[arg(long)]
     report_headers: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum VerifyFlag {
+    Sample,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AdoptFlag {
+    Match,
+    None,
 }
 
 impl ConfigFlags {
@@ -183,6 +203,14 @@ impl ConfigFlags {
             settle: self.settle,
             settle_max: defaults.settle_max.max(self.settle),
             give_up_after: self.give_up_after,
+            verify: match self.verify {
+                VerifyFlag::Sample => Verify::Sample,
+                VerifyFlag::Full => Verify::Full,
+            },
+            adopt: match self.adopt {
+                AdoptFlag::Match => Adopt::Match,
+                AdoptFlag::None => Adopt::None,
+            },
             dry_run: self.dry_run,
             report_headers: self.report_headers,
             extra_roots_pem: self.extra_roots()?,
@@ -269,7 +297,7 @@ mod tests {
         let config = parse(
             "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
-             --settle 2m --give-up-after 90s --dry-run --report-headers",
+             --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none",
         )
         .expect("good")
         .config
@@ -286,6 +314,7 @@ mod tests {
         assert_eq!(config.settle, Duration::from_secs(120));
         assert_eq!(config.settle_max, Duration::from_secs(120));
         assert_eq!(config.give_up_after, Duration::from_secs(90));
+        assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
     }
 

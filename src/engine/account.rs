@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::fault::{About, Fault, Scope, Side};
 use crate::imap::exec::Connection;
 use crate::ledger::{AccountState, Ledger};
+use crate::mutant::{self, Mutant};
 use crate::plan::retry::{Next, Retry};
 use crate::source::Source;
 use crate::source::imap::ImapSource;
@@ -198,7 +199,9 @@ async fn attempt<L: Ledger>(
     }
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {
-        tokio::time::sleep(work.settle_time()).await;
+        if !mutant::is(Mutant::SkipSettle) {
+            tokio::time::sleep(work.settle_time()).await;
+        }
         let mut resolved =
             resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
         plan.jobs().retain(|job| !resolved.unresolved.contains(&job.pair.source.name));

@@ -15,6 +15,7 @@ use crate::ledger::{
     self, BoundMailbox, Doubt, Ledger, MailboxId, OpenWindow, Outcome, WindowId, WindowMessage,
 };
 use crate::mail::{Uid, UidValidity, WireName};
+use crate::mutant::{self, Mutant};
 use crate::plan::settle::{
     Candidate, Claim, NotFound, Settlement, Sought, is_plausible, needs_body, not_found, settle,
 };
@@ -57,7 +58,12 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
         }
     }
     let mut resolved = Resolved::default();
-    for (target_name, windows) in by_target {
+    let mut groups: Vec<(&WireName, Vec<OpenWindow>)> = by_target.into_iter().collect();
+    if mutant::is(Mutant::ResolveOneByOne) {
+        let alone = |(name, windows)| Vec::into_iter(windows).map(move |one| (name, vec![one]));
+        groups = groups.into_iter().flat_map(alone).collect();
+    }
+    for (target_name, windows) in groups {
         let mailboxes: Vec<&BoundMailbox> =
             bound.iter().filter(|bound| bound.binding.target_name == *target_name).collect();
         let resolving = Resolving { work, mailboxes: &mailboxes };
@@ -173,11 +179,15 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         for window in windows {
             open.extend(self.open_messages(window).await?);
         }
-        let claimed: BTreeSet<Uid> =
+        let mut claimed: BTreeSet<Uid> =
             self.work.run.ledger.claimed(first.id, lo).await?.into_iter().collect();
+        if mutant::is(Mutant::ClaimTwice) {
+            claimed.clear();
+        }
         let there = target.look(lo).await?;
         let mut sought: Vec<Sought<Key>> = open.iter().map(sought).collect();
-        let unclaimed = |found: &&Found| !claimed.contains(&found.uid);
+        let unclaimed =
+            |found: &&Found| !claimed.contains(&found.uid) && !mutant::is(Mutant::RetryWithoutLook);
         let plausible: Vec<Found> = there
             .iter()
             .filter(unclaimed)
@@ -195,6 +205,11 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         let (settlement, given_up) = self.decide(target, ids, &open, &lapsed, look, &seen).await?;
         if !settlement.doubted.is_empty() {
             self.work.doubted();
+        }
+        if mutant::is(Mutant::CloseBeforeClaims) {
+            let windows = settlement.windows.clone();
+            let closed = ledger::Settlement { windows, ..ledger::Settlement::default() };
+            self.work.run.ledger.settle(closed).await?;
         }
         self.work.run.ledger.settle(settlement).await?;
         Ok(given_up)

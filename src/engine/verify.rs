@@ -17,6 +17,7 @@ use crate::history::Entry;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Outcome};
 use crate::mail::Uid;
+use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
 use crate::plan::verdict::{Evidence, Outlines, is_copy, is_sampled, judge, next_after};
 use crate::target::{Found, Target};
@@ -61,6 +62,7 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
                     let entry = Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry };
                     outcomes.push(Outcome { uid, entry, remarks, subject });
                 }
+                None if mutant::is(Mutant::DenyFromPipeline) => {}
                 None => whole &= matches!(said, Said::Refused | Said::NotNow),
             }
         }
@@ -71,7 +73,7 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
             ledger.record(mailbox, outcomes).await?;
         }
     }
-    if unseen > 0 {
+    if unseen > 0 && !mutant::is(Mutant::DenyFromPipeline) {
         work.appended_in(target.slowest_append());
         let cause = "the target acknowledged messages that it does not show";
         let action = format!("read back {unseen} messages of {}", place.pair.target);

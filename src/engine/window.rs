@@ -14,6 +14,7 @@ use crate::history::{Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, WindowId, WindowMessage};
 use crate::mail::{Message, Uid, UidValidity};
+use crate::mutant::{self, Mutant};
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Owed, Window};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
@@ -210,7 +211,8 @@ impl<L: Ledger> Opening<'_, '_, L> {
             if self.halt.load(Ordering::Relaxed) {
                 continue;
             }
-            let records = window.messages.iter().map(|message| message.record.clone()).collect();
+            let records: Vec<WindowMessage> =
+                window.messages.iter().map(|message| message.record.clone()).collect();
             window.id = self
                 .work
                 .run
@@ -222,6 +224,16 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     messages: records,
                 })
                 .await?;
+            if mutant::is(Mutant::AckBeforeOk) {
+                let copied = |message: &OutgoingMessage| Outcome {
+                    uid: message.record.uid,
+                    entry: entry(message, Fate::Copied, None),
+                    remarks: Vec::new(),
+                    subject: None,
+                };
+                let outcomes = window.messages.iter().map(copied).collect();
+                self.work.run.ledger.close(window.id, self.place.mailbox, outcomes).await?;
+            }
             self.in_flight.push(OpenWindow { id: window.id, awaited: true, classes });
             if outgoing.send(window).await.is_err() {
                 return Ok(());
@@ -288,6 +300,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
                 _ => true,
             });
+            let rival = rival.filter(|_| !mutant::is(Mutant::ResolveOneByOne));
             match rival {
                 None if awaited < self.work.run.config.windows_in_flight_max.max(1) => return true,
                 Some(rival) if !rival.awaited => {
@@ -369,6 +382,9 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     async fn record(&mut self, answered: Answered) -> Result<(), Fault> {
         let Answered { window, answers } = answered;
+        if mutant::is(Mutant::DropLastBatch) && self.work.run.stop.is_requested() {
+            return self.work.run.ledger.close(window.id, self.place.mailbox, Vec::new()).await;
+        }
         let mut outcomes = Vec::with_capacity(answers.len());
         let mut sent = Sent { id: window.id, lo: self.place.lo, messages: Vec::new() };
         let (mut settled, mut answered_all) = (true, true);

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it, in helpers too")]
 
+mod adopt;
 mod copy;
 mod crashes;
+mod late;
 mod outages;
 mod pace;
 mod refusals;

@@ -17,6 +17,7 @@ use crate::imap::download::attributes_around;
 use crate::imap::reply::{self, Refusal, StatusKind, Untagged, uid_set};
 use crate::imap::wire::{BulkReader, BulkWriter, Incoming};
 use crate::mail::{Message, MessageInfo, Uid};
+use crate::mutant::{self, Mutant};
 use crate::source::{Chunk, Missing, MissingCause, Streamed};
 
 /// Windows asked for and not yet read.
@@ -170,6 +171,10 @@ impl Fetching<'_> {
                 return;
             }
             window.bytes_left = window.bytes_left.saturating_sub(body.len() as u64);
+            let mut body = body;
+            if mutant::is(Mutant::TrustSize) {
+                body.truncate(usize::try_from(owed.info.size).unwrap_or(usize::MAX));
+            }
             let info = as_fetched(&owed.info, fetched, body.len() as u64);
             window.messages.push(Message { info, body });
             return;
@@ -178,6 +183,9 @@ impl Fetching<'_> {
 
     /// A message is gone, and those after it have moved down by one.
     fn expunged(&mut self, sequence: u32) {
+        if mutant::is(Mutant::IgnoreExpungeAfterFetch) {
+            return;
+        }
         if let Some(uid) = self.sequences.remove(&sequence) {
             for window in &mut self.in_flight {
                 window.messages.retain(|message| message.info.uid != uid);

@@ -1,0 +1,97 @@
+//! What is on the target already is not copied again.
+
+use mailhaul::config::Adopt;
+use mailhaul::fate::Fate;
+use mailhaul::rehearsal::{Message, Profile};
+use mailhaul::report::Verdict;
+use mailhaul::simulation::ledger::CrashLedger;
+use mailhaul::simulation::world::{INBOX, World};
+
+/// Some letters that the world's usual ones are; a Message-ID and a Date are in each.
+fn mail(number: u32) -> Message {
+    let body = format!(
+        "Message-ID: <{number}@example.org>\r\nDate: Mon, 2 Jan 2023 03:04:{:02} +0000\r\n\
+         Subject: mail {number}\r\n\r\nmail {number}\r\n",
+        number % 60
+    );
+    Message::new(body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_its_ledger_copies_only_what_is_missing() {
+    for profile in [Profile::dovecot(), Profile::exchange(), Profile::courier()] {
+        let mut world = World::new(Profile::dovecot(), profile);
+        for number in [1, 2, 3, 3, 4, 4, 4] {
+            world.anna().deliver(&INBOX, mail(number));
+        }
+        world.anna().deliver(&INBOX, Message::new("no header at all"));
+        world.anna().deliver(&INBOX, Message::new("Subject: no id\r\n\r\ntwin\r\n"));
+        world.anna().deliver(&INBOX, Message::new("Subject: no id\r\n\r\ntwin\r\n"));
+        world.run().await.assert_done(10);
+        // The ledger is lost, one of the twins is not there, and there is new mail.
+        world.ledger = CrashLedger::new();
+        for copy in [6, 8] {
+            let uid = world.copy().messages(&INBOX)[copy].uid;
+            assert!(world.copy().expunge(&INBOX, uid));
+        }
+        world.anna().deliver(&INBOX, mail(5));
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (8, 3));
+        assert_eq!(report.verdict, Verdict::Done);
+        world.assert_copied();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_tool_copied_and_its_server_rewrote_is_recognised() {
+    let mut world = World::usual();
+    for number in 0..30 {
+        world.anna().deliver(&INBOX, mail(number));
+    }
+    for number in 0..25 {
+        let body = [&b"X-Added: 1\r\n"[..], &mail(number).body[..]].concat();
+        world.copy().deliver(&INBOX, Message::new(body));
+    }
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (25, 5));
+    assert_eq!(world.copy().messages(&INBOX).len(), 30);
+    assert_eq!(world.run().await.fate(Fate::Adopted), 25);
+    assert_eq!(world.target.counters().appended, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_full_of_other_mail_is_held_until_the_user_says_so() {
+    let mut world = World::usual();
+    for number in 0..5 {
+        world.anna().deliver(&INBOX, mail(number));
+        world.anna().deliver(&["Work"], mail(number));
+    }
+    for number in 100..120 {
+        world.copy().deliver(&INBOX, mail(number));
+    }
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert!(report.mailbox_faults()[0].contains("--adopt none"), "{:?}", report.mailbox_faults());
+    assert_eq!(world.copy().messages(&INBOX).len(), 20);
+    assert_eq!(world.copy().messages(&["Work"]).len(), 5);
+    world.config.adopt = Adopt::None;
+    let report = world.run().await;
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 10));
+    assert_eq!(world.copy().messages(&INBOX).len(), 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_reached_the_target_by_itself_is_not_copied_beside_it() {
+    let mut world = World::usual();
+    for number in 0..5 {
+        world.anna().deliver(&INBOX, mail(number));
+    }
+    world.run().await.assert_done(5);
+    // Both servers were sent it, and the target something that the source never had.
+    world.anna().deliver(&INBOX, mail(7));
+    world.copy().deliver(&INBOX, mail(7));
+    world.copy().deliver(&INBOX, mail(8));
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (1, 5));
+    assert_eq!(world.copy().messages(&INBOX).len(), 7);
+}
