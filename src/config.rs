@@ -45,6 +45,10 @@ pub struct Config {
     pub drain_max: Duration,
     /// Connect, list and plan, but write nothing at the target.
     pub dry_run: bool,
+    /// How messages come into their mailboxes.
+    pub delivery: Delivery,
+    /// Messages that go through one stage together, where delivery is staged.
+    pub stage_messages_max: usize,
     /// Which copies are compared octet by octet with what was sent.
     pub verify: Verify,
     /// Whether messages that are on the target already are taken for copies.
@@ -77,12 +81,26 @@ impl Default for Config {
             doubts_max: 3,
             drain_max: Duration::from_secs(60),
             dry_run: false,
+            delivery: Delivery::default(),
+            stage_messages_max: 200,
             verify: Verify::default(),
             adopt: Adopt::default(),
             report_headers: false,
             extra_roots_pem: None,
         }
     }
+}
+
+/// How messages come into their mailboxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// They are appended there. An APPEND that takes effect long after its connection was lost can
+    /// make a second copy, which is reported.
+    #[default]
+    Direct,
+    /// They are appended to a mailbox of our own and moved from there, on servers that offer MOVE
+    /// and UIDPLUS: no late APPEND can make a second copy.
+    Staged,
 }
 
 /// Which copies are read back whole and compared with what was sent. Size, date and flags of every

@@ -11,11 +11,13 @@ mod mailbox;
 mod prepare;
 mod resolve;
 mod scan;
+mod staged;
 mod sweep;
 mod verify;
 mod window;
 mod work;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use crate::accounts::Batch;
@@ -32,7 +34,8 @@ pub struct Env<L> {
     pub dial: Arc<dyn Dial>,
     /// The durable memory.
     pub ledger: L,
-    /// Decides everything random: only pauses between tries.
+    /// Decides everything random: pauses between tries, and the names of mailboxes that a run makes
+    /// for itself. Two runs on one account must not have the same.
     pub seed: u64,
 }
 
@@ -49,7 +52,8 @@ pub async fn run<L: Ledger>(
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let seed = u64::from(std::process::id());
+    // Random, as the keys of a map are: no other run may name a mailbox as this one does.
+    let seed = RandomState::new().build_hasher().finish();
     run_in(Env { dial: Arc::new(TcpDial), ledger, seed }, config, batch, observer, stop).await
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::mailbox::{self, Job};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{prepare, resolve, sweep};
+use super::{prepare, resolve, staged, sweep};
 use crate::accounts::Account;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
@@ -197,19 +197,21 @@ async fn attempt<L: Ledger>(
     if work.run.config.dry_run {
         return Ok(Pass::Through);
     }
+    // Before anything is sent.
+    let mut resolved = staged::recover(work, &mut target, &bound).await?;
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {
         if !mutant::is(Mutant::SkipSettle) {
             tokio::time::sleep(work.settle_time()).await;
         }
-        let mut resolved =
-            resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
-        plan.jobs().retain(|job| !resolved.unresolved.contains(&job.pair.source.name));
-        for job in plan.jobs().iter_mut() {
-            let given_up = resolved.given_up.remove(&job.pair.source.name);
-            job.tried.extend(given_up.unwrap_or_default());
-        }
+        let more = resolve::resolve_all(work, &mut source, &mut target, in_doubt, &bound).await?;
+        resolved.add(more);
         bound = ledger.mailboxes(work.claim.account).await?;
+    }
+    plan.jobs().retain(|job| !resolved.unresolved.contains(&job.pair.source.name));
+    for job in plan.jobs().iter_mut() {
+        let given_up = resolved.given_up.remove(&job.pair.source.name);
+        job.tried.extend(given_up.unwrap_or_default());
     }
     for job in plan.jobs().iter_mut() {
         job.bound = bound

@@ -1,12 +1,13 @@
 //! One pass over one mailbox: scanned in parts, each compared with the ledger, copied, read back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
-use super::{adopt, resolve, sweep, verify};
+use super::{adopt, resolve, staged, sweep, verify};
+use crate::config::Delivery;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
@@ -15,6 +16,7 @@ use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotal
 use crate::mail::{MailboxPath, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{Delta, delta};
 use crate::plan::mailboxes::Pair;
+use crate::plan::staging;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::source::{MissingCause, Opened, Source};
 use crate::target::Target;
@@ -353,28 +355,43 @@ impl<L: Ledger> Copying<'_, '_, L> {
         windows: Vec<Window>,
     ) -> Result<bool, Fault> {
         let mut again = false;
-        let mut windows = windows;
-        let mut alone = false;
-        while !windows.is_empty() {
-            let Some(place) = &self.place else {
+        let mut queue = VecDeque::new();
+        self.queue(&mut queue, windows, false);
+        while let Some((windows, alone)) = queue.pop_front() {
+            if self.work.run.stop.is_requested() {
+                break;
+            }
+            let Some(place) = &mut self.place else {
                 return Ok(false);
             };
-            let moved = Box::pin(window::transfer(self.work, place, source, target, windows)).await;
+            let name = &self.bound.binding.target_name;
+            let moved = match staged::make(self.work, place, target).await? {
+                Some(made) => {
+                    Box::pin(staged::deliver(self.work, place, name, source, target, made, windows))
+                        .await
+                }
+                None => Box::pin(window::transfer(self.work, place, source, target, windows)).await,
+            };
             self.job.tried.extend(moved.refused);
             moved.outcome?;
-            if let Some(place) = &mut self.place {
-                verify::read_back(self.work, place, target, moved.sent).await?;
-            }
+            verify::read_back(self.work, place, target, moved.sent).await?;
             again |= moved.halted;
-            let missing = moved.missing;
-            windows = if missing.is_empty() {
-                Vec::new()
-            } else {
-                self.ask_again(source, missing, alone).await?
-            };
-            alone = true;
+            if !moved.missing.is_empty() {
+                let windows = self.ask_again(source, moved.missing, alone).await?;
+                self.queue(&mut queue, windows, true);
+            }
         }
         Ok(again)
+    }
+
+    /// Queues windows, those that share a stage together, with whether each message is alone.
+    fn queue(&self, queue: &mut VecDeque<(Vec<Window>, bool)>, windows: Vec<Window>, alone: bool) {
+        let config = &self.work.run.config;
+        let messages_max = match config.delivery {
+            Delivery::Direct => usize::MAX,
+            Delivery::Staged => config.stage_messages_max,
+        };
+        queue.extend(staging::batches(windows, messages_max).into_iter().map(|one| (one, alone)));
     }
 
     /// Messages that did not come with their window: gone, or asked for once more, each alone.
@@ -489,6 +506,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             pair: self.job.pair.clone(),
             validity,
             lo: uid_next,
+            stage: None,
         });
         Ok(adopted)
     }

@@ -38,6 +38,15 @@ pub(super) struct Resolved {
     pub(super) given_up: BTreeMap<WireName, Vec<Uid>>,
 }
 
+impl Resolved {
+    pub(super) fn add(&mut self, other: Self) {
+        self.unresolved.extend(other.unresolved);
+        for (name, uids) in other.given_up {
+            self.given_up.entry(name).or_default().extend(uids);
+        }
+    }
+}
+
 /// Settles all windows that a lost connection or a dead run left open.
 ///
 /// # Errors
@@ -87,7 +96,8 @@ pub(super) async fn resolve_all<S: Source, T: Target, L: Ledger>(
     Ok(resolved)
 }
 
-async fn give_up<L: Ledger>(
+/// Notes that a mailbox cannot be finished.
+pub(super) async fn give_up<L: Ledger>(
     work: &Work<'_, L>,
     mailbox: &BoundMailbox,
     fault: &Fault,

@@ -33,23 +33,7 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
     target: &mut T,
     sent: Vec<Sent>,
 ) -> Result<(), Fault> {
-    let messages = || sent.iter().flat_map(|window| &window.messages);
-    let told = messages().filter_map(|message| match message.said {
-        Said::At(uid) => Some((uid, message)),
-        _ => None,
-    });
-    let mut seen = told_copies(work, target, told.collect()).await?;
-    let astray: Vec<&SentMessage> = messages()
-        .filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere))
-        .filter(|message| !seen.contains_key(&message.uid))
-        .collect();
-    let mut unseen = 0;
-    if !astray.is_empty() {
-        let lo = sent.iter().map(|window| window.lo).min().unwrap_or(place.lo);
-        let elsewhere = search(work, place, target, lo, &astray, &seen).await?;
-        unseen = astray.len() - elsewhere.len();
-        seen.extend(elsewhere);
-    }
+    let (mut seen, unseen) = confirm(work, place, target, &sent).await?;
     let mut copies: BTreeSet<Uid> = BTreeSet::new();
     for window in sent {
         let Sent { id, messages, .. } = window;
@@ -74,17 +58,55 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         }
     }
     if unseen > 0 && !mutant::is(Mutant::DenyFromPipeline) {
-        work.appended_in(target.slowest_append());
-        let cause = "the target acknowledged messages that it does not show";
-        let action = format!("read back {unseen} messages of {}", place.pair.target);
-        return Err(Fault::session(action, cause).at(Side::Target));
+        return Err(not_shown(work, place, target, unseen));
     }
     // What was seen has a lower UID than anything that will be sent from now on.
     place.lo = next_after(place.lo, copies);
     work.run.ledger.set_target_uid_next(place.mailbox, place.lo).await
 }
 
-type Copies = BTreeMap<Uid, (Uid, Vec<Remark>)>;
+/// The fault of copies that were not seen on the connection that appended them.
+pub(super) fn not_shown<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    place: &Place,
+    target: &T,
+    unseen: usize,
+) -> Fault {
+    work.appended_in(target.slowest_append());
+    let cause = "the target acknowledged messages that it does not show";
+    let action = format!("read back {unseen} messages of {}", place.pair.target);
+    Fault::session(action, cause).at(Side::Target)
+}
+
+/// Where each message's copy was seen, and what is to be said of it.
+pub(super) type Copies = BTreeMap<Uid, (Uid, Vec<Remark>)>;
+
+/// Looks for what was sent and acknowledged in the open mailbox, and counts what is not seen there.
+pub(super) async fn confirm<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    place: &Place,
+    target: &mut T,
+    sent: &[Sent],
+) -> Result<(Copies, usize), Fault> {
+    let messages = || sent.iter().flat_map(|window| &window.messages);
+    let told = messages().filter_map(|message| match message.said {
+        Said::At(uid) => Some((uid, message)),
+        _ => None,
+    });
+    let mut seen = told_copies(work, target, told.collect()).await?;
+    let astray: Vec<&SentMessage> = messages()
+        .filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere))
+        .filter(|message| !seen.contains_key(&message.uid))
+        .collect();
+    let mut unseen = 0;
+    if !astray.is_empty() {
+        let lo = sent.iter().map(|window| window.lo).min().unwrap_or(place.lo);
+        let elsewhere = search(work, place, target, lo, &astray, &seen).await?;
+        unseen = astray.len() - elsewhere.len();
+        seen.extend(elsewhere);
+    }
+    Ok((seen, unseen))
+}
 
 /// The messages whose copies stand at the UIDs told, with what is to be said of each.
 async fn told_copies<T: Target, L: Ledger>(
@@ -148,8 +170,11 @@ async fn search<T: Target, L: Ledger>(
     astray: &[&SentMessage],
     seen: &Copies,
 ) -> Result<Copies, Fault> {
-    let mut claimed: BTreeSet<Uid> =
-        work.run.ledger.claimed(place.mailbox, lo).await?.into_iter().collect();
+    let mut claimed: BTreeSet<Uid> = match place.stage {
+        // All claims are of the target mailbox.
+        Some(_) => BTreeSet::new(),
+        None => work.run.ledger.claimed(place.mailbox, lo).await?.into_iter().collect(),
+    };
     claimed.extend(seen.values().map(|(uid, _)| uid));
     let sought: Vec<Sought<Uid>> = astray.iter().map(|message| sought(message)).collect();
     let Look { settlement, there, mut stored } =

@@ -12,8 +12,8 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
 use crate::history::{Entry, Troubles};
 use crate::identity::Identity;
-use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, WindowId, WindowMessage};
-use crate::mail::{Message, Uid, UidValidity};
+use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, WindowMessage};
+use crate::mail::{MailboxPath, Message, Uid, UidValidity};
 use crate::mutant::{self, Mutant};
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Owed, Window};
@@ -30,6 +30,8 @@ pub(super) struct Place {
     pub(super) validity: UidValidity,
     /// A UIDNEXT of the target mailbox: nothing that is sent from now on gets a lower UID.
     pub(super) lo: Uid,
+    /// The stage that stands for the target mailbox, if one does.
+    pub(super) stage: Option<StageId>,
 }
 
 /// A window that was sent and answered. It is open in the ledger until its copies were seen.
@@ -130,10 +132,21 @@ pub(super) fn tell_not_copied<L: Ledger>(
     fate: Fate,
     reason: &str,
 ) {
+    tell_not_copied_at(work, &pair.source.path, uid, fate, reason);
+}
+
+/// As [`tell_not_copied`], of a message of a mailbox.
+pub(super) fn tell_not_copied_at<L: Ledger>(
+    work: &Work<'_, L>,
+    path: &MailboxPath,
+    uid: Uid,
+    fate: Fate,
+    reason: &str,
+) {
     work.not_copied();
     work.event(Event::NotCopied {
         account: work.label.clone(),
-        mailbox: pair.source.path.to_string(),
+        mailbox: path.to_string(),
         uid: uid.0,
         fate,
         reason: reason.to_owned(),
@@ -213,17 +226,17 @@ impl<L: Ledger> Opening<'_, '_, L> {
             }
             let records: Vec<WindowMessage> =
                 window.messages.iter().map(|message| message.record.clone()).collect();
-            window.id = self
-                .work
-                .run
-                .ledger
-                .open(&NewWindow {
-                    mailbox: self.place.mailbox,
-                    epoch: self.work.claim.epoch,
-                    lo: self.place.lo,
-                    messages: records,
-                })
-                .await?;
+            let intent = NewWindow {
+                mailbox: self.place.mailbox,
+                epoch: self.work.claim.epoch,
+                lo: self.place.lo,
+                messages: records,
+            };
+            let ledger = &self.work.run.ledger;
+            window.id = match self.place.stage {
+                Some(stage) => ledger.open_in_stage(stage, &intent).await?,
+                None => ledger.open(&intent).await?,
+            };
             if mutant::is(Mutant::AckBeforeOk) {
                 let copied = |message: &OutgoingMessage| Outcome {
                     uid: message.record.uid,

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::hosts::Hosts;
 use super::logins::Logins;
+use super::staged::Staging;
 use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::imap::connect::Connector;
@@ -52,6 +53,7 @@ pub(super) struct Work<'a, L> {
     pub(super) label: Arc<str>,
     pub(super) claim: Claim,
     pub(super) throttle: Throttle,
+    pub(super) staging: Staging,
     tally: Mutex<Tally>,
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Tally {
 
 impl<'a, L> Work<'a, L> {
     pub(super) fn new(run: &'a Run<L>, label: Arc<str>, claim: Claim, throttle: Throttle) -> Self {
-        Self { run, label, claim, throttle, tally: Mutex::default() }
+        Self { run, label, claim, throttle, staging: Staging::default(), tally: Mutex::default() }
     }
 
     pub(super) fn event(&self, event: Event) {

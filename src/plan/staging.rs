@@ -106,8 +106,12 @@ pub fn dissolve(
             continue; // Refused, and said so.
         }
         match moved.get(&message.uid) {
-            Some(true) => arrived.push(message.clone()),
-            Some(false) => in_doubt.push(message.clone()),
+            Some(has_arrived) => {
+                let list = if *has_arrived { &mut arrived } else { &mut in_doubt };
+                list.push(message.clone());
+                // What the ledger has of its UID is one in the stage, and says nothing any more.
+                dissolved.outcomes.push(outcome(message, Fate::Pending, message.troubles, None));
+            }
             None => {
                 let told = known.and_then(|entry| entry.target_uid);
                 let is_there = told.is_none_or(|told| {
@@ -308,7 +312,10 @@ mod tests {
         let dissolved = dissolve(&stage, &told(&[1, 2, 3]), None, BLAME);
         assert_eq!(uids(&dissolved.arrived), [1]);
         assert_eq!(uids(&dissolved.in_doubt), [2, 3]);
-        assert_eq!(fates(&dissolved), [(4, Fate::Pending, 1, 0)]);
+        // All are pending without a UID: what was told is one in the stage.
+        let pending = |uid, doubts| (uid, Fate::Pending, doubts, 0);
+        let expected = [pending(1, 0), pending(2, 0), pending(3, 0), pending(4, 1)];
+        assert_eq!(fates(&dissolved), expected);
         assert!(dissolved.in_doubt.iter().all(|window| (window.lo, window.epoch) == (Uid(70), 5)));
     }
 
