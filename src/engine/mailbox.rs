@@ -361,10 +361,15 @@ impl<L: Ledger> Copying<'_, '_, L> {
             };
             let moved = Box::pin(window::transfer(self.work, place, source, target, windows)).await;
             self.job.tried.extend(moved.refused);
-            moved.outcome?;
-            if let Some(place) = &mut self.place {
-                verify::read_back(self.work, place, target, moved.sent).await?;
+            let broken = moved.outcome.as_ref().err().is_some_and(|fault| {
+                matches!(fault.scope, Scope::Session | Scope::Batch)
+                    && fault.side != Some(Side::Source)
+            });
+            let mut verified = Ok(());
+            if let Some(place) = self.place.as_mut().filter(|_| !broken) {
+                verified = verify::read_back(self.work, place, target, moved.sent).await;
             }
+            moved.outcome.and(verified)?;
             again |= moved.halted;
             let missing = moved.missing;
             windows = if missing.is_empty() {

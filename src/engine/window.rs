@@ -268,7 +268,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     date: info.date,
                     flags: info.flags,
                     identity: None,
-                    // Its size alone makes a full comparison dear; its digest is known when it is sent.
+                    // Known when it is sent.
                     risky: false,
                     troubles: troubles(&window, info.uid),
                 };
@@ -477,6 +477,8 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
 fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
     let WindowMessage { size, date, ref flags, risky, troubles, .. } = message.record;
-    let digest = message.identity().map(|identity| (identity.exact, identity.headers));
+    let identity = message.identity();
+    let digest = identity.map(|identity| (identity.exact, identity.headers));
+    let risky = risky || identity.is_some_and(|identity| identity.risky);
     Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
 }
