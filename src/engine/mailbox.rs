@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
-use super::{adopt, resolve, sweep, verify};
+use super::{adopt, renumber, resolve, sweep, verify};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
@@ -197,7 +197,7 @@ async fn bind<S: Source, L: Ledger>(
         target_uid_next: Uid::FIRST,
     };
     if let Some(before) = before {
-        adopt::renumber(work, source, opened, before, id).await?;
+        renumber::renumber(work, source, opened, before, id).await?;
         bound.fixed = true;
         bound.target_uid_next = before.target_uid_next;
     }
