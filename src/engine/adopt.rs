@@ -8,7 +8,7 @@ use super::scan::Ranges;
 use super::work::Work;
 use crate::config::Adopt;
 use crate::event::Event;
-use crate::fate::Fate;
+use crate::fate::{Fate, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
@@ -73,9 +73,11 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
         let Wanted { entry, is_ours, .. } = wanted.get(&uid)?;
         let fate = if *is_ours { Fate::Copied } else { Fate::Adopted };
-        // What others have put there is as they wished it.
-        let remarks =
-            if *is_ours { judge(entry, found.get(&target_uid)?, None) } else { Vec::new() };
+        let found = found.get(&target_uid)?;
+        // What others have put there is as they wished it, but for its size: then it is hardly a copy.
+        let mut remarks = judge(entry, found, None);
+        let is_other = !settle::is_close(entry.size, found.size);
+        remarks.retain(|one| *is_ours || (one.kind == RemarkKind::BytesAltered && is_other));
         let entry = Entry { fate, target_uid: Some(target_uid), ..entry.clone() };
         Some((bound.id, Outcome { uid, entry, remarks, subject: None }))
     });
@@ -200,13 +202,12 @@ fn without_letter(
     letter: impl Fn(Uid) -> Option<u64>,
     letter_there: impl Fn(Uid) -> Option<u64>,
 ) -> Option<Unclear> {
-    let close = |one: u64, other: u64| one.abs_diff(other) <= (one / 10).max(64);
     let bare: Vec<&Found> =
         there.iter().filter(|found| letter_there(found.uid).is_none()).collect();
     let wanted: Vec<Uid> = open
         .iter()
         .filter(|uid| letter(**uid).is_none())
-        .filter(|uid| bare.iter().any(|found| close(wanted[uid].entry.size, found.size)))
+        .filter(|uid| bare.iter().any(|found| settle::is_close(wanted[uid].entry.size, found.size)))
         .copied()
         .collect();
     let there = bare.into_iter().map(|found| found.uid).collect();
