@@ -9,6 +9,7 @@ mod hosts;
 mod logins;
 mod mailbox;
 mod prepare;
+mod renumber;
 mod resolve;
 mod scan;
 mod staged;

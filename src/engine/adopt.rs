@@ -8,10 +8,10 @@ use super::scan::Ranges;
 use super::work::Work;
 use crate::config::Adopt;
 use crate::event::Event;
-use crate::fate::Fate;
+use crate::fate::{Fate, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
-use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
+use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::{MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, looks_foreign, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought};
@@ -73,9 +73,11 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
         let Wanted { entry, is_ours, .. } = wanted.get(&uid)?;
         let fate = if *is_ours { Fate::Copied } else { Fate::Adopted };
-        // What others have put there is as they wished it.
-        let remarks =
-            if *is_ours { judge(entry, found.get(&target_uid)?, None) } else { Vec::new() };
+        let found = found.get(&target_uid)?;
+        // What others have put there is as they wished it, but for its size: then it is hardly a copy.
+        let mut remarks = judge(entry, found, None);
+        let is_other = !settle::is_close(entry.size, found.size);
+        remarks.retain(|one| *is_ours || (one.kind == RemarkKind::BytesAltered && is_other));
         let entry = Entry { fate, target_uid: Some(target_uid), ..entry.clone() };
         Some((bound.id, Outcome { uid, entry, remarks, subject: None }))
     });
@@ -200,13 +202,12 @@ fn without_letter(
     letter: impl Fn(Uid) -> Option<u64>,
     letter_there: impl Fn(Uid) -> Option<u64>,
 ) -> Option<Unclear> {
-    let close = |one: u64, other: u64| one.abs_diff(other) <= (one / 10).max(64);
     let bare: Vec<&Found> =
         there.iter().filter(|found| letter_there(found.uid).is_none()).collect();
     let wanted: Vec<Uid> = open
         .iter()
         .filter(|uid| letter(**uid).is_none())
-        .filter(|uid| bare.iter().any(|found| close(wanted[uid].entry.size, found.size)))
+        .filter(|uid| bare.iter().any(|found| settle::is_close(wanted[uid].entry.size, found.size)))
         .copied()
         .collect();
     let there = bare.into_iter().map(|found| found.uid).collect();
@@ -262,66 +263,4 @@ impl BodyMatch<'_> {
         }
         Ok(())
     }
-}
-
-/// Gives the messages of a source mailbox their new UIDs, after its UIDVALIDITY has changed: what was
-/// copied under the old one is found again by its digests. The source mailbox is open.
-pub(super) async fn renumber<S: Source, L: Ledger>(
-    work: &Work<'_, L>,
-    source: &mut S,
-    opened: &Opened,
-    old: &BoundMailbox,
-    new: MailboxId,
-) -> Result<(), Fault> {
-    let ledger = &work.run.ledger;
-    let history = ledger.history(old.id, Uid(0)..=Uid(u32::MAX)).await?;
-    let mut infos: BTreeMap<Uid, MessageInfo> = BTreeMap::new();
-    let scan_messages_max = work.run.config.scan_messages_max;
-    let mut classes = Vec::new();
-    for range in Ranges::new(opened.uid_next, opened.messages, scan_messages_max) {
-        let scan = source.scan(range).await?;
-        let uids: Vec<Uid> = scan.iter().map(|info| info.uid).collect();
-        let keys = source.headers(&uids).await?;
-        classes.extend(scan.iter().filter_map(|info| {
-            let headers = keys.get(&info.uid)?.headers;
-            Some((Class::outline(info.size, info.date, headers), info.uid))
-        }));
-        infos.extend(scan.into_iter().map(|info| (info.uid, info)));
-    }
-    let known = history.iter().filter_map(|(uid, entry)| {
-        let (_, headers) = entry.digest?;
-        Some((Class::outline(entry.size, entry.date, headers), uid))
-    });
-    let Matched { mut pairs, unclear } = match_by_class(known, classes);
-    for class in unclear {
-        let read = source.identify(&class.there).await?;
-        let sought: Vec<Sought<Uid>> = class
-            .wanted
-            .iter()
-            .filter_map(|uid| {
-                let Entry { size, date, digest, .. } = *history.get(*uid)?;
-                let digests = digest.map(<_>::from);
-                Some(Sought { key: *uid, claim: Claim::InDoubt, size, date, digests })
-            })
-            .collect();
-        let candidates: Vec<Candidate> = read
-            .into_iter()
-            .filter_map(|(uid, identity)| {
-                let MessageInfo { size, date, .. } = *infos.get(&uid)?;
-                let headers = Some(identity.headers);
-                Some(Candidate { uid, size, date, headers, identity: Some(identity) })
-            })
-            .collect();
-        pairs.extend(settle::settle(&sought, &candidates).found);
-    }
-    let path = &old.binding.source_path;
-    let text = format!(
-        "{path}: the source gave it a new UIDVALIDITY; {} of {} messages known before were found \
-         again",
-        pairs.len(),
-        history.iter().count()
-    );
-    ledger.renumber(old.id, new, pairs).await?;
-    work.event(Event::Warning { account: Some(work.label.clone()), text });
-    Ok(())
 }

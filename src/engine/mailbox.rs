@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
-use super::{adopt, resolve, staged, sweep, verify};
+use super::{adopt, renumber, resolve, staged, sweep, verify};
 use crate::config::Delivery;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
@@ -199,7 +199,7 @@ async fn bind<S: Source, L: Ledger>(
         target_uid_next: Uid::FIRST,
     };
     if let Some(before) = before {
-        adopt::renumber(work, source, opened, before, id).await?;
+        renumber::renumber(work, source, opened, before, id).await?;
         bound.fixed = true;
         bound.target_uid_next = before.target_uid_next;
     }
@@ -373,8 +373,11 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 None => Box::pin(window::transfer(self.work, place, source, target, windows)).await,
             };
             self.job.tried.extend(moved.refused);
-            moved.outcome?;
-            verify::read_back(self.work, place, target, moved.sent).await?;
+            let mut verified = Ok(());
+            if window::is_target_sound(&moved.outcome) {
+                verified = verify::read_back(self.work, place, target, moved.sent).await;
+            }
+            moved.outcome.and(verified)?;
             again |= moved.halted;
             if !moved.missing.is_empty() {
                 let windows = self.ask_again(source, moved.missing, alone).await?;
@@ -387,11 +390,12 @@ impl<L: Ledger> Copying<'_, '_, L> {
     /// Queues windows, those that share a stage together, with whether each message is alone.
     fn queue(&self, queue: &mut VecDeque<(Vec<Window>, bool)>, windows: Vec<Window>, alone: bool) {
         let config = &self.work.run.config;
-        let messages_max = match config.delivery {
-            Delivery::Direct => usize::MAX,
-            Delivery::Staged => config.stage_messages_max,
+        let batches = match config.delivery {
+            Delivery::Direct => vec![windows],
+            Delivery::Staged => staging::batches(windows, config.stage_messages_max),
         };
-        queue.extend(staging::batches(windows, messages_max).into_iter().map(|one| (one, alone)));
+        let batches = batches.into_iter().filter(|batch| !batch.is_empty());
+        queue.extend(batches.map(|batch| (batch, alone)));
     }
 
     /// Messages that did not come with their window: gone, or asked for once more, each alone.

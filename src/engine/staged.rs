@@ -134,10 +134,11 @@ pub(super) async fn deliver<S: Source, T: Target, L: Ledger>(
     };
     let moved = Box::pin(window::transfer(work, &stage_place, source, target, windows)).await;
     let Moved { sent, missing, refused, halted, outcome } = moved;
-    let outcome = match outcome {
-        Ok(()) => move_on(work, place, target_name, &stage_place, target, &made, sent).await,
-        broken => broken,
-    };
+    let mut moved_on = Ok(());
+    if window::is_target_sound(&outcome) {
+        moved_on = move_on(work, place, target_name, &stage_place, target, &made, sent).await;
+    }
+    let outcome = outcome.and(moved_on);
     Moved { sent: Vec::new(), missing, refused, halted, outcome }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
-use crate::fault::Fault;
+use crate::fault::{Fault, Scope, Side};
 use crate::history::{Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, WindowMessage};
@@ -76,6 +76,14 @@ pub(super) struct Moved {
     pub(super) halted: bool,
     /// Whether both connections can go on.
     pub(super) outcome: Result<(), Fault>,
+}
+
+/// Whether the connection to the target can go on after such an outcome: what it acknowledged can be
+/// looked for on it.
+pub(super) fn is_target_sound(outcome: &Result<(), Fault>) -> bool {
+    outcome.as_ref().err().is_none_or(|fault| {
+        !matches!(fault.scope, Scope::Session | Scope::Batch) || fault.side == Some(Side::Source)
+    })
 }
 
 /// Moves windows from the source's open mailbox to the target's.
@@ -281,7 +289,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     date: info.date,
                     flags: info.flags,
                     identity: None,
-                    // Its size alone makes a full comparison dear; its digest is known when it is sent.
+                    // Known when it is sent.
                     risky: false,
                     troubles: troubles(&window, info.uid),
                 };
@@ -490,6 +498,8 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
 fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
     let WindowMessage { size, date, ref flags, risky, troubles, .. } = message.record;
-    let digest = message.identity().map(|identity| (identity.exact, identity.headers));
+    let identity = message.identity();
+    let digest = identity.map(|identity| (identity.exact, identity.headers));
+    let risky = risky || identity.is_some_and(|identity| identity.risky);
     Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
 }

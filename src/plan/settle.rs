@@ -99,7 +99,8 @@ pub fn is_plausible<Key>(found: &Found, sought: &[Sought<Key>]) -> bool {
 }
 
 /// Sizes that a rewriting server can make of each other: within a tenth, or 64 octets.
-pub(super) fn is_close(sent: u64, stored: u64) -> bool {
+#[must_use]
+pub fn is_close(sent: u64, stored: u64) -> bool {
     sent.abs_diff(stored) <= (sent / 10).max(64)
 }
 

@@ -1,0 +1,86 @@
+//! A source mailbox whose UIDVALIDITY has changed: what was copied is found again under its new UIDs,
+//! before anything is copied.
+
+use std::collections::BTreeMap;
+
+use super::scan::Ranges;
+use super::work::Work;
+use crate::event::Event;
+use crate::fault::Fault;
+use crate::history::{Entry, History};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId};
+use crate::mail::{MessageInfo, Uid};
+use crate::plan::adopt::{Class, Matched, Unclear, match_by_class};
+use crate::plan::settle::{self, Candidate, Claim, Sought};
+use crate::source::{Opened, Source};
+
+/// Gives the messages of the open source mailbox that are known under an `old` binding their new
+/// UIDs, by size, date and header lines, and by their digests where these do not tell.
+pub(super) async fn renumber<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    opened: &Opened,
+    old: &BoundMailbox,
+    new: MailboxId,
+) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let known = ledger.history(old.id, Uid(0)..=Uid(u32::MAX)).await?;
+    let mut infos: BTreeMap<Uid, MessageInfo> = BTreeMap::new();
+    let mut there = Vec::new();
+    let scan_messages_max = work.run.config.scan_messages_max;
+    for range in Ranges::new(opened.uid_next, opened.messages, scan_messages_max) {
+        let scan = source.scan(range).await?;
+        let uids: Vec<Uid> = scan.iter().map(|info| info.uid).collect();
+        let keys = source.headers(&uids).await?;
+        there.extend(scan.iter().filter_map(|info| {
+            let headers = keys.get(&info.uid)?.headers;
+            Some((Class::outline(info.size, info.date, headers), info.uid))
+        }));
+        infos.extend(scan.into_iter().map(|info| (info.uid, info)));
+    }
+    let wanted = known.iter().filter_map(|(uid, entry)| {
+        let (_, headers) = entry.digest?;
+        Some((Class::outline(entry.size, entry.date, headers), uid))
+    });
+    let Matched { mut pairs, unclear } = match_by_class(wanted, there);
+    for class in unclear {
+        pairs.extend(by_body(source, &known, &infos, class).await?);
+    }
+    let text = format!(
+        "{}: the source gave it a new UIDVALIDITY; {} of {} messages known before were found again",
+        old.binding.source_path,
+        pairs.len(),
+        known.iter().count()
+    );
+    ledger.renumber(old.id, new, pairs).await?;
+    work.event(Event::Warning { account: Some(work.label.clone()), text });
+    Ok(())
+}
+
+/// Reads the bodies of a class to tell which message is which.
+async fn by_body<S: Source>(
+    source: &mut S,
+    known: &History,
+    infos: &BTreeMap<Uid, MessageInfo>,
+    class: Unclear,
+) -> Result<Vec<(Uid, Uid)>, Fault> {
+    let sought: Vec<Sought<Uid>> = class
+        .wanted
+        .iter()
+        .filter_map(|uid| {
+            let Entry { size, date, digest, .. } = *known.get(*uid)?;
+            let digests = digest.map(<_>::from);
+            Some(Sought { key: *uid, claim: Claim::InDoubt, size, date, digests })
+        })
+        .collect();
+    let read = source.identify(&class.there).await?;
+    let candidates: Vec<Candidate> = read
+        .into_iter()
+        .filter_map(|(uid, identity)| {
+            let MessageInfo { size, date, .. } = *infos.get(&uid)?;
+            let headers = Some(identity.headers);
+            Some(Candidate { uid, size, date, headers, identity: Some(identity) })
+        })
+        .collect();
+    Ok(settle::settle(&sought, &candidates).found)
+}
