@@ -24,7 +24,7 @@ async fn a_copy_that_comes_after_the_settling_is_reported() {
         assert!(there > 3, "nothing came late");
         let report = world.run().await;
         assert_eq!(report.verdict, Verdict::InDoubt);
-        assert_eq!(report.remarked(RemarkKind::PossibleDuplicate) as usize, there - 3);
+        assert_eq!(report.remarked(RemarkKind::PossibleDuplicate), there as u64 - 3);
         assert_eq!(world.copy().messages(&INBOX).len(), there, "nothing is sent or removed");
         // Somebody removes it.
         for message in &world.copy().messages(&INBOX)[3..] {

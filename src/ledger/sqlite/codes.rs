@@ -63,7 +63,8 @@ pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, bool, Troubles), StoreEr
     let fate = Fate::ALL.into_iter().find(|fate| i64::from(fate_code(*fate)) == packed & 15);
     let damaged = || StoreError::Damaged(format!("fate {packed}"));
     let doubts = u8::try_from(packed >> DOUBTS_SHIFT).map_err(|_| damaged())?;
-    let losses = (packed >> LOSSES_SHIFT) as u8 & LOSSES_MAX;
+    let losses = (packed >> LOSSES_SHIFT) & i64::from(LOSSES_MAX);
+    let losses = u8::try_from(losses).map_err(|_| damaged())?;
     Ok((fate.ok_or_else(damaged)?, packed & RISKY != 0, Troubles { doubts, losses }))
 }
 
