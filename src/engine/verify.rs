@@ -19,7 +19,7 @@ use crate::ledger::{Ledger, Outcome};
 use crate::mail::Uid;
 use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
-use crate::plan::verdict::{Evidence, Outlines, is_copy, is_sampled, judge, next_after};
+use crate::plan::verdict::{Evidence, Outlines, is_sampled, judge, next_after};
 use crate::target::{Found, Target};
 
 /// Reads back what was sent, and closes the windows of which every copy was seen.
@@ -93,11 +93,12 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
         Said::At(uid) => Some((uid, message)),
         _ => None,
     });
-    let mut seen = told_copies(work, target, told.collect()).await?;
-    let astray: Vec<&SentMessage> = messages()
-        .filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere))
-        .filter(|message| !seen.contains_key(&message.uid))
-        .collect();
+    let stored =
+        || messages().filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere));
+    let outlines = Outlines::of(stored().map(|message| &message.entry));
+    let mut seen = told_copies(work, target, told.collect(), &outlines).await?;
+    let astray: Vec<&SentMessage> =
+        stored().filter(|message| !seen.contains_key(&message.uid)).collect();
     let mut unseen = 0;
     if !astray.is_empty() {
         let lo = sent.iter().map(|window| window.lo).min().unwrap_or(place.lo);
@@ -113,12 +114,12 @@ async fn told_copies<T: Target, L: Ledger>(
     work: &Work<'_, L>,
     target: &mut T,
     told: Vec<(Uid, &SentMessage)>,
+    outlines: &Outlines,
 ) -> Result<Copies, Fault> {
     let mut uids: Vec<Uid> = told.iter().map(|(uid, _)| *uid).collect();
     uids.sort_unstable();
     let found: BTreeMap<Uid, Found> =
         target.read_back(&uids).await?.into_iter().map(|found| (found.uid, found)).collect();
-    let outlines = Outlines::of(told.iter().map(|(_, message)| &message.entry));
     let mut looked: Vec<(Evidence, &SentMessage, &Found)> = told
         .iter()
         .filter_map(|(uid, message)| {
@@ -141,7 +142,10 @@ async fn told_copies<T: Target, L: Ledger>(
     let copies = looked.into_iter().filter_map(|(evidence, message, found)| {
         let stored = stored.get(&found.uid);
         let is_copy = evidence < Evidence::Body
-            || stored.is_some_and(|stored| is_copy(&message.entry, found.size, stored));
+            || stored.is_some_and(|stored| {
+                let sent = message.identity.as_ref();
+                outlines.is_copy(&message.entry, sent, found.size, stored)
+            });
         is_copy.then(|| (message.uid, (found.uid, judge(&message.entry, found, stored))))
     });
     Ok(copies.collect())

@@ -178,11 +178,18 @@ pub fn settle<Key: Ord + Clone>(
         |candidate| Some(candidate.identity?.folded),
         |_, _| true,
     );
-    // Coarse: the same header lines, and as large and as old.
+    // Coarse: the same header lines, and as large and as old. All messages without the usual headers
+    // have one key: of them only what stands where the target told.
+    let nothing = Identity::of(b"").headers;
     settling.claim(
         |message| Some(message.digests?.headers),
         |candidate| Some(candidate.identity?.headers),
-        |message, found| is_close(message.size, found.size) && message.date == found.date,
+        |message, found| {
+            is_close(message.size, found.size)
+                && message.date == found.date
+                && (message.digests.is_some_and(|digests| digests.headers != nothing)
+                    || message.claim == Claim::At(found.uid))
+        },
     );
     let Settling { found, open, free } = settling;
     let is_undecided = |message: &&Sought<Key>| {
@@ -333,6 +340,14 @@ mod tests {
         let keys = [sought(1, exact), sought(2, rewritten)];
         let settlement = settle(&keys, &[candidate(7, rewritten), candidate(8, rewritten)]);
         assert_eq!(pairs(&settlement), [(2, 7), (1, 8)]);
+    }
+
+    #[test]
+    fn messages_without_headers_are_not_taken_for_each_other() {
+        let keys = [sought(1, b"no header 1")];
+        assert_eq!(settle(&keys, &[candidate(7, b"no header 2")]).missing, [1]);
+        let told = Sought { claim: Claim::At(Uid(7)), ..sought(1, b"no header 1") };
+        assert_eq!(pairs(&settle(&[told], &[candidate(7, b"no header, rewritten")])), [(1, 7)]);
     }
 
     #[test]

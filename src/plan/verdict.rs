@@ -1,6 +1,6 @@
 //! What a read-back says of a copy, and how closely it has to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fate::{Remark, RemarkKind};
 use crate::history::Entry;
@@ -21,11 +21,13 @@ pub enum Evidence {
     Body,
 }
 
-/// The sizes, dates and digests of all messages that were told a UID, to see which can be mixed up.
+/// The sizes, dates and digests of all messages that were sent and not seen yet, to see which can be
+/// mixed up.
 #[derive(Debug, Clone, Default)]
 pub struct Outlines {
     by_attributes: BTreeMap<(u64, Option<i64>), u32>,
     by_headers: BTreeMap<(u64, u64), Option<Digest>>,
+    exact: BTreeSet<Digest>,
 }
 
 impl Outlines {
@@ -39,6 +41,7 @@ impl Outlines {
             if let Some((exact, headers)) = entry.digest {
                 let known = outlines.by_headers.entry((entry.size, headers)).or_insert(Some(exact));
                 *known = known.filter(|digest| *digest == exact);
+                outlines.exact.insert(exact);
             }
         }
         outlines
@@ -66,6 +69,30 @@ impl Outlines {
                 && headers != Identity::of(b"").headers
                 && self.by_headers.get(&(entry.size, headers)).copied().flatten().is_some()
         })
+    }
+
+    /// Whether a body that stands where the target told is the copy of a message, as it was sent or
+    /// as its server rewrote it.
+    #[must_use]
+    pub fn is_copy(
+        &self,
+        entry: &Entry,
+        sent: Option<&Identity>,
+        size: u64,
+        stored: &Identity,
+    ) -> bool {
+        // Without digests there is nothing to compare with: then the size must do.
+        let Some((exact, headers)) = entry.digest else {
+            return size == entry.size;
+        };
+        if stored.exact == exact || sent.is_some_and(|sent| sent.folded == stored.folded) {
+            return true;
+        }
+        // All messages without the usual headers have one key: then the size must speak, and that it
+        // is no other message's copy.
+        let tells_apart = headers != Identity::of(b"").headers
+            || (is_close(entry.size, size) && !self.exact.contains(&stored.exact));
+        stored.headers == headers && tells_apart
     }
 }
 
@@ -97,17 +124,6 @@ pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Rem
         remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
     remarks
-}
-
-/// Whether a body is the copy of a message, as it was sent or as its server rewrote it.
-#[must_use]
-pub fn is_copy(entry: &Entry, size: u64, stored: &Identity) -> bool {
-    // Without digests there is nothing to compare with: then the size must do.
-    entry.digest.map_or(size == entry.size, |(exact, headers)| {
-        // All messages without the usual headers have one key: then the size must speak, too.
-        let tells_apart = headers != Identity::of(b"").headers || is_close(entry.size, size);
-        stored.exact == exact || (stored.headers == headers && tells_apart)
-    })
 }
 
 /// Whether a copy is one of the sample of which every octet is compared: one in a hundred, the same
@@ -208,11 +224,19 @@ mod tests {
 
     #[test]
     fn a_message_without_headers_is_not_every_other_one() {
-        let (bare, other) = ([b'x'; 6_000], b"no headers");
-        assert!(!is_copy(&sent(&bare), 10, &Identity::of(other)));
-        assert!(is_copy(&sent(b"a\nb"), 4, &Identity::of(b"a\r\nb")));
+        let is_copy = |sent_body: &[u8], stored: &[u8], others: &[&[u8]]| {
+            let entry = sent(sent_body);
+            let others: Vec<Entry> = others.iter().map(|other| sent(other)).collect();
+            let outlines = Outlines::of([&entry].into_iter().chain(&others));
+            let identity = Identity::of(sent_body);
+            outlines.is_copy(&entry, Some(&identity), stored.len() as u64, &Identity::of(stored))
+        };
+        let bare = [b'x'; 6_000];
+        assert!(!is_copy(&bare, b"no headers", &[]));
+        assert!(is_copy(b"a\nb", b"a\r\nb", &[]));
+        assert!(!is_copy(b"no header 3", b"no header 7", &[b"no header 7"]));
         let (short, long) = (b"Subject: a\r\n\r\nx", [b"Subject: a\r\n\r\n", &bare[..]].concat());
-        assert!(is_copy(&sent(short), 6_014, &Identity::of(&long)));
+        assert!(is_copy(short, &long, &[]));
     }
 
     #[test]
