@@ -106,7 +106,7 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
     let mut recording = Recording {
         work,
         place,
-        settle_to,
+        settle_to: Some(settle_to),
         sent: Vec::new(),
         told: BTreeSet::new(),
         refused: Vec::new(),
@@ -386,7 +386,8 @@ fn troubles(window: &Window, uid: Uid) -> Troubles {
 struct Recording<'a, 'w, L> {
     work: &'a Work<'w, L>,
     place: &'a Place,
-    settle_to: mpsc::UnboundedSender<Settled>,
+    /// Who opens windows waits for this; gone when nothing is recorded any more.
+    settle_to: Option<mpsc::UnboundedSender<Settled>>,
     sent: Vec<Sent>,
     /// The UIDs told so far.
     told: BTreeSet<Uid>,
@@ -395,10 +396,12 @@ struct Recording<'a, 'w, L> {
 
 impl<L: Ledger> Recording<'_, '_, L> {
     async fn run(&mut self, mut answered: mpsc::Receiver<Answered>) -> Result<(), Fault> {
-        while let Some(answered) = answered.recv().await {
-            self.record(answered).await?;
+        let mut outcome = Ok(());
+        while let (Ok(()), Some(answered)) = (&outcome, answered.recv().await) {
+            outcome = self.record(answered).await;
         } // Dropping the window gives its memory back.
-        Ok(())
+        self.settle_to = None;
+        outcome
     }
 
     async fn record(&mut self, answered: Answered) -> Result<(), Fault> {
@@ -456,13 +459,15 @@ impl<L: Ledger> Recording<'_, '_, L> {
                 bytes,
             });
         }
-        // What was not answered breaks the connection: it is in doubt, and so is its window.
-        if answered_all {
-            self.sent.push(sent);
+        if !answered_all {
+            return Ok(()); // The connection is broken: nothing that is opened now would be sent.
         }
+        self.sent.push(sent);
         let state = if settled { Settled::Closed(window.id) } else { Settled::Answered(window.id) };
-        // Nobody opens windows any more: nobody needs to know.
-        let _ = self.settle_to.send(state);
+        if let Some(settle_to) = &self.settle_to {
+            // Nobody opens windows any more: nobody needs to know.
+            let _ = settle_to.send(state);
+        }
         Ok(())
     }
 
