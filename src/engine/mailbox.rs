@@ -101,9 +101,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
     }
-    ledger.set_mailbox_fault(bound.id, None).await?;
-    for never_opened in job.bound.iter().filter(|b| b.binding.source_validity == NEVER_OPENED) {
-        ledger.set_mailbox_fault(never_opened.id, None).await?;
+    // Under whatever UIDVALIDITY it was noted.
+    for known in &job.bound {
+        ledger.set_mailbox_fault(known.id, None).await?;
     }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
@@ -179,7 +179,10 @@ async fn bind<S: Source, L: Ledger>(
     if let Some(bound) = known.filter(|bound| bound.fixed) {
         return Ok(bound.clone());
     }
-    let before = job.bound.iter().rfind(|bound| bound.fixed);
+    // Known under another UIDVALIDITY, and not given new UIDs yet.
+    let before = job.bound.iter().rfind(|bound| {
+        bound.binding.source_validity != validity && (bound.fixed || bound.scan.messages > 0)
+    });
     if let Some(bound) = known
         && before.is_none()
         && bound.binding.target_name == job.target_name
@@ -187,8 +190,10 @@ async fn bind<S: Source, L: Ledger>(
         return Ok(bound.clone());
     }
     let binding = match before {
-        Some(before) => Binding { source_validity: validity, ..before.binding.clone() },
-        None => job.binding(validity, None),
+        Some(before) if before.fixed => {
+            Binding { source_validity: validity, ..before.binding.clone() }
+        }
+        _ => job.binding(validity, None),
     };
     let id = work.run.ledger.bind(work.claim.account, &binding).await?;
     let mut bound = BoundMailbox {
@@ -200,7 +205,7 @@ async fn bind<S: Source, L: Ledger>(
     };
     if let Some(before) = before {
         renumber::renumber(work, source, opened, before, id).await?;
-        bound.fixed = true;
+        bound.fixed = before.fixed;
         bound.target_uid_next = before.target_uid_next;
     }
     Ok(bound)

@@ -454,17 +454,17 @@ impl Store {
         self.connection.execute(&forget, [old.0])?;
         self.connection.execute(&format!("DELETE FROM message WHERE {unclaimed}"), [old.0])?;
         self.connection.execute(
+            "UPDATE mailbox SET (fixed, target_uid_next) =
+                 (SELECT fixed, target_uid_next FROM mailbox WHERE id = ?1)
+             WHERE id = ?2",
+            [old.0, new.0],
+        )?;
+        self.connection.execute(
             "UPDATE mailbox SET fixed = 0, fault = NULL, scan_vanished = 0, scan_uid_next = 0,
                  (scan_messages, scan_bytes) = (SELECT count(*), coalesce(sum(size), 0)
                      FROM message WHERE message.mailbox = ?1)
              WHERE id = ?1",
             [old.0],
-        )?;
-        self.connection.execute(
-            "UPDATE mailbox SET fixed = 1, target_uid_next =
-                 (SELECT target_uid_next FROM mailbox WHERE id = ?1)
-             WHERE id = ?2",
-            [old.0, new.0],
         )?;
         self.known.clear();
         Ok(())
