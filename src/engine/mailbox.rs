@@ -81,15 +81,25 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         bound: bound.clone(),
         opened: opened.clone(),
         place: None,
+        is_reset: false,
         retry_last: Vec::new(),
         census: Census::after(known),
         noted: known,
     };
     copying.note(opened.messages + known.vanished, 0).await?;
     let expected = opened.messages.max(known.messages);
-    for range in Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max) {
+    let ranges = || Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max);
+    for range in ranges() {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
             return Ok(Pass::Stopped);
+        }
+    }
+    if copying.is_reset {
+        // What was copied into the mailbox of before is owed again, in every part.
+        for range in ranges() {
+            if copying.part(source, target, range, false).await? == Pass::Stopped {
+                return Ok(Pass::Stopped);
+            }
         }
     }
     if copying.retry_last(source, target).await? == Pass::Stopped {
@@ -220,6 +230,8 @@ struct Copying<'a, 'w, L> {
     opened: Opened,
     /// Where to append; none before there was anything to append.
     place: Option<Place>,
+    /// Whether the target mailbox turned out to be another one than before.
+    is_reset: bool,
     retry_last: Vec<Owed>,
     census: Census,
     /// What the ledger has of it.
@@ -251,7 +263,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             }
             let may_be_there = delta.gone.iter().any(|(_, entry)| entry.digest.is_some());
             if (!delta.copy.is_empty() || may_be_there) && self.open_target(source, target).await? {
-                continue; // Some are there already.
+                continue;
             }
             self.note_gone(delta.gone).await?;
             if delta.copy.is_empty() {
@@ -483,8 +495,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         self.work.run.ledger.record(self.mailbox, outcomes).await
     }
 
-    /// Opens the target's mailbox the first time something is to be done there. True where messages
-    /// were found there that need not be copied any more.
+    /// Opens the target's mailbox the first time something is to be done there. True where the ledger
+    /// says something else now of what is owed: messages were found there that need not be copied
+    /// any more, or the mailbox is another one and all its claims are void.
     async fn open_target<S: Source, T: Target>(
         &mut self,
         source: &mut S,
@@ -497,7 +510,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let target_name = self.bound.binding.target_name.clone();
         let destination = resolve::open_or_make(target, &target_name).await?;
         let validity = destination.validity_after(self.bound.binding.target_validity);
-        if resolve::check_validity(self.work, &self.bound, validity).await? {
+        let is_reset = resolve::check_validity(self.work, &self.bound, validity).await?;
+        if is_reset {
+            self.is_reset = true;
             self.bound.target_uid_next = Uid::FIRST;
         } else if self.bound.binding.target_validity.is_none() {
             let source_validity = self.bound.binding.source_validity;
@@ -517,7 +532,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             lo: uid_next,
             stage: None,
         });
-        Ok(adopted)
+        Ok(adopted || is_reset)
     }
 
     fn tell_scanned(&self, scan: &[MessageInfo], delta: &Delta) {

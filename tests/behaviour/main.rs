@@ -5,6 +5,7 @@
 mod adopt;
 mod copy;
 mod crashes;
+mod delta;
 mod late;
 mod outages;
 mod pace;
