@@ -53,6 +53,8 @@ pub struct Config {
     pub verify: Verify,
     /// Whether messages that are on the target already are taken for copies.
     pub adopt: Adopt,
+    /// What later passes do about flags that changed at the source.
+    pub later_flags: LaterFlags,
     /// Keep the subjects of messages that are not exact, for the report.
     pub report_headers: bool,
     /// Trusted roots beside the platform's, PEM.
@@ -85,6 +87,7 @@ impl Default for Config {
             stage_messages_max: 200,
             verify: Verify::default(),
             adopt: Adopt::default(),
+            later_flags: LaterFlags::default(),
             report_headers: false,
             extra_roots_pem: None,
         }
@@ -122,6 +125,16 @@ pub enum Adopt {
     Match,
     /// Nothing: everything is copied beside them.
     None,
+}
+
+/// What a later pass does about flags that changed at the source since the last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LaterFlags {
+    /// The same change is made at the target; other flags there stay as they are.
+    #[default]
+    Follow,
+    /// Nothing: flags are copied with their messages, once.
+    Leave,
 }
 
 /// How fast mail may flow; none means as fast as both ends allow.

@@ -5,6 +5,7 @@
 mod account;
 mod adopt;
 mod batch;
+mod flags;
 mod hosts;
 mod logins;
 mod mailbox;

@@ -101,6 +101,15 @@ pub enum Event {
         /// Messages.
         messages: u64,
     },
+    /// Flags that were changed at the source since the last pass were changed at the target.
+    FlagsFollowed {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages.
+        messages: u64,
+    },
     /// Messages whose outcome was unknown were looked for on the target.
     Settled {
         /// The account.

@@ -60,6 +60,12 @@ impl Fate {
         }
     }
 
+    /// Whether it has a copy at the target, which nobody else's is.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        matches!(self, Self::Copied | Self::Adopted | Self::Merged)
+    }
+
     /// Whether a later pass should try again, once, last and alone.
     #[must_use]
     pub fn is_retried(self) -> bool {

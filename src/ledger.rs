@@ -154,6 +154,14 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         text: Option<String>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Notes the flags that messages have at the source now; what else is known of them stays. Returns
+    /// when queued.
+    fn set_flags(
+        &self,
+        mailbox: MailboxId,
+        flags: Vec<(Uid, Flags)>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Gives messages of a source mailbox their new UIDs after its UIDVALIDITY has changed: their
     /// entries move from the old binding to the new one. Durable on return. What is left of the old
     /// one without a claim is forgotten: where it is still at the source, it has a new UID.

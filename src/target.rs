@@ -79,6 +79,16 @@ pub trait Target: Send {
         answers: mpsc::Sender<Answered>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Sets flags of messages of the open mailbox, or takes them away; never any other (RFC 9051
+    /// section 6.4.6). Gives those, as they stand on the wire, that the server does not store. What
+    /// is not there any more is left out.
+    fn change_flags(
+        &mut self,
+        uids: &[Uid],
+        change: FlagChange,
+        names: &[String],
+    ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
     /// The longest that an APPEND took to be answered on this connection.
     fn slowest_append(&self) -> Duration;
 
@@ -125,6 +135,15 @@ pub trait Target: Send {
         &mut self,
         uids: &[Uid],
     ) -> impl Future<Output = Result<Vec<(Uid, ObjectId)>, Fault>> + Send;
+}
+
+/// What is done with flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlagChange {
+    /// They are set.
+    Set,
+    /// They are taken away.
+    Unset,
 }
 
 /// How a server takes names.

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, Rates, Verify};
+use mailhaul::config::{Adopt, Config, LaterFlags, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -166,6 +166,10 @@ pub(super) struct ConfigFlags {
     /// again (match), or everything is copied beside them (none)
     #[arg(long, value_name = "HOW", default_value = "match")]
     adopt: AdoptFlag,
+    /// What later passes do about flags that changed at the source: make the same change at the target
+    /// (follow), or leave them as they were copied (once)
+    #[arg(long, value_name = "HOW", default_value = "follow")]
+    flags: LaterFlagsFlag,
     /// Connect, list and plan, but write nothing on any server
     #[arg(long)]
     dry_run: bool,
@@ -184,6 +188,12 @@ enum VerifyFlag {
 enum AdoptFlag {
     Match,
     None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LaterFlagsFlag {
+    Follow,
+    Once,
 }
 
 impl ConfigFlags {
@@ -210,6 +220,10 @@ impl ConfigFlags {
             adopt: match self.adopt {
                 AdoptFlag::Match => Adopt::Match,
                 AdoptFlag::None => Adopt::None,
+            },
+            later_flags: match self.flags {
+                LaterFlagsFlag::Follow => LaterFlags::Follow,
+                LaterFlagsFlag::Once => LaterFlags::Leave,
             },
             dry_run: self.dry_run,
             report_headers: self.report_headers,

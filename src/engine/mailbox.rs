@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
-use super::{adopt, renumber, resolve, staged, sweep, verify};
-use crate::config::Delivery;
+use super::{adopt, flags, renumber, resolve, staged, sweep, verify};
+use crate::config::{Delivery, LaterFlags};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
@@ -252,7 +252,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
         loop {
             let scan = source.scan(range.clone()).await?;
             let history = ledger.history(self.mailbox, range.clone()).await?;
-            let delta = delta(&scan, &history, &self.job.tried);
+            let mut delta = delta(&scan, &history, &self.job.tried);
+            if self.work.run.config.later_flags == LaterFlags::Leave {
+                delta.reflag.clear();
+            }
             if first {
                 self.census.count(&scan, &history);
                 let Census { known, messages, bytes, .. } = self.census;
@@ -262,10 +265,14 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 first = false;
             }
             let may_be_there = delta.gone.iter().any(|(_, entry)| entry.digest.is_some());
-            if (!delta.copy.is_empty() || may_be_there) && self.open_target(source, target).await? {
+            let is_owed = !delta.copy.is_empty() || !delta.reflag.is_empty();
+            if (is_owed || may_be_there) && self.open_target(source, target).await? {
                 continue;
             }
             self.note_gone(delta.gone).await?;
+            if let Some(place) = self.place.as_ref().filter(|_| !delta.reflag.is_empty()) {
+                flags::follow(self.work, place, target, delta.reflag).await?;
+            }
             if delta.copy.is_empty() {
                 return Ok(Pass::Through);
             }

@@ -107,8 +107,7 @@ fn key_of(noted: &Doubted) -> Key {
 }
 
 fn has_copy(entry: &Entry, present: &BTreeSet<Uid>) -> bool {
-    matches!(entry.fate, Fate::Copied | Fate::Adopted | Fate::Merged)
-        && entry.target_uid.is_some_and(|uid| present.contains(&uid))
+    entry.fate.is_there() && entry.target_uid.is_some_and(|uid| present.contains(&uid))
 }
 
 fn sought(noted: &Doubted) -> Sought<Key> {

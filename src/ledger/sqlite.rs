@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
-use crate::mail::{Uid, UidValidity};
+use crate::mail::{Flags, Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 
@@ -264,6 +264,11 @@ impl Ledger for SqliteLedger {
         let writer = self.writer()?;
         let apply = move |store: &mut Store| store.set_remark(mailbox, uid, kind, text.as_deref());
         writer.queue(1, apply).await
+    }
+
+    async fn set_flags(&self, mailbox: MailboxId, flags: Vec<(Uid, Flags)>) -> Result<(), Fault> {
+        let records = flags.len();
+        self.writer()?.queue(records, move |store| store.set_flags(mailbox, &flags)).await
     }
 
     async fn renumber(

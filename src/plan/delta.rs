@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::windows::Owed;
 use crate::fate::Fate;
 use crate::history::{Entry, History, Troubles};
-use crate::mail::{MessageInfo, Uid};
+use crate::mail::{Flags, MessageInfo, Uid};
 
 /// What is owed to the messages of a range of UIDs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,45 @@ pub struct Delta {
     pub retry_last: Vec<Owed>,
     /// Never copied, and deleted at the source meanwhile.
     pub gone: Vec<(Uid, Entry)>,
+    /// Copied, and with other flags at the source now than at the last pass.
+    pub reflag: Vec<Reflag>,
+}
+
+/// A copy whose flags are to follow the source's. Only what changed there is set or taken away, so
+/// that what its owner set at the target stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reflag {
+    /// The message.
+    pub uid: Uid,
+    /// Its copy.
+    pub target_uid: Uid,
+    /// Its flags at the last pass.
+    pub before: Flags,
+    /// Its flags now.
+    pub now: Flags,
+}
+
+impl Reflag {
+    /// The flags that were set since, as they stand on the wire.
+    #[must_use]
+    pub fn set(&self) -> Vec<String> {
+        self.now.missing_in(&self.before)
+    }
+
+    /// The flags that were taken away since, as they stand on the wire.
+    #[must_use]
+    pub fn unset(&self) -> Vec<String> {
+        self.before.missing_in(&self.now)
+    }
+}
+
+/// Decides whether a copy's flags are to follow; `flags` are the source's now.
+#[must_use]
+pub fn reflag(uid: Uid, flags: &Flags, known: &Entry) -> Option<Reflag> {
+    let target_uid = known.target_uid.filter(|_| known.fate.is_there())?;
+    let (before, now) = (known.flags.clone(), flags.clone());
+    let reflag = Reflag { uid, target_uid, before, now };
+    (!reflag.set().is_empty() || !reflag.unset().is_empty()).then_some(reflag)
 }
 
 /// Decides what this pass still owes the messages of a range. `scan` and `history` are of the same
@@ -26,7 +65,9 @@ pub fn delta(scan: &[MessageInfo], history: &History, tried: &BTreeSet<Uid>) -> 
     let mut delta = Delta::default();
     for info in scan {
         let owed = |troubles| Owed { info: info.clone(), troubles };
-        match history.get(info.uid).map(|entry| (entry.fate, entry.troubles)) {
+        let known = history.get(info.uid);
+        delta.reflag.extend(known.and_then(|known| reflag(info.uid, &info.flags, known)));
+        match known.map(|entry| (entry.fate, entry.troubles)) {
             None => delta.copy.push(owed(Troubles::default())),
             Some((Fate::Pending, troubles)) => delta.copy.push(owed(troubles)),
             Some((fate, troubles)) if fate.is_retried() && !tried.contains(&info.uid) => {
@@ -83,6 +124,35 @@ mod tests {
         let delta = delta(&[message(1)], &history, &BTreeSet::new());
         assert_eq!((uids(&delta.copy), delta.copy[0].troubles.doubts), (vec![1], 2));
         assert_eq!(delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn flags_follow_where_there_is_a_copy_and_only_by_what_changed() {
+        let copied = |fate, target_uid, flags: &[&str]| Entry {
+            target_uid,
+            flags: Flags::parse(flags.iter().copied()),
+            ..entry(fate, 0)
+        };
+        let history = History::new([
+            (Uid(1), copied(Fate::Copied, Some(Uid(11)), &["\\Seen", "Work"])),
+            (Uid(2), copied(Fate::Adopted, Some(Uid(12)), &["work"])),
+            (Uid(3), copied(Fate::Copied, None, &[])),
+            (Uid(4), copied(Fate::Pending, Some(Uid(14)), &[])),
+        ]);
+        let now = |uid, flags: &[&str]| MessageInfo {
+            flags: Flags::parse(flags.iter().copied()),
+            ..message(uid)
+        };
+        let scan = [
+            now(1, &["\\Flagged", "Work"]),
+            now(2, &["WORK"]),
+            now(3, &["\\Seen"]),
+            now(4, &["\\Seen"]),
+        ];
+        let delta = delta(&scan, &history, &BTreeSet::new());
+        let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
+        assert_eq!((one.uid, one.target_uid), (Uid(1), Uid(11)));
+        assert_eq!((one.set(), one.unset()), (vec!["\\Flagged".into()], vec!["\\Seen".into()]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::ledger::{
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
     RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
 };
-use crate::mail::{Uid, UidValidity};
+use crate::mail::{Flags, Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 use tokio::sync::{Mutex, MutexGuard};
@@ -32,6 +32,7 @@ enum Queued {
     MailboxFault(MailboxId, Option<String>),
     TargetUidNext(MailboxId, Uid),
     Remark(MailboxId, Uid, RemarkKind, Option<String>),
+    Flags(MailboxId, Vec<(Uid, Flags)>),
 }
 
 impl CrashLedger {
@@ -71,6 +72,7 @@ impl CrashLedger {
                 Queued::Remark(mailbox, uid, kind, text) => {
                     self.durable.set_remark(mailbox, uid, kind, text).await?;
                 }
+                Queued::Flags(mailbox, flags) => self.durable.set_flags(mailbox, flags).await?,
                 Queued::MailboxFault(mailbox, fault) => {
                     self.durable.set_mailbox_fault(mailbox, fault).await?;
                 }
@@ -164,6 +166,10 @@ impl Ledger for CrashLedger {
         text: Option<String>,
     ) -> Result<(), Fault> {
         self.queue(Queued::Remark(mailbox, uid, kind, text)).await
+    }
+
+    async fn set_flags(&self, mailbox: MailboxId, flags: Vec<(Uid, Flags)>) -> Result<(), Fault> {
+        self.queue(Queued::Flags(mailbox, flags)).await
     }
 
     async fn renumber(

@@ -2,6 +2,7 @@
 //! mailbox of our own is concerned.
 
 mod append;
+mod flags;
 mod staging;
 mod storable;
 
@@ -12,7 +13,8 @@ use tokio::sync::mpsc;
 
 use self::storable::Storable;
 use super::{
-    Answered, Created, Deleted, Destination, Found, Moved, Naming, ObjectId, Outgoing, Target,
+    Answered, Created, Deleted, Destination, FlagChange, Found, Moved, Naming, ObjectId, Outgoing,
+    Target,
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
@@ -174,6 +176,15 @@ impl Target for ImapTarget {
         let (outcome, slowest) = append::append(reader, writer, appending, windows, answers).await;
         self.slowest_append = self.slowest_append.max(slowest);
         outcome.map_err(|fault| fault.at(side))
+    }
+
+    async fn change_flags(
+        &mut self,
+        uids: &[Uid],
+        change: FlagChange,
+        names: &[String],
+    ) -> Result<Vec<String>, Fault> {
+        self.store(uids, change, names).await
     }
 
     fn slowest_append(&self) -> Duration {

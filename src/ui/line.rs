@@ -134,6 +134,12 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             names.label(account),
             display(mailbox)
         ),
+        Event::FlagsFollowed { account, mailbox, messages } if is_verbose => format!(
+            "{}: mailbox \"{}\": the flags of {} follow the source",
+            names.place(account),
+            display(mailbox),
+            count(*messages, "message")
+        ),
         Event::Settled { account, mailbox, found, missing } if is_verbose => format!(
             "{}: mailbox \"{}\": in doubt were {found} that arrived and {missing} that did not",
             names.label(account),

@@ -194,6 +194,7 @@ impl Progress {
             | Event::MailboxPlanned { .. }
             | Event::NotCopied { .. }
             | Event::Adopted { .. }
+            | Event::FlagsFollowed { .. }
             | Event::Settled { .. }
             | Event::MailboxDone { .. }
             | Event::MailboxFailed { .. }

@@ -50,6 +50,7 @@ macro_rules! ledger_suite {
             an_entry_is_read_as_it_was_recorded
             dates_keep_their_zone_even_before_1970
             a_mailbox_may_have_more_keywords_than_bits
+            flags_change_and_nothing_else_of_a_message_does
             history_is_of_one_mailbox_and_one_range
             a_window_is_open_until_it_is_closed
             closing_a_window_twice_changes_nothing
@@ -330,6 +331,22 @@ pub(crate) async fn a_mailbox_may_have_more_keywords_than_bits(place: impl Place
     ledger.record(mailbox, vec![with(100, &names[..1])]).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
     assert_eq!(history.get(Uid(100)).unwrap().flags, flags(&names[..1]));
+}
+
+pub(crate) async fn flags_change_and_nothing_else_of_a_message_does(place: impl Place) {
+    let (ledger, _, mailbox) = begin(&place).await;
+    let remark = Remark::new(RemarkKind::DateAltered, "it has another date");
+    let outcome = Outcome { remarks: vec![remark], ..copied(1) };
+    ledger.record(mailbox, vec![outcome.clone(), copied(2)]).await.unwrap();
+    let flags = Flags::parse(["\\Draft", "Work"]);
+    // One of them is unknown.
+    let changes = vec![(Uid(1), flags.clone()), (Uid(3), flags.clone())];
+    ledger.set_flags(mailbox, changes).await.unwrap();
+    let history = ledger.history(mailbox, ALL).await.unwrap();
+    assert_eq!(uids(&ledger, mailbox).await, [1, 2]);
+    assert_eq!(*history.get(Uid(1)).unwrap(), Entry { flags, ..outcome.entry });
+    assert_eq!(*history.get(Uid(2)).unwrap(), copied(2).entry);
+    assert_eq!(ledger.remarks(None, 10).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn history_is_of_one_mailbox_and_one_range(place: impl Place) {

@@ -231,6 +231,20 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn set_flags(
+        &mut self,
+        mailbox: MailboxId,
+        flags: &[(Uid, Flags)],
+    ) -> Result<(), StoreError> {
+        for (uid, flags) in flags {
+            let (bits, spilled) = self.flag_bits(mailbox, flags)?;
+            let sql = "UPDATE message SET flags = ?3 WHERE mailbox = ?1 AND uid = ?2";
+            self.connection.prepare_cached(sql)?.execute(params![mailbox.0, uid.0, bits])?;
+            self.put_spill(mailbox, *uid, &spilled)?;
+        }
+        Ok(())
+    }
+
     fn put_message(
         &mut self,
         mailbox: MailboxId,

@@ -118,6 +118,14 @@ impl Storable {
         })
     }
 
+    /// Whether a flag can be stored, as far as is known; its name as it stands on the wire.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        if name.starts_with('\\') {
+            return self.stores(name, false);
+        }
+        is_keyword(name) && self.stores(name, true) && !self.lock().refused.contains(name)
+    }
+
     /// Notes that the server took an APPEND with these keywords.
     pub(super) fn accepted(&self, keywords: &[String]) {
         self.lock().accepted.extend(keywords.iter().cloned());

@@ -1,0 +1,66 @@
+//! STORE of flags: what was set or taken away at the source, and nothing else.
+
+use super::ImapTarget;
+use crate::fault::{Fault, Scope};
+use crate::imap::reply::{self, StatusKind, uid_set};
+use crate::mail::Uid;
+use crate::target::FlagChange;
+
+/// So many UIDs are named in a command: a line of a few KiB is what every server takes.
+const UIDS_MAX: usize = 400;
+
+impl ImapTarget {
+    /// Changes flags of messages of the open mailbox; gives those that the server does not store.
+    pub(super) async fn store(
+        &mut self,
+        uids: &[Uid],
+        change: FlagChange,
+        names: &[String],
+    ) -> Result<Vec<String>, Fault> {
+        let Some(open) = &self.open else {
+            debug_assert!(false, "flags before open");
+            return Ok(Vec::new());
+        };
+        let (names, mut left_out): (Vec<String>, Vec<String>) =
+            names.iter().cloned().partition(|name| open.storable.takes(name));
+        if names.is_empty() || self.all(uids, change, &names).await? {
+            return Ok(left_out);
+        }
+        // One of them is to blame.
+        for name in names {
+            if !self.all(uids, change, std::slice::from_ref(&name)).await? {
+                left_out.push(name);
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// Whether the server takes all these flags.
+    async fn all(
+        &mut self,
+        uids: &[Uid],
+        change: FlagChange,
+        names: &[String],
+    ) -> Result<bool, Fault> {
+        let action = "change flags at the target";
+        let verb = match change {
+            FlagChange::Set => "+FLAGS.SILENT",
+            FlagChange::Unset => "-FLAGS.SILENT",
+        };
+        for part in uids.chunks(UIDS_MAX) {
+            let command = format!("UID STORE {} {verb} ({})", uid_set(part), names.join(" "));
+            let status = self.connection.run(&command, action).await?.status;
+            if status.kind == StatusKind::Ok {
+                continue;
+            }
+            // Dovecot says LIMIT of a mailbox that has all the keywords it can have.
+            let is_full = status.code == "LIMIT";
+            let fault = reply::fault(action, status, Scope::Message);
+            if fault.scope > Scope::Message && !is_full {
+                return Err(fault.at(self.connection.side()));
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
