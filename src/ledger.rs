@@ -187,6 +187,15 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         scan: ScanTotals,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Notes how a source mailbox stood when a pass over it began that is through now. Does nothing
+    /// where something is still owed of it: then the next pass looks at the same again. Returns when
+    /// queued. A watermark is gone when its mailbox has a fault, new UIDs or another target.
+    fn set_watermark(
+        &self,
+        mailbox: MailboxId,
+        watermark: Watermark,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Notes why a mailbox could not be finished, or (with none) that nothing hinders it any more.
     fn set_mailbox_fault(
         &self,
@@ -343,6 +352,21 @@ pub struct BoundMailbox {
     pub scan: ScanTotals,
     /// Nothing of ours is unsettled below this target UID; the first UID before anything was sent.
     pub target_uid_next: Uid,
+    /// How it stood when nothing was owed of it; none before that.
+    pub watermark: Option<Watermark>,
+}
+
+/// How a source mailbox stood at a pass after which nothing was owed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// Its UIDNEXT: every message below is settled.
+    pub uid_next: Uid,
+    /// Its HIGHESTMODSEQ (RFC 7162 section 3.1.2.1), where it had one.
+    pub modseq: Option<u64>,
+    /// Messages in it.
+    pub listed: u64,
+    /// What scans had counted.
+    pub counted: ScanTotals,
 }
 
 /// What scans of a mailbox counted.

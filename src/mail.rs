@@ -263,6 +263,21 @@ impl fmt::Display for Flags {
     }
 }
 
+/// How a mailbox stands, as STATUS tells it (RFC 9051 section 6.3.11).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MailboxStatus {
+    /// Its UIDVALIDITY.
+    pub uid_validity: Option<UidValidity>,
+    /// Its UIDNEXT.
+    pub uid_next: Option<Uid>,
+    /// Messages in it.
+    pub messages: u64,
+    /// Their bytes (RFC 8438).
+    pub bytes: Option<u64>,
+    /// Its HIGHESTMODSEQ.
+    pub highest_modseq: Option<u64>,
+}
+
 /// When the source received a message (RFC 9051 section 2.3.3). Two dates are equal when they are
 /// the same instant; the zone is kept only to write the date as it was.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod delta;
 pub mod mailboxes;
+pub mod rescan;
 pub mod retry;
 pub mod settle;
 pub mod staging;

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::fault::Fault;
 use crate::identity::{HeaderKeys, Identity};
-use crate::mail::{Mailbox, Message, MessageInfo, Uid, UidValidity, WireName};
+use crate::mail::{
+    Flags, Mailbox, MailboxStatus, Message, MessageInfo, Uid, UidValidity, WireName,
+};
 use crate::plan::windows::Window;
 use crate::throttle::Admission;
 
@@ -19,11 +21,12 @@ pub trait Source: Send {
     /// Every mailbox of the account.
     fn list(&mut self) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
 
-    /// The messages in mailboxes and, where the source tells, their bytes; before any is opened.
-    fn totals(
+    /// How mailboxes stand, in the same order, before any is opened; none of one that the source
+    /// does not tell of.
+    fn statuses(
         &mut self,
         names: &[WireName],
-    ) -> impl Future<Output = Result<(u64, Option<u64>), Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<MailboxStatus>>, Fault>> + Send;
 
     /// Opens a mailbox, for reading only. What follows is about this mailbox.
     fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Opened, Fault>> + Send;
@@ -33,6 +36,14 @@ pub trait Source: Send {
         &mut self,
         uids: RangeInclusive<Uid>,
     ) -> impl Future<Output = Result<Vec<MessageInfo>, Fault>> + Send;
+
+    /// The flags of the messages of a range that were changed since a HIGHESTMODSEQ (RFC 7162 section
+    /// 3.1.4.1), ascending; only of a mailbox that has one.
+    fn changed(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+        since: u64,
+    ) -> impl Future<Output = Result<Vec<(Uid, Flags)>, Fault>> + Send;
 
     /// Which of these messages are still there. Asked anew: not from what was said before.
     fn still_there(&mut self, uids: &[Uid])
@@ -75,6 +86,8 @@ pub struct Opened {
     pub uid_next: Uid,
     /// Messages in it.
     pub messages: u64,
+    /// Its HIGHESTMODSEQ (RFC 7162 section 3.1.2.1); none where the source keeps none.
+    pub highest_modseq: Option<u64>,
 }
 
 /// A window that may be moved now.

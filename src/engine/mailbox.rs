@@ -12,12 +12,12 @@ use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::Entry;
-use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals};
-use crate::mail::{MailboxPath, MessageInfo, Uid, UidValidity, WireName};
-use crate::plan::delta::{Delta, delta};
+use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals, Watermark};
+use crate::mail::{MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
+use crate::plan::delta::{self, Delta, Reflag, delta};
 use crate::plan::mailboxes::Pair;
-use crate::plan::staging;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
+use crate::plan::{rescan, staging};
 use crate::source::{MissingCause, Opened, Source};
 use crate::target::Target;
 
@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) pair: Pair,
     /// How the target spells its mailbox.
     pub(super) target_name: WireName,
+    /// How it stood at the source when the account was listed.
+    pub(super) status: Option<MailboxStatus>,
     /// What the ledger knows of the source mailbox, under every UIDVALIDITY it had.
     pub(super) bound: Vec<BoundMailbox>,
     /// Messages that were tried in this run and not copied.
@@ -52,6 +54,9 @@ impl Job {
 /// yet. No server gives it (RFC 9051 section 9, `nz-number`).
 const NEVER_OPENED: UidValidity = UidValidity(0);
 
+/// Changes of flags that are asked for at once.
+const CHANGES_MAX: u32 = 100_000;
+
 /// Copies what is missing of one mailbox.
 ///
 /// # Errors
@@ -63,6 +68,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     job: &mut Job,
 ) -> Result<Pass, Fault> {
+    if is_unchanged(work, job).await? {
+        return Ok(Pass::Through);
+    }
     let opened = source.open(&job.pair.source.name).await?;
     let bound = bind(work, source, job, &opened).await?;
     job.bound.retain(|known| known.id != bound.id);
@@ -74,6 +82,8 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         mailbox: job.pair.source.path.to_string(),
         messages: opened.messages,
     });
+    let follow = work.run.config.later_flags == LaterFlags::Follow;
+    let mark = rescan::resumes(bound.watermark, &opened, follow);
     let mut copying = Copying {
         work,
         job,
@@ -83,20 +93,32 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         place: None,
         is_reset: false,
         retry_last: Vec::new(),
-        census: Census::after(known),
+        census: Census::after(known, mark.as_ref()),
         noted: known,
     };
-    copying.note(opened.messages + known.vanished, 0).await?;
+    let scan_messages_max = work.run.config.scan_messages_max;
     let expected = opened.messages.max(known.messages);
-    let ranges = || Ranges::new(opened.uid_next, expected, work.run.config.scan_messages_max);
-    for range in ranges() {
+    let whole = || Ranges::new(opened.uid_next, expected, scan_messages_max);
+    let ranges = match &mark {
+        Some(mark) => {
+            tell_settled(work, &copying.job.pair, mark);
+            copying.follow_changes(source, target, mark).await?;
+            let new = opened.messages.saturating_sub(mark.listed);
+            Ranges::between(mark.uid_next, opened.uid_next, new, scan_messages_max)
+        }
+        None => {
+            copying.note(opened.messages + known.vanished, 0).await?;
+            whole()
+        }
+    };
+    for range in ranges {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
             return Ok(Pass::Stopped);
         }
     }
     if copying.is_reset {
         // What was copied into the mailbox of before is owed again, in every part.
-        for range in ranges() {
+        for range in whole() {
             if copying.part(source, target, range, false).await? == Pass::Stopped {
                 return Ok(Pass::Stopped);
             }
@@ -106,10 +128,21 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         return Ok(Pass::Stopped);
     }
     sweep::sweep(work, target, &copying.bound).await?;
-    copying.check_listed(source, &opened).await?;
+    if mark.is_none() {
+        copying.check_listed(source, &opened).await?;
+    }
     let totals = copying.census.totals(opened.uid_next);
     if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
+    }
+    let watermark = Watermark {
+        uid_next: opened.uid_next,
+        modseq: opened.highest_modseq,
+        listed: opened.messages,
+        counted: totals,
+    };
+    if bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
+        ledger.set_watermark(bound.id, watermark).await?;
     }
     // Under whatever UIDVALIDITY it was noted.
     for known in &job.bound {
@@ -118,6 +151,47 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
     Ok(Pass::Through)
+}
+
+/// Whether nothing can have changed in a mailbox since a pass after which nothing was owed of it. It is
+/// told as looked through, then.
+async fn is_unchanged<L: Ledger>(work: &Work<'_, L>, job: &Job) -> Result<bool, Fault> {
+    let follow = work.run.config.later_flags == LaterFlags::Follow;
+    let known = job.status.and_then(|status| {
+        job.bound.iter().find_map(|bound| {
+            let mark = bound.watermark?;
+            let validity = bound.binding.source_validity;
+            rescan::is_unchanged(&mark, validity, &status, follow).then_some((bound.id, mark))
+        })
+    });
+    let Some((mailbox, mark)) = known else {
+        return Ok(false);
+    };
+    // A late copy may have come at the target.
+    if !work.run.ledger.doubted(mailbox).await?.is_empty() {
+        return Ok(false);
+    }
+    let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
+    work.event(Event::MailboxStarted {
+        account: account.clone(),
+        mailbox: mailbox.clone(),
+        messages: mark.listed,
+    });
+    tell_settled(work, &job.pair, &mark);
+    work.event(Event::MailboxDone { account, mailbox });
+    Ok(true)
+}
+
+/// Tells of what need not be looked at again.
+fn tell_settled<L: Ledger>(work: &Work<'_, L>, pair: &Pair, mark: &Watermark) {
+    work.event(Event::Scanned {
+        account: work.label.clone(),
+        mailbox: pair.source.path.to_string(),
+        messages: mark.listed,
+        bytes: mark.counted.bytes,
+        owed_messages: 0,
+        owed_bytes: 0,
+    });
 }
 
 /// Notes that a mailbox cannot be finished.
@@ -212,6 +286,7 @@ async fn bind<S: Source, L: Ledger>(
         fixed: false,
         scan: ScanTotals::default(),
         target_uid_next: Uid::FIRST,
+        watermark: None,
     };
     if let Some(before) = before {
         renumber::renumber(work, source, opened, before, id).await?;
@@ -285,6 +360,47 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
         }
+    }
+
+    /// Brings the flags of what is below the watermark into step, by what the source says was changed.
+    async fn follow_changes<S: Source, T: Target>(
+        &mut self,
+        source: &mut S,
+        target: &mut T,
+        mark: &Watermark,
+    ) -> Result<(), Fault> {
+        let since = match mark.modseq {
+            Some(modseq) if self.opened.highest_modseq != mark.modseq => modseq,
+            _ => return Ok(()),
+        };
+        if self.work.run.config.later_flags == LaterFlags::Leave {
+            return Ok(());
+        }
+        let span = self.work.run.config.scan_messages_max;
+        for range in Ranges::new(mark.uid_next, mark.listed, CHANGES_MAX) {
+            let changed = source.changed(range, since).await?;
+            // Far apart, they would bring everything between them into memory.
+            for near in changed.chunk_by(|(one, _), (next, _)| one.0 / span == next.0 / span) {
+                let (Some((low, _)), Some((high, _))) = (near.first(), near.last()) else {
+                    continue;
+                };
+                let history = self.work.run.ledger.history(self.mailbox, *low..=*high).await?;
+                let reflags = near
+                    .iter()
+                    .filter_map(|(uid, flags)| delta::reflag(*uid, flags, history.get(*uid)?));
+                let reflags: Vec<Reflag> = reflags.collect();
+                if reflags.is_empty() {
+                    continue;
+                }
+                if self.open_target(source, target).await? && self.is_reset {
+                    return Ok(()); // Everything is looked at again.
+                }
+                if let Some(place) = &self.place {
+                    flags::follow(self.work, place, target, reflags).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Notes what is known to be there at least, so that a run that ends early knows what it leaves.

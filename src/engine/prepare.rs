@@ -30,25 +30,28 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
     let pairs = mailboxes::pair(&listed, &there, &target.naming(), &fixed);
     let dry_run = work.run.config.dry_run;
     let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
-    let (messages, bytes) = source.totals(&names).await?;
+    let statuses = source.statuses(&names).await?;
+    let told = || statuses.iter().flatten();
     work.event(Event::AccountListed {
         account: work.label.clone(),
         mailboxes: pairs.len(),
-        messages: Some(messages),
-        bytes,
+        messages: Some(told().map(|status| status.messages).sum()),
+        // A source tells the bytes of all its mailboxes or of none.
+        bytes: told().map(|status| status.bytes).sum(),
     });
     for shared in listed.iter().filter(|mailbox| mailbox.foreign && mailbox.selectable) {
         tell_plan(work, &shared.path, None, "left out: it is not the account's own");
     }
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut jobs = VecDeque::with_capacity(pairs.len());
-    for mut pair in pairs {
+    for (mut pair, status) in pairs.into_iter().zip(statuses) {
         if !dry_run {
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
                     jobs.push_back(Job {
                         pair: pair.clone(),
                         target_name: name,
+                        status,
                         bound: Vec::new(),
                         tried: BTreeSet::new(),
                         was_removed: false,

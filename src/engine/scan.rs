@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::history::History;
-use crate::ledger::ScanTotals;
+use crate::ledger::{ScanTotals, Watermark};
 use crate::mail::{MessageInfo, Uid};
 
 /// Counts every message ever seen in a mailbox.
@@ -13,16 +13,20 @@ pub(super) struct Census {
     pub(super) known: ScanTotals,
     pub(super) messages: u64,
     pub(super) bytes: u64,
-    /// Those of them that the source lists now.
+    /// Those of them that the source lists now, as far as it was asked.
     pub(super) listed: u64,
     /// Those of them that earlier scans have counted.
     known_messages: u64,
 }
 
 impl Census {
-    /// A count that begins, after what earlier scans counted.
-    pub(super) fn after(known: ScanTotals) -> Self {
-        Self { known, ..Self::default() }
+    /// A count that begins, after what earlier scans counted: at the first message, or at the
+    /// watermark, below which everything is counted.
+    pub(super) fn after(known: ScanTotals, mark: Option<&Watermark>) -> Self {
+        let counted = mark.map_or_else(ScanTotals::default, |mark| mark.counted);
+        let messages = counted.messages.saturating_sub(counted.vanished);
+        let (bytes, known_messages) = (counted.bytes, messages);
+        Self { known, messages, bytes, listed: 0, known_messages }
     }
 
     /// Counts a part: what is there, and what the ledger knows though it is not there any more.
@@ -66,12 +70,17 @@ pub(super) struct Ranges {
 
 impl Ranges {
     pub(super) fn new(uid_next: Uid, messages: u64, messages_max: u32) -> Self {
-        let last = Uid(uid_next.0.saturating_sub(1));
+        Self::between(Uid::FIRST, uid_next, messages, messages_max)
+    }
+
+    /// From one UID on, to below another.
+    pub(super) fn between(first: Uid, end: Uid, messages: u64, messages_max: u32) -> Self {
+        let last = Uid(end.0.saturating_sub(1));
+        let uids = u64::from(end.0.saturating_sub(first.0));
         let parts = messages.div_ceil(u64::from(messages_max)).max(1);
-        let span =
-            u64::from(last.0).div_ceil(parts).max(u64::from(messages_max).min(u64::from(last.0)));
+        let span = uids.div_ceil(parts).max(u64::from(messages_max).min(uids));
         let span = u32::try_from(span).unwrap_or(u32::MAX).max(1);
-        Self { next: (last.0 > 0).then_some(Uid::FIRST), last, span }
+        Self { next: (first <= last).then_some(first), last, span }
     }
 }
 
@@ -111,7 +120,7 @@ mod tests {
     #[test]
     fn what_was_counted_once_and_is_nowhere_has_vanished() {
         let known = ScanTotals { messages: 5, bytes: 50, vanished: 1, uid_next: 6 };
-        let mut census = Census::after(known);
+        let mut census = Census::after(known, None);
         census.count(&[message(1), message(4), message(6)], &History::default());
         let totals = census.totals(Uid(7));
         assert_eq!(totals, ScanTotals { messages: 6, bytes: 30, vanished: 3, uid_next: 7 });

@@ -85,6 +85,17 @@ pub struct Selected {
     /// The keywords that can be stored (PERMANENTFLAGS), as the server spells them; none where the
     /// server does not tell.
     pub permanent_flags: Option<Vec<String>>,
+    /// Its HIGHESTMODSEQ (RFC 7162 section 3.1.2.1); none where it keeps none.
+    pub highest_modseq: Option<u64>,
+}
+
+/// How a mailbox is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Select {
+    /// EXAMINE: only to read.
+    Examine,
+    /// SELECT.
+    Select,
 }
 
 impl Connection {
@@ -233,15 +244,23 @@ impl Connection {
         Ok(lines.filter(|line| !line.has("\\Noselect")).map(|line| line.name).collect())
     }
 
-    /// Opens a mailbox by SELECT or EXAMINE.
+    /// Opens a mailbox. One that is only read is asked for its HIGHESTMODSEQ, where the server keeps
+    /// any (CONDSTORE).
     ///
     /// # Errors
     ///
     /// A mailbox fault where the server refuses.
-    pub async fn select(&mut self, verb: &str, name: &WireName) -> Result<Selected, Fault> {
+    pub async fn select(&mut self, how: Select, name: &WireName) -> Result<Selected, Fault> {
         let action = format!("open {}", String::from_utf8_lossy(&name.0).escape_debug());
         let quoted = self.quoted(name)?;
-        let done = self.run_ok(&format!("{verb} {quoted}"), &action, Scope::Mailbox).await?;
+        let command = match how {
+            Select::Examine if self.capabilities.has("CONDSTORE") => {
+                format!("EXAMINE {quoted} (CONDSTORE)")
+            }
+            Select::Examine => format!("EXAMINE {quoted}"),
+            Select::Select => format!("SELECT {quoted}"),
+        };
+        let done = self.run_ok(&command, &action, Scope::Mailbox).await?;
         Ok(Selected::of(&done))
     }
 
@@ -291,6 +310,10 @@ impl Selected {
                         let data = status.code_data.trim_matches(['(', ')']);
                         let flags = data.split_ascii_whitespace().map(str::to_owned);
                         selected.permanent_flags = Some(flags.collect());
+                    }
+                    "HIGHESTMODSEQ" => {
+                        selected.highest_modseq =
+                            status.code_data.trim().parse().ok().filter(|number| *number > 0);
                     }
                     "UIDNOTSTICKY" => sticky = false,
                     _ => {}

@@ -7,7 +7,7 @@ use super::names;
 use super::reply::{self, Fetched, Value};
 use super::wire::Incoming;
 use crate::fault::{Fault, Scope};
-use crate::mail::{Mailbox, SpecialUse, Uid, WireName};
+use crate::mail::{Mailbox, MailboxStatus, SpecialUse, Uid, UidValidity, WireName};
 
 /// The longest mailbox name that a STATUS is read with.
 const STATUS_NAME_BYTES_MAX: u64 = 64 * 1024;
@@ -93,46 +93,65 @@ pub async fn uid_next(
     Ok(found.into_iter().filter_map(|f| f.uid).max().map_or(Uid::FIRST, Uid::next))
 }
 
-/// The messages in mailboxes and, where the server tells (RFC 8438), their bytes; by pipelined STATUS.
-/// A mailbox that the server does not tell of counts nothing.
+/// How mailboxes stand, in the order of their names, by pipelined STATUS; none where the server does
+/// not tell.
 ///
 /// # Errors
 ///
 /// A session fault where the connection breaks.
-pub async fn totals(
+pub async fn statuses(
     connection: &mut Connection,
     names: &[WireName],
-) -> Result<(u64, Option<u64>), Fault> {
+) -> Result<Vec<Option<MailboxStatus>>, Fault> {
     let side = connection.side();
-    let tells_size = connection.capabilities().has("STATUS=SIZE");
-    let items = if tells_size { "MESSAGES SIZE" } else { "MESSAGES" };
-    let quoted: Vec<String> = names.iter().filter_map(names::quoted).collect();
+    let mut items = "MESSAGES UIDNEXT UIDVALIDITY".to_owned();
+    for (capability, item) in [("STATUS=SIZE", " SIZE"), ("CONDSTORE", " HIGHESTMODSEQ")] {
+        items.push_str(if connection.capabilities().has(capability) { item } else { "" });
+    }
     let broken = |error: std::io::Error| Fault::session("count the messages", error).at(side);
-    let (mut messages, mut bytes) = (0, 0);
+    let mut statuses = vec![None; names.len()];
+    let quoted: Vec<(usize, String)> = names
+        .iter()
+        .enumerate()
+        .filter_map(|(index, name)| Some((index, names::quoted(name)?)))
+        .collect();
     let (mut reader, mut writer) = connection.lend();
     // So many that neither side's buffers fill up while nobody reads.
     for part in quoted.chunks(50) {
         let commands =
-            part.iter().zip(1..).map(|(name, n)| format!("S{n} STATUS {name} ({items})\r\n"));
+            part.iter().map(|(index, name)| format!("S{index} STATUS {name} ({items})\r\n"));
         writer.write(commands.collect::<String>().as_bytes()).await.map_err(broken)?;
         writer.flush().await.map_err(broken)?;
-        let last = format!("S{}", part.len());
-        loop {
-            let response = match reader.response(STATUS_NAME_BYTES_MAX).await.map_err(broken)? {
-                Incoming::Response(response) => response,
-                Incoming::Large { literal_bytes, .. } => {
-                    reader.discard(literal_bytes).await.map_err(broken)?;
-                    continue;
+        for (index, _) in part {
+            let tag = format!("S{index}");
+            loop {
+                let response = match reader.response(STATUS_NAME_BYTES_MAX).await.map_err(broken)? {
+                    Incoming::Response(response) => response,
+                    Incoming::Large { literal_bytes, .. } => {
+                        reader.discard(literal_bytes).await.map_err(broken)?;
+                        continue;
+                    }
+                };
+                if reply::tagged(&response).is_some_and(|(told, _)| told == tag.as_bytes()) {
+                    break;
                 }
-            };
-            messages += status_item(&response, "MESSAGES").unwrap_or(0);
-            bytes += status_item(&response, "SIZE").unwrap_or(0);
-            if reply::tagged(&response).is_some_and(|(tag, _)| tag == last.as_bytes()) {
-                break;
+                statuses[*index] = status(&response).or(statuses[*index]);
             }
         }
     }
-    Ok((messages, tells_size.then_some(bytes)))
+    Ok(statuses)
+}
+
+fn status(response: &Bytes) -> Option<MailboxStatus> {
+    let item = |name| status_item(response, name);
+    let number = |name| item(name).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    Some(MailboxStatus {
+        uid_validity: number("UIDVALIDITY").map(UidValidity),
+        uid_next: number("UIDNEXT").map(Uid),
+        messages: item("MESSAGES")?,
+        bytes: item("SIZE"),
+        highest_modseq: item("HIGHESTMODSEQ").filter(|modseq| *modseq > 0),
+    })
 }
 
 fn status_uid_next(response: &Bytes) -> Option<Uid> {

@@ -26,7 +26,7 @@ use crate::target::ObjectId;
 use super::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
 use error::{StoreError, fault, store_fault};
 use store::{EncodedWindow, Store};
@@ -289,6 +289,11 @@ impl Ledger for SqliteLedger {
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
         let writer = self.writer()?;
         writer.queue(1, move |store| store.scanned(mailbox, scan)).await
+    }
+
+    async fn set_watermark(&self, mailbox: MailboxId, watermark: Watermark) -> Result<(), Fault> {
+        let writer = self.writer()?;
+        writer.queue(1, move |store| store.set_watermark(mailbox, watermark)).await
     }
 
     async fn set_mailbox_fault(

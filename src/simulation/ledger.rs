@@ -11,7 +11,7 @@ use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, WindowId,
+    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
 use crate::mail::{Flags, Uid, UidValidity};
 use crate::own::OwnName;
@@ -29,6 +29,7 @@ enum Queued {
     Record(MailboxId, Vec<Outcome>),
     Close(WindowId, MailboxId, Vec<Outcome>),
     Scanned(MailboxId, ScanTotals),
+    Watermark(MailboxId, Watermark),
     MailboxFault(MailboxId, Option<String>),
     TargetUidNext(MailboxId, Uid),
     Remark(MailboxId, Uid, RemarkKind, Option<String>),
@@ -71,6 +72,9 @@ impl CrashLedger {
                 }
                 Queued::Remark(mailbox, uid, kind, text) => {
                     self.durable.set_remark(mailbox, uid, kind, text).await?;
+                }
+                Queued::Watermark(mailbox, mark) => {
+                    self.durable.set_watermark(mailbox, mark).await?
                 }
                 Queued::Flags(mailbox, flags) => self.durable.set_flags(mailbox, flags).await?,
                 Queued::MailboxFault(mailbox, fault) => {
@@ -189,6 +193,10 @@ impl Ledger for CrashLedger {
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
         self.queue(Queued::Scanned(mailbox, scan)).await
+    }
+
+    async fn set_watermark(&self, mailbox: MailboxId, watermark: Watermark) -> Result<(), Fault> {
+        self.queue(Queued::Watermark(mailbox, watermark)).await
     }
 
     async fn set_mailbox_fault(

@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use super::{Admitted, Fetched, Opened, Source};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
-use crate::imap::exec::Connection;
+use crate::imap::exec::{Connection, Select};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing};
-use crate::mail::{Flags, Mailbox, MessageInfo, Uid, WireName};
+use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
 
 /// A logged-in IMAP connection that only reads.
 pub struct ImapSource {
@@ -35,16 +35,17 @@ impl Source for ImapSource {
         listing::mailboxes(&mut self.connection).await
     }
 
-    async fn totals(&mut self, names: &[WireName]) -> Result<(u64, Option<u64>), Fault> {
-        listing::totals(&mut self.connection, names).await
+    async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
+        listing::statuses(&mut self.connection, names).await
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Opened, Fault> {
-        let selected = self.connection.select("EXAMINE", name).await?;
+        let selected = self.connection.select(Select::Examine, name).await?;
         Ok(Opened {
             uid_validity: selected.uid_validity,
             uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
             messages: u64::from(selected.exists),
+            highest_modseq: selected.highest_modseq,
         })
     }
 
@@ -70,6 +71,27 @@ impl Source for ImapSource {
         infos.sort_by_key(|info| info.uid);
         infos.dedup_by_key(|info| info.uid);
         Ok(infos)
+    }
+
+    async fn changed(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+        since: u64,
+    ) -> Result<Vec<(Uid, Flags)>, Fault> {
+        let command =
+            format!("UID FETCH {}:{} (UID FLAGS) (CHANGEDSINCE {since})", uids.start(), uids.end());
+        let action = "ask which flags were changed";
+        let found = listing::messages(&mut self.connection, &command, action).await?;
+        let mut changed: Vec<(Uid, Flags)> = found
+            .into_iter()
+            .filter_map(|fetched| Some((fetched.uid?, fetched.flags?)))
+            .filter(|(uid, _)| uids.contains(uid))
+            .collect();
+        // Of one that changes while it is listed the last word counts.
+        changed.reverse();
+        changed.sort_by_key(|(uid, _)| *uid);
+        changed.dedup_by_key(|(uid, _)| *uid);
+        Ok(changed)
     }
 
     async fn still_there(&mut self, uids: &[Uid]) -> Result<Vec<Uid>, Fault> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
-use crate::imap::exec::Connection;
+use crate::imap::exec::{Connection, Select};
 use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
@@ -127,7 +127,7 @@ impl Target for ImapTarget {
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
-        let selected = self.connection.select("SELECT", name).await?;
+        let selected = self.connection.select(Select::Select, name).await?;
         let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
         let storable = Storable::new(selected.permanent_flags);
         self.open = Some(OpenMailbox { name: name.clone(), storable });

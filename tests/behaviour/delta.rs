@@ -2,8 +2,9 @@
 //! is touched there.
 
 use mailhaul::config::LaterFlags;
+use mailhaul::fate::Fate;
 use mailhaul::fault::Side;
-use mailhaul::rehearsal::{Deed, Fault, Profile};
+use mailhaul::rehearsal::{BodyFault, Deed, Fault, Matching, Profile};
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, World, letter};
 
@@ -110,5 +111,104 @@ async fn a_pass_that_dies_among_the_flags_is_done_again() {
         world.run_until(Kill::Sent(Side::Target, sent)).await;
         world.run().await.assert_done(6);
         world.assert_copied();
+    }
+}
+
+/// Commands of one kind that the source got meanwhile.
+async fn source_commands(world: &mut World, commands: [&str; 3], messages: u64) -> [u64; 3] {
+    let count = |world: &World| commands.map(|name| world.source.counters().command(name));
+    let before = count(world);
+    world.run().await.assert_done(messages);
+    let after = count(world);
+    std::array::from_fn(|index| after[index] - before[index])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_not_changed_is_not_even_opened() {
+    let mut world = World::usual();
+    for number in 0..8 {
+        world
+            .anna()
+            .deliver(&[["INBOX", "Work", "Old", "Sent"][number as usize % 4]], letter(number));
+    }
+    world.anna().create_mailbox(&["Empty"], None).unwrap();
+    world.run().await.assert_done(8);
+    let selects = world.target.counters().command("SELECT");
+    let commands = source_commands(&mut world, ["STATUS", "EXAMINE", "UID FETCH"], 8).await;
+    assert_eq!(commands, [5, 0, 0]);
+    assert_eq!(world.target.counters().command("SELECT"), selects);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_new_or_changed_is_listed_where_the_source_tells_it() {
+    let mut world = World::usual();
+    world.config.scan_messages_max = 10;
+    world.deliver(0..100);
+    world.run().await.assert_done(100);
+    world.deliver(100..102);
+    assert!(world.anna().set_flags(&INBOX, 7, &["\\Flagged"]));
+    assert!(world.anna().set_flags(&INBOX, 93, &["Work"]));
+    // What was changed, what is new, and the new mail.
+    let commands = source_commands(&mut world, ["EXAMINE", "UID FETCH", "UID STORE"], 102).await;
+    assert_eq!(commands, [1, 3, 0]);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_is_removed_at_the_source_stays_counted_and_at_the_target() {
+    for profile in [Profile::dovecot(), Profile::exchange()] {
+        let mut world = World::new(profile, Profile::dovecot());
+        world.deliver(0..10);
+        world.run().await.assert_done(10);
+        assert!(world.anna().expunge(&INBOX, 4));
+        world.run().await.assert_done(10);
+        assert!(world.anna().expunge(&INBOX, 10));
+        world.deliver(20..22);
+        world.run().await.assert_done(12);
+        world.run().await.assert_done(12);
+        assert_eq!(world.copy().messages(&INBOX).len(), 12);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_copied_is_looked_at_in_every_pass() {
+    let mut world = World::usual();
+    world.deliver(0..5);
+    let matching = Matching::Contains(b"letter 3\r".to_vec());
+    let refuse = Deed::Refuse(matching, "NO [LIMIT] not this one".to_owned());
+    world.target.faults().arm(Fault::always(Deed::Body(0, BodyFault::Nil)));
+    world.target.faults().arm(Fault::always(refuse));
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Refused), report.fate(Fate::Copied)), (1, 4));
+        // New mail behind it moves nothing past it.
+        world.deliver(0..0);
+    }
+    world.deliver(10..12);
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Refused), report.fate(Fate::Copied)), (1, 6));
+    world.target.faults().clear();
+    world.run().await.assert_done(7);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn passes_that_are_killed_anywhere_miss_no_change() {
+    for sent in (100..2_000).step_by(40) {
+        let mut world = World::usual();
+        world.config.scan_messages_max = 3;
+        world.deliver(0..8);
+        world.run().await.assert_done(8);
+        for round in 0..3 {
+            world.deliver(10 + 2 * round..12 + 2 * round);
+            assert!(world.anna().set_flags(&INBOX, 2 + round, &["\\Draft"]));
+            world.run_until(Kill::Sent(Side::Target, sent)).await;
+        }
+        world.run().await.assert_done(14);
+        world.assert_copied();
+        let commands = source_commands(&mut world, ["STATUS", "EXAMINE", "UID FETCH"], 14).await;
+        // Where something was sent again, late copies are looked for.
+        assert_eq!(commands[2], 0, "killed at {sent}: {commands:?}");
     }
 }

@@ -10,7 +10,7 @@ use mailhaul::history::{Entry, Troubles};
 use mailhaul::identity::{Digest, Identity};
 use mailhaul::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Count, Ledger, MailboxId, NewWindow,
-    Outcome, RemarkRow, ScanTotals, WindowMessage,
+    Outcome, RemarkRow, ScanTotals, Watermark, WindowMessage,
 };
 use mailhaul::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
 
@@ -51,6 +51,7 @@ macro_rules! ledger_suite {
             dates_keep_their_zone_even_before_1970
             a_mailbox_may_have_more_keywords_than_bits
             flags_change_and_nothing_else_of_a_message_does
+            a_watermark_stands_only_where_nothing_is_owed
             history_is_of_one_mailbox_and_one_range
             a_window_is_open_until_it_is_closed
             closing_a_window_twice_changes_nothing
@@ -347,6 +348,45 @@ pub(crate) async fn flags_change_and_nothing_else_of_a_message_does(place: impl 
     assert_eq!(*history.get(Uid(1)).unwrap(), Entry { flags, ..outcome.entry });
     assert_eq!(*history.get(Uid(2)).unwrap(), copied(2).entry);
     assert_eq!(ledger.remarks(None, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_watermark_stands_only_where_nothing_is_owed(place: impl Place) {
+    let (ledger, claim, mailbox) = begin(&place).await;
+    let mark = |messages, modseq| Watermark {
+        uid_next: Uid(9),
+        modseq,
+        listed: 1,
+        counted: ScanTotals { messages, bytes: 70, vanished: 1, uid_next: 9 },
+    };
+    let known = async || {
+        let mailboxes = ledger.mailboxes(claim.account).await.unwrap();
+        mailboxes.iter().find(|bound| bound.id == mailbox).unwrap().watermark
+    };
+    let refused = |uid| {
+        let mut outcome = copied(uid);
+        outcome.entry.fate = Fate::Refused;
+        outcome
+    };
+    assert_eq!(known().await, None);
+    ledger.record(mailbox, vec![copied(1)]).await.unwrap();
+    // One has vanished, and of another nothing is known.
+    ledger.set_watermark(mailbox, mark(3, None)).await.unwrap();
+    assert_eq!(known().await, None);
+    ledger.set_watermark(mailbox, mark(2, None)).await.unwrap();
+    assert_eq!(known().await, Some(mark(2, None)));
+    ledger.record(mailbox, vec![refused(2)]).await.unwrap();
+    ledger.set_watermark(mailbox, mark(3, Some(7))).await.unwrap();
+    assert_eq!(known().await, Some(mark(2, None)), "it does not move past what is owed");
+    ledger.record(mailbox, vec![copied(2)]).await.unwrap();
+    ledger.set_watermark(mailbox, mark(3, Some(u64::MAX >> 1))).await.unwrap();
+    assert_eq!(known().await, Some(mark(3, Some(u64::MAX >> 1))));
+    ledger.set_mailbox_fault(mailbox, None).await.unwrap();
+    assert!(known().await.is_some());
+    ledger.set_mailbox_fault(mailbox, Some("broken".to_owned())).await.unwrap();
+    assert_eq!(known().await, None);
+    ledger.set_watermark(mailbox, mark(3, None)).await.unwrap();
+    ledger.reset_target(mailbox, UidValidity(99)).await.unwrap();
+    assert_eq!(known().await, None);
 }
 
 pub(crate) async fn history_is_of_one_mailbox_and_one_range(place: impl Place) {

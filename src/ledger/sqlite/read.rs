@@ -10,7 +10,7 @@ use crate::history::{Entry, History};
 use crate::ledger::{
     AccountId, AccountName, AccountSnapshot, Binding, BoundMailbox, Count, Doubt, Doubted,
     MailboxId, MailboxSnapshot, NewWindow, OpenWindow, RemarkCursor, RemarkRow, ScanTotals,
-    Snapshot, WindowId,
+    Snapshot, Watermark, WindowId,
 };
 use crate::mail::{Flags, MailboxPath, Uid, UidValidity, WireName};
 
@@ -25,8 +25,10 @@ pub(super) fn mailboxes(
     let mut statement = connection.prepare_cached(
         "SELECT id, source_name, source_path, source_validity, target_name, target_path,
              target_validity, fixed, scan_messages, scan_bytes, scan_vanished, scan_uid_next,
-             target_uid_next
-         FROM mailbox WHERE account = ?1 ORDER BY id",
+             target_uid_next, watermark.uid_next, modseq, listed, watermark.messages,
+             watermark.bytes, watermark.vanished
+         FROM mailbox LEFT JOIN watermark ON watermark.mailbox = id
+         WHERE account = ?1 ORDER BY id",
     )?;
     collect(statement.query([account.0])?, |row| {
         Ok(BoundMailbox {
@@ -47,6 +49,20 @@ pub(super) fn mailboxes(
                 uid_next: row.get(11)?,
             },
             target_uid_next: Uid(row.get(12)?),
+            watermark: match row.get::<_, Option<u32>>(13)? {
+                Some(uid_next) => Some(Watermark {
+                    uid_next: Uid(uid_next),
+                    modseq: row.get::<_, Option<i64>>(14)?.map(codes::unsigned),
+                    listed: codes::unsigned(row.get(15)?),
+                    counted: ScanTotals {
+                        messages: codes::unsigned(row.get(16)?),
+                        bytes: codes::unsigned(row.get(17)?),
+                        vanished: codes::unsigned(row.get(18)?),
+                        uid_next,
+                    },
+                }),
+                None => None,
+            },
         })
     })
 }

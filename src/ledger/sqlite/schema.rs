@@ -73,6 +73,15 @@ CREATE TABLE message (
     digest BLOB,
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE watermark (
+    mailbox INTEGER PRIMARY KEY REFERENCES mailbox (id),
+    uid_next INTEGER NOT NULL,
+    modseq INTEGER,
+    listed INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    vanished INTEGER NOT NULL
+) STRICT;
 CREATE TABLE keyword (
     mailbox INTEGER NOT NULL,
     bit INTEGER NOT NULL,

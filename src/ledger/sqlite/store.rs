@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::fate::RemarkKind;
 use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, NewWindow, Outcome,
-    Refusal, ScanTotals, Settlement, WindowId,
+    Refusal, ScanTotals, Settlement, Watermark, WindowId,
 };
 use crate::mail::{Flags, Uid, UidValidity};
 
@@ -480,6 +480,9 @@ impl Store {
              WHERE id = ?1",
             [old.0],
         )?;
+        for mailbox in [old, new] {
+            self.connection.execute(NO_WATERMARK, [mailbox.0])?;
+        }
         self.known.clear();
         Ok(())
     }
@@ -501,6 +504,7 @@ impl Store {
             "UPDATE message SET fate = fate & ~15, target_uid = NULL
              WHERE mailbox = ?1 AND target_uid IS NOT NULL",
             "UPDATE window SET lo = 1 WHERE mailbox = ?1",
+            NO_WATERMARK,
             "UPDATE doubt SET lo = 1 WHERE mailbox = ?1",
         ] {
             self.connection.execute(sql, [mailbox.0])?;
@@ -536,9 +540,38 @@ impl Store {
         let mut statement =
             self.connection.prepare_cached("UPDATE mailbox SET fault = ?2 WHERE id = ?1")?;
         let changed = statement.execute(params![mailbox.0, fault])?;
+        if fault.is_some() {
+            self.connection.prepare_cached(NO_WATERMARK)?.execute([mailbox.0])?;
+        }
         found(changed, || format!("mailbox {}", mailbox.0))
     }
+
+    pub(super) fn set_watermark(
+        &mut self,
+        mailbox: MailboxId,
+        watermark: Watermark,
+    ) -> Result<(), StoreError> {
+        let Watermark { uid_next, modseq, listed, counted } = watermark;
+        let sql = format!(
+            "INSERT OR REPLACE INTO watermark
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?5 - ?7 =
+                 (SELECT count(*) FROM message WHERE mailbox = ?1 AND {})",
+            codes::SETTLED
+        );
+        self.connection.prepare_cached(&sql)?.execute(params![
+            mailbox.0,
+            uid_next.0,
+            modseq.map(codes::signed),
+            codes::signed(listed),
+            codes::signed(counted.messages),
+            codes::signed(counted.bytes),
+            codes::signed(counted.vanished)
+        ])?;
+        Ok(())
+    }
 }
+
+const NO_WATERMARK: &str = "DELETE FROM watermark WHERE mailbox = ?1";
 
 fn ask(connection: &Connection, mailbox: MailboxId) -> Result<Known, StoreError> {
     let mut statement = connection.prepare_cached("SELECT fixed FROM mailbox WHERE id = ?1")?;

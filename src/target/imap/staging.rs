@@ -2,7 +2,7 @@
 
 use super::ImapTarget;
 use crate::fault::{Fault, Scope};
-use crate::imap::exec::Done;
+use crate::imap::exec::{Done, Select};
 use crate::imap::reply::{self, Status, StatusKind, Value, parse_uid_set, uid_set};
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::own::OwnName;
@@ -60,7 +60,7 @@ impl ImapTarget {
         let quoted = self.connection.quoted(&wire)?;
         if self.open.as_ref().is_some_and(|open| open.name == wire) {
             // What servers do with a selected mailbox that is deleted differs.
-            self.connection.select("EXAMINE", &WireName(b"INBOX".to_vec())).await?;
+            self.connection.select(Select::Examine, &WireName(b"INBOX".to_vec())).await?;
             self.open = None;
         }
         let done = self.connection.run(&format!("DELETE {quoted}"), &action).await?;

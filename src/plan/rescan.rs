@@ -1,0 +1,98 @@
+//! What of a source mailbox a pass must look at again.
+
+use crate::ledger::Watermark;
+use crate::mail::{MailboxStatus, UidValidity};
+use crate::source::Opened;
+
+/// From where a pass may go on instead of looking at everything: below the watermark's UIDNEXT all
+/// is settled, and only flags can have changed, which the source tells. `follow` is whether these
+/// matter.
+#[must_use]
+pub fn resumes(mark: Option<Watermark>, opened: &Opened, follow: bool) -> Option<Watermark> {
+    mark.filter(|mark| {
+        let tells_changes = match (mark.modseq, opened.highest_modseq) {
+            (Some(then), Some(now)) => now >= then,
+            _ => false,
+        };
+        opened.uid_next >= mark.uid_next && (tells_changes || !follow)
+    })
+}
+
+/// Whether nothing can have happened in a mailbox since its watermark, so that it need not even be
+/// opened.
+#[must_use]
+pub fn is_unchanged(
+    mark: &Watermark,
+    validity: UidValidity,
+    status: &MailboxStatus,
+    follow: bool,
+) -> bool {
+    status.uid_validity == Some(validity)
+        && status.uid_next == Some(mark.uid_next)
+        && status.messages == mark.listed
+        && (!follow || (mark.modseq.is_some() && status.highest_modseq == mark.modseq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::ScanTotals;
+    use crate::mail::Uid;
+
+    const MARK: Watermark = Watermark {
+        uid_next: Uid(10),
+        modseq: Some(5),
+        listed: 7,
+        counted: ScanTotals { messages: 9, bytes: 90, vanished: 1, uid_next: 10 },
+    };
+
+    fn opened(uid_next: u32, highest_modseq: Option<u64>) -> Opened {
+        Opened { uid_validity: None, uid_next: Uid(uid_next), messages: 7, highest_modseq }
+    }
+
+    #[test]
+    fn a_pass_goes_on_from_the_watermark_where_the_source_tells_what_changed() {
+        let resumes = |opened: Opened| resumes(Some(MARK), &opened, true).is_some();
+        assert!(resumes(opened(10, Some(5))));
+        assert!(resumes(opened(12, Some(9))));
+        // Not the mailbox it was, or none that tells.
+        assert!(!resumes(opened(9, Some(9))));
+        assert!(!resumes(opened(12, Some(4))));
+        assert!(!resumes(opened(12, None)));
+    }
+
+    #[test]
+    fn where_flags_do_not_matter_only_new_mail_is_looked_at() {
+        let mark = Watermark { modseq: None, ..MARK };
+        assert!(resumes(Some(mark), &opened(12, None), false).is_some());
+        assert!(resumes(Some(mark), &opened(9, None), false).is_none());
+        assert!(resumes(None, &opened(12, Some(9)), false).is_none());
+    }
+
+    #[test]
+    fn a_mailbox_is_unchanged_where_all_numbers_are_the_same() {
+        let validity = UidValidity(3);
+        let status = MailboxStatus {
+            uid_validity: Some(validity),
+            uid_next: Some(Uid(10)),
+            messages: 7,
+            bytes: None,
+            highest_modseq: Some(5),
+        };
+        assert!(is_unchanged(&MARK, validity, &status, true));
+        for other in [
+            MailboxStatus { uid_validity: Some(UidValidity(4)), ..status },
+            MailboxStatus { uid_next: Some(Uid(11)), ..status },
+            MailboxStatus { uid_next: None, ..status },
+            MailboxStatus { messages: 6, ..status },
+            MailboxStatus { highest_modseq: Some(6), ..status },
+            MailboxStatus { highest_modseq: None, ..status },
+        ] {
+            assert!(!is_unchanged(&MARK, validity, &other, true), "{other:?}");
+        }
+        let no_modseq = MailboxStatus { highest_modseq: None, ..status };
+        let mark = Watermark { modseq: None, ..MARK };
+        assert!(!is_unchanged(&mark, validity, &no_modseq, true), "its flags may have changed");
+        assert!(is_unchanged(&mark, validity, &no_modseq, false));
+    }
+}
