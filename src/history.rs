@@ -10,6 +10,7 @@ use crate::mail::{Flags, InternalDate, Uid};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     entries: BTreeMap<Uid, Entry>,
+    flags_in_doubt: BTreeMap<Uid, Flags>,
 }
 
 /// What the ledger knows of one message.
@@ -55,7 +56,20 @@ impl History {
     /// The history that these entries make.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = (Uid, Entry)>) -> Self {
-        Self { entries: entries.into_iter().collect() }
+        Self { entries: entries.into_iter().collect(), flags_in_doubt: BTreeMap::new() }
+    }
+
+    /// The same, with flags that were about to be set or taken away at copies when a pass broke off:
+    /// of each of these it is not known whether the copy has it.
+    #[must_use]
+    pub fn with_flags_in_doubt(self, flags: impl IntoIterator<Item = (Uid, Flags)>) -> Self {
+        Self { flags_in_doubt: flags.into_iter().collect(), ..self }
+    }
+
+    /// Flags of one message of which it is not known whether its copy has them.
+    #[must_use]
+    pub fn flags_in_doubt(&self, uid: Uid) -> Option<&Flags> {
+        self.flags_in_doubt.get(&uid)
     }
 
     /// What is known of one message; none if it was never touched.

@@ -154,8 +154,16 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         text: Option<String>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Notes the flags that messages have at the source now; what else is known of them stays. Returns
-    /// when queued.
+    /// Notes which flags of copies are about to be changed: until [`Ledger::set_flags`] it is not known
+    /// whether the copies have them (see [`History::flags_in_doubt`]). Durable on return.
+    fn intend_flags(
+        &self,
+        mailbox: MailboxId,
+        flags: Vec<(Uid, Flags)>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes the flags that messages have at the source now, and so do their copies; what else is
+    /// known of them stays. Returns when queued.
     fn set_flags(
         &self,
         mailbox: MailboxId,

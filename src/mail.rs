@@ -238,6 +238,13 @@ impl Flags {
         Self { system: self.system, keywords }
     }
 
+    /// The flags of `self` that `other` has, too; keywords are compared without case.
+    #[must_use]
+    pub fn common_with(&self, other: &Self) -> Self {
+        let is_theirs = |k: &str| other.keywords.iter().any(|o| o.eq_ignore_ascii_case(k));
+        Self { system: self.system & other.system, ..self.retain_keywords(is_theirs) }
+    }
+
     /// The flags of `self` that `other` lacks, as they stand on the wire. Keywords are compared
     /// without case, since servers fold it.
     #[must_use]

@@ -13,8 +13,8 @@ use crate::mail::Uid;
 use crate::plan::delta::Reflag;
 use crate::target::{FlagChange, Target};
 
-/// Changes flags of copies in the open target mailbox. Doing so again changes nothing: a crash costs
-/// commands only.
+/// Changes flags of copies in the open target mailbox. What is about to be changed is durable before:
+/// when a pass dies here and the source goes back to what it was, the copies must follow that, too.
 ///
 /// # Errors
 ///
@@ -26,6 +26,8 @@ pub(super) async fn follow<T: Target, L: Ledger>(
     reflags: Vec<Reflag>,
 ) -> Result<(), Fault> {
     let ledger = &work.run.ledger;
+    let touched = reflags.iter().map(|reflag| (reflag.uid, reflag.touched())).collect();
+    ledger.intend_flags(place.mailbox, touched).await?;
     let mut alike: BTreeMap<(FlagChange, Vec<String>), Vec<&Reflag>> = BTreeMap::new();
     for reflag in &reflags {
         for (change, names) in

@@ -385,9 +385,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
                     continue;
                 };
                 let history = self.work.run.ledger.history(self.mailbox, *low..=*high).await?;
-                let reflags = near
-                    .iter()
-                    .filter_map(|(uid, flags)| delta::reflag(*uid, flags, history.get(*uid)?));
+                let reflags =
+                    near.iter().filter_map(|(uid, flags)| delta::reflag(*uid, flags, &history));
                 let reflags: Vec<Reflag> = reflags.collect();
                 if reflags.is_empty() {
                     continue;

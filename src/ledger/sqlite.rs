@@ -266,6 +266,14 @@ impl Ledger for SqliteLedger {
         writer.queue(1, apply).await
     }
 
+    async fn intend_flags(
+        &self,
+        mailbox: MailboxId,
+        flags: Vec<(Uid, Flags)>,
+    ) -> Result<(), Fault> {
+        self.writer()?.barrier(move |store| store.intend_flags(mailbox, &flags)).await
+    }
+
     async fn set_flags(&self, mailbox: MailboxId, flags: Vec<(Uid, Flags)>) -> Result<(), Fault> {
         let records = flags.len();
         self.writer()?.queue(records, move |store| store.set_flags(mailbox, &flags)).await

@@ -32,28 +32,47 @@ pub struct Reflag {
     pub before: Flags,
     /// Its flags now.
     pub now: Flags,
+    /// Flags of which it is not known whether the copy has them.
+    pub in_doubt: Flags,
 }
 
 impl Reflag {
-    /// The flags that were set since, as they stand on the wire.
+    /// The flags that the copy is to have, as they stand on the wire: set since, or in doubt.
     #[must_use]
     pub fn set(&self) -> Vec<String> {
-        self.now.missing_in(&self.before)
+        let mut names = self.now.missing_in(&self.before);
+        let kept = self.now.common_with(&self.in_doubt);
+        names.extend(kept.missing_in(&Flags::parse(names.iter().map(String::as_str))));
+        names
     }
 
-    /// The flags that were taken away since, as they stand on the wire.
+    /// The flags that the copy is not to have, as they stand on the wire: taken away since, or in
+    /// doubt.
     #[must_use]
     pub fn unset(&self) -> Vec<String> {
-        self.before.missing_in(&self.now)
+        let mut names = self.before.missing_in(&self.now);
+        let gone = self.in_doubt.missing_in(&self.now);
+        let known = Flags::parse(names.iter().map(String::as_str));
+        names.extend(Flags::parse(gone.iter().map(String::as_str)).missing_in(&known));
+        names
+    }
+
+    /// All flags that are set or taken away.
+    #[must_use]
+    pub fn touched(&self) -> Flags {
+        let (set, unset) = (self.set(), self.unset());
+        Flags::parse(set.iter().chain(&unset).map(String::as_str))
     }
 }
 
 /// Decides whether a copy's flags are to follow; `flags` are the source's now.
 #[must_use]
-pub fn reflag(uid: Uid, flags: &Flags, known: &Entry) -> Option<Reflag> {
+pub fn reflag(uid: Uid, flags: &Flags, history: &History) -> Option<Reflag> {
+    let known = history.get(uid)?;
     let target_uid = known.target_uid.filter(|_| known.fate.is_there())?;
     let (before, now) = (known.flags.clone(), flags.clone());
-    let reflag = Reflag { uid, target_uid, before, now };
+    let in_doubt = history.flags_in_doubt(uid).cloned().unwrap_or_default();
+    let reflag = Reflag { uid, target_uid, before, now, in_doubt };
     (!reflag.set().is_empty() || !reflag.unset().is_empty()).then_some(reflag)
 }
 
@@ -66,7 +85,7 @@ pub fn delta(scan: &[MessageInfo], history: &History, tried: &BTreeSet<Uid>) -> 
     for info in scan {
         let owed = |troubles| Owed { info: info.clone(), troubles };
         let known = history.get(info.uid);
-        delta.reflag.extend(known.and_then(|known| reflag(info.uid, &info.flags, known)));
+        delta.reflag.extend(reflag(info.uid, &info.flags, history));
         match known.map(|entry| (entry.fate, entry.troubles)) {
             None => delta.copy.push(owed(Troubles::default())),
             Some((Fate::Pending, troubles)) => delta.copy.push(owed(troubles)),
@@ -153,6 +172,24 @@ mod tests {
         let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
         assert_eq!((one.uid, one.target_uid), (Uid(1), Uid(11)));
         assert_eq!((one.set(), one.unset()), (vec!["\\Flagged".into()], vec!["\\Seen".into()]));
+    }
+
+    #[test]
+    fn flags_in_doubt_are_set_or_taken_away_again() {
+        let flags = |names: &[&str]| Flags::parse(names.iter().copied());
+        let copied = Entry {
+            target_uid: Some(Uid(11)),
+            flags: flags(&["\\Seen"]),
+            ..entry(Fate::Copied, 0)
+        };
+        let history = History::new([(Uid(1), copied)])
+            .with_flags_in_doubt([(Uid(1), flags(&["\\Seen", "\\Draft", "Work"]))]);
+        let scan = [MessageInfo { flags: flags(&["\\Seen", "Work"]), ..message(1) }];
+        let delta = delta(&scan, &history, &BTreeSet::new());
+        let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
+        assert_eq!(one.set(), ["Work", "\\Seen"]);
+        assert_eq!(one.unset(), ["\\Draft"]);
+        assert_eq!(one.touched(), flags(&["Work", "\\Seen", "\\Draft"]));
     }
 
     #[test]

@@ -172,6 +172,15 @@ impl Ledger for CrashLedger {
         self.queue(Queued::Remark(mailbox, uid, kind, text)).await
     }
 
+    async fn intend_flags(
+        &self,
+        mailbox: MailboxId,
+        flags: Vec<(Uid, Flags)>,
+    ) -> Result<(), Fault> {
+        let _queue = self.written().await?;
+        self.durable.intend_flags(mailbox, flags).await
+    }
+
     async fn set_flags(&self, mailbox: MailboxId, flags: Vec<(Uid, Flags)>) -> Result<(), Fault> {
         self.queue(Queued::Flags(mailbox, flags)).await
     }

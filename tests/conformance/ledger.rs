@@ -342,8 +342,13 @@ pub(crate) async fn flags_change_and_nothing_else_of_a_message_does(place: impl 
     let flags = Flags::parse(["\\Draft", "Work"]);
     // One of them is unknown.
     let changes = vec![(Uid(1), flags.clone()), (Uid(3), flags.clone())];
+    ledger.intend_flags(mailbox, changes.clone()).await.unwrap();
+    let history = ledger.history(mailbox, ALL).await.unwrap();
+    assert_eq!(history.flags_in_doubt(Uid(1)), Some(&flags));
+    assert_eq!(history.flags_in_doubt(Uid(2)), None);
     ledger.set_flags(mailbox, changes).await.unwrap();
     let history = ledger.history(mailbox, ALL).await.unwrap();
+    assert_eq!(history.flags_in_doubt(Uid(1)), None);
     assert_eq!(uids(&ledger, mailbox).await, [1, 2]);
     assert_eq!(*history.get(Uid(1)).unwrap(), Entry { flags, ..outcome.entry });
     assert_eq!(*history.get(Uid(2)).unwrap(), copied(2).entry);

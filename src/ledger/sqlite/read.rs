@@ -78,7 +78,16 @@ pub(super) fn history(
          WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
     )?;
     let rows = statement.query(params![mailbox.0, uids.start().0, uids.end().0])?;
-    Ok(History::new(collect(rows, |row| entry(row, &keywords))?))
+    let history = History::new(collect(rows, |row| entry(row, &keywords))?);
+    let mut statement = connection.prepare_cached(
+        "SELECT uid, names FROM flags_in_doubt WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3",
+    )?;
+    let rows = statement.query(params![mailbox.0, uids.start().0, uids.end().0])?;
+    let in_doubt = collect(rows, |row| {
+        let names = codes::names(row.get_ref(1)?.as_str().map_err(no_text)?)?;
+        Ok((Uid(row.get(0)?), Flags::parse(names.iter().map(String::as_str))))
+    })?;
+    Ok(history.with_flags_in_doubt(in_doubt))
 }
 
 /// A row of `uid, fate, target_uid, size, date, flags, digest`.

@@ -94,6 +94,12 @@ CREATE TABLE spill (
     keywords TEXT NOT NULL,
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID, STRICT;
+CREATE TABLE flags_in_doubt (
+    mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    names TEXT NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID, STRICT;
 CREATE TABLE note (
     mailbox INTEGER NOT NULL,
     uid INTEGER NOT NULL,

@@ -231,6 +231,21 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn intend_flags(
+        &mut self,
+        mailbox: MailboxId,
+        flags: &[(Uid, Flags)],
+    ) -> Result<(), StoreError> {
+        for (uid, flags) in flags {
+            let names: Vec<String> = flags.missing_in(&Flags::default());
+            let sql =
+                "INSERT OR REPLACE INTO flags_in_doubt (mailbox, uid, names) VALUES (?1, ?2, ?3)";
+            let names = serde_json::Value::from(names).to_string();
+            self.connection.prepare_cached(sql)?.execute(params![mailbox.0, uid.0, names])?;
+        }
+        Ok(())
+    }
+
     pub(super) fn set_flags(
         &mut self,
         mailbox: MailboxId,
@@ -241,6 +256,8 @@ impl Store {
             let sql = "UPDATE message SET flags = ?3 WHERE mailbox = ?1 AND uid = ?2";
             self.connection.prepare_cached(sql)?.execute(params![mailbox.0, uid.0, bits])?;
             self.put_spill(mailbox, *uid, &spilled)?;
+            let sql = "DELETE FROM flags_in_doubt WHERE mailbox = ?1 AND uid = ?2";
+            self.connection.prepare_cached(sql)?.execute(params![mailbox.0, uid.0])?;
         }
         Ok(())
     }
@@ -451,7 +468,7 @@ impl Store {
             [old.0, new.0],
         )?;
         for (was, is) in uids {
-            for table in ["message", "spill", "note", "doubt"] {
+            for table in ["message", "spill", "note", "doubt", "flags_in_doubt"] {
                 let sql = format!(
                     "UPDATE OR REPLACE {table} SET mailbox = ?3, uid = ?4
                      WHERE mailbox = ?1 AND uid = ?2"
@@ -504,6 +521,8 @@ impl Store {
             "UPDATE message SET fate = fate & ~15, target_uid = NULL
              WHERE mailbox = ?1 AND target_uid IS NOT NULL",
             "UPDATE window SET lo = 1 WHERE mailbox = ?1",
+            // What is copied again has the flags of then.
+            "DELETE FROM flags_in_doubt WHERE mailbox = ?1",
             NO_WATERMARK,
             "UPDATE doubt SET lo = 1 WHERE mailbox = ?1",
         ] {
