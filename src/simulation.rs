@@ -4,6 +4,7 @@
 //! Made for tests, on a current-thread runtime with a paused clock: what cannot be set up ends in a
 //! panic that says why.
 
+pub mod between;
 pub mod ledger;
 pub mod network;
 pub mod world;

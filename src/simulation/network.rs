@@ -13,10 +13,11 @@ use crate::fault::Side;
 use crate::imap::connect::Dial;
 use crate::imap::wire::BoxStream;
 use crate::rehearsal::Server;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::between::{Meddle, Meddler};
 use super::lock;
 
 /// Where the source listens.
@@ -84,6 +85,7 @@ impl Fuse {
 pub struct Network {
     servers: Mutex<BTreeMap<u16, Server>>,
     refusals: Mutex<BTreeMap<(String, u16), u64>>,
+    meddlers: Mutex<BTreeMap<u16, Meddler>>,
     sessions: Mutex<JoinSet<()>>,
     fuse: Mutex<Option<Arc<Fuse>>>,
 }
@@ -98,6 +100,16 @@ impl Network {
     pub fn refuse(&self, host: &str, port: u16, times: u64) {
         let key = (host.to_owned(), port);
         lock(&self.refusals).insert(key, times);
+    }
+
+    /// Changes what a server says on the connections to come.
+    pub fn meddle(&self, port: u16, meddle: Meddle) {
+        lock(&self.meddlers).insert(port, Meddler::new(meddle));
+    }
+
+    /// Lets a server say what it says again, on the connections to come.
+    pub fn leave_alone(&self, port: u16) {
+        lock(&self.meddlers).remove(&port);
     }
 
     /// Burns this by what passes over the connections to come.
@@ -128,7 +140,11 @@ impl Network {
             _ => Side::Target,
         };
         let fuse = lock(&self.fuse).clone();
-        Ok(Box::new(Pipe { stream: ours, side, fuse }))
+        let stream: BoxStream = match lock(&self.meddlers).get_mut(&port) {
+            Some(meddler) => Box::new(meddler.between(ours)),
+            None => Box::new(ours),
+        };
+        Ok(Box::new(Pipe { stream, side, fuse }))
     }
 }
 
@@ -143,7 +159,7 @@ impl Dial for Network {
 
 /// The client's end of a connection.
 struct Pipe {
-    stream: DuplexStream,
+    stream: BoxStream,
     side: Side,
     fuse: Option<Arc<Fuse>>,
 }
