@@ -1,12 +1,15 @@
 //! Decisions: facts in, decision out, nothing else. No server, no file, no clock.
 
+pub mod absent;
 pub mod adopt;
 pub mod delta;
 pub mod mailboxes;
 pub mod rescan;
 pub mod retry;
+pub mod room;
 pub mod settle;
 pub mod staging;
 pub mod surplus;
+pub mod sweep;
 pub mod verdict;
 pub mod windows;

@@ -9,25 +9,19 @@ use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope};
-use crate::history::{Entry, Troubles};
+use crate::history::Entry;
 use crate::identity::Identity;
 use crate::ledger::{
     self, BoundMailbox, Doubt, Ledger, MailboxId, OpenWindow, Outcome, WindowId, WindowMessage,
 };
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::mutant::{self, Mutant};
-use crate::plan::settle::{
-    Candidate, Claim, NotFound, Settlement, Sought, is_plausible, needs_body, not_found, settle,
-};
+use crate::plan::absent::{Absent, Blame, Seen, absent};
+use crate::plan::settle::{Candidate, Claim, Settlement, Sought, is_plausible, needs_body, settle};
+use crate::plan::sweep::Key;
 use crate::plan::verdict::judge;
 use crate::source::Source;
 use crate::target::{Destination, Found, Target};
-
-/// A source message, over all mailboxes that go to one target mailbox.
-pub(super) type Key = (MailboxId, Uid);
-
-/// A message acknowledged and never found so often is lost.
-const LOSSES_MAX: u8 = 2;
 
 /// What became of windows that were left open.
 #[derive(Debug, Default)]
@@ -235,16 +229,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         };
         let history = self.work.run.ledger.history(mailbox, low..=high).await?;
         let open = messages.into_iter().filter_map(|message| {
-            let entry = history.get(message.uid);
-            if entry.is_some_and(|entry| entry.fate != Fate::Pending) {
-                return None;
-            }
-            let told = entry.and_then(|entry| entry.target_uid);
-            let claim = match told {
-                Some(uid) => Claim::At(uid),
-                None if acknowledged => Claim::Somewhere,
-                None => Claim::InDoubt,
-            };
+            let claim = Claim::of(history.get(message.uid), acknowledged)?;
             Some(Open { key: (mailbox, message.uid), lo, epoch, message, claim })
         });
         Ok(open.collect())
@@ -378,40 +363,15 @@ impl<L: Ledger> Resolving<'_, '_, L> {
 
     /// What becomes of a message whose copy is not there.
     fn absent(&self, one: &Open, entry: Entry, seen: &Seen<'_>) -> (Entry, Vec<Remark>, bool) {
-        let reason = |text: String| vec![Remark::new(RemarkKind::Reason, text)];
-        match not_found(one.claim, seen.uid_next, seen.is_taken(one.claim), seen.has_gap(one.lo)) {
-            NotFound::Removed => {
-                let target_uid = match one.claim {
-                    Claim::At(uid) => Some(uid),
-                    _ => None,
-                };
-                let text = "the copy was acknowledged, and is not there any more";
-                let remark = Remark::new(RemarkKind::RemovedAtTarget, text);
-                (Entry { fate: Fate::Copied, target_uid, ..entry }, vec![remark], false)
-            }
-            NotFound::NeverStored => {
-                let losses = entry.troubles.losses.saturating_add(1);
-                let troubles = Troubles { losses, ..entry.troubles };
-                let fate = if losses >= LOSSES_MAX { Fate::Lost } else { Fate::Pending };
-                let text = "the target acknowledged it more than once and never had it";
-                let remarks = if fate == Fate::Lost { reason(text.to_owned()) } else { Vec::new() };
-                (Entry { fate, troubles, ..entry }, remarks, true)
-            }
-            NotFound::NotArrived => {
-                // A window of this run lost its connection; the process that opened an older one
-                // died, and no message is to blame: it goes alone from now on.
-                let of_this_run = one.epoch >= self.work.claim.epoch;
-                let doubts = if of_this_run { entry.troubles.doubts.saturating_add(1) } else { 1 };
-                if of_this_run && doubts >= self.work.run.config.doubts_max {
-                    let text =
-                        format!("the connection was lost each of the {doubts} times it was sent");
-                    let troubles = Troubles { doubts: 0, ..entry.troubles };
-                    return (Entry { fate: Fate::Refused, troubles, ..entry }, reason(text), true);
-                }
-                let troubles = Troubles { doubts, ..entry.troubles };
-                (Entry { troubles, ..entry }, Vec::new(), true)
-            }
-        }
+        let blame = Blame {
+            // A window of this run lost its connection; the process that opened an older one died.
+            of_this_run: one.epoch >= self.work.claim.epoch,
+            doubts_max: self.work.run.config.doubts_max,
+        };
+        let Absent { fate, target_uid, troubles, remark, is_late } =
+            absent(one.claim, one.lo, entry.troubles, seen, blame);
+        let entry = Entry { fate, target_uid, troubles, ..entry };
+        (entry, remark.into_iter().collect(), is_late)
     }
 
     /// Tells what was found, and gives what was given up.
@@ -458,28 +418,6 @@ impl Told {
     fn found(&mut self, bytes: u64) {
         self.found += 1;
         self.bytes += bytes;
-    }
-}
-
-/// What a look saw, beside candidates.
-struct Seen<'a> {
-    lo: Uid,
-    /// The target mailbox's UIDNEXT, read before.
-    uid_next: Uid,
-    there: &'a [Found],
-}
-
-impl Seen<'_> {
-    /// Whether another message stands at the UID that the target told.
-    fn is_taken(&self, claim: Claim) -> bool {
-        matches!(claim, Claim::At(uid) if self.there.binary_search_by_key(&uid, |f| f.uid).is_ok())
-    }
-
-    /// Whether any UID from here to UIDNEXT is not there any more.
-    fn has_gap(&self, lo: Uid) -> bool {
-        let range = lo.max(self.lo)..self.uid_next;
-        let shown = self.there.iter().filter(|found| range.contains(&found.uid)).count();
-        shown < range.end.0.saturating_sub(range.start.0) as usize
     }
 }
 

@@ -20,8 +20,9 @@ use crate::ledger::{
 };
 use crate::mail::{SpecialUse, Uid, WireName};
 use crate::own::{OwnName, Serial};
+use crate::plan::absent::Blame;
 use crate::plan::mailboxes::{Pair, Reason};
-use crate::plan::staging::{Blame, dissolve, inside, is_where_told};
+use crate::plan::staging::{dissolve, inside, is_where_told};
 use crate::plan::verdict::next_after;
 use crate::plan::windows::Window;
 use crate::source::Source;

@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::{self, Key, Look};
+use super::resolve::{self, Look};
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
 use crate::history::Entry;
-use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
+use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::Uid;
-use crate::plan::settle::{Claim, Sought};
+use crate::plan::sweep::{Key, asked};
 use crate::plan::verdict::judge;
 use crate::target::Target;
 
@@ -44,14 +44,12 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let below: BTreeSet<Uid> = copies.filter(|uid| *uid < lo).collect();
     let below: Vec<Uid> = below.into_iter().collect();
     present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
-    // First those that have no copy.
-    let (having, lacking): (Vec<&Doubted>, Vec<&Doubted>) =
-        noted.iter().partition(|noted| has_copy(&noted.entry, &present));
-    let wanted: Vec<Sought<Key>> = lacking.iter().map(|noted| sought(noted)).collect();
-    let Look { settlement, there, stored } = resolve::look(target, lo, &claimed, &wanted).await?;
+    let mut asked = asked(&noted, &present);
+    let Look { settlement, there, stored } =
+        resolve::look(target, lo, &claimed, &asked.lacking).await?;
     let mut given = Settlement::default();
     for (key, uid) in settlement.found {
-        let Some(noted) = lacking.iter().find(|noted| key_of(noted) == key) else {
+        let Some(noted) = noted.iter().find(|one| (one.doubt.mailbox, one.doubt.uid) == key) else {
             continue;
         };
         claimed.insert(uid);
@@ -67,11 +65,8 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     if !given.outcomes.is_empty() {
         ledger.settle(given).await?;
     }
-    let having: Vec<Sought<Key>> = having
-        .into_iter()
-        .chain(lacking.into_iter().filter(|noted| found_late.contains(&key_of(noted))))
-        .map(sought)
-        .collect();
+    asked.given(&found_late);
+    let having = asked.having;
     let mut surplus: BTreeMap<Key, Vec<Uid>> =
         having.iter().map(|sought| (sought.key, Vec::new())).collect();
     loop {
@@ -100,18 +95,4 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         ledger.set_remark(mailbox, uid, RemarkKind::PossibleDuplicate, text).await?;
     }
     Ok(())
-}
-
-fn key_of(noted: &Doubted) -> Key {
-    (noted.doubt.mailbox, noted.doubt.uid)
-}
-
-fn has_copy(entry: &Entry, present: &BTreeSet<Uid>) -> bool {
-    entry.fate.is_there() && entry.target_uid.is_some_and(|uid| present.contains(&uid))
-}
-
-fn sought(noted: &Doubted) -> Sought<Key> {
-    let Entry { size, date, digest, .. } = noted.entry;
-    let digests = digest.map(<_>::from);
-    Sought { key: key_of(noted), claim: Claim::InDoubt, size, date, digests }
 }

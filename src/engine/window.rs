@@ -16,6 +16,7 @@ use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, Wi
 use crate::mail::{MailboxPath, Message, Uid, UidValidity};
 use crate::mutant::{self, Mutant};
 use crate::plan::mailboxes::Pair;
+use crate::plan::room::{InDoubt, Room, room};
 use crate::plan::windows::{Owed, Window};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
 use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
@@ -193,21 +194,12 @@ enum Settled {
     Answered(WindowId),
 }
 
-/// A window in doubt.
-struct OpenWindow {
-    id: WindowId,
-    /// Whether its answer is still to come.
-    awaited: bool,
-    /// The coarsest classes of its messages; none if they are not known.
-    classes: Option<BTreeSet<u64>>,
-}
-
 /// Enters windows into the ledger before they are sent.
 struct Opening<'a, 'w, L> {
     work: &'a Work<'w, L>,
     place: &'a Place,
     settled: mpsc::UnboundedReceiver<Settled>,
-    in_flight: Vec<OpenWindow>,
+    in_flight: Vec<(WindowId, InDoubt)>,
     missing: Vec<(Owed, MissingCause)>,
     halt: &'a AtomicBool,
 }
@@ -255,7 +247,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 let outcomes = window.messages.iter().map(copied).collect();
                 self.work.run.ledger.close(window.id, self.place.mailbox, outcomes).await?;
             }
-            self.in_flight.push(OpenWindow { id: window.id, awaited: true, classes });
+            self.in_flight.push((window.id, InDoubt { awaited: true, classes }));
             if outgoing.send(window).await.is_err() {
                 return Ok(());
             }
@@ -305,31 +297,26 @@ impl<L: Ledger> Opening<'_, '_, L> {
         }
     }
 
-    /// Waits until one more window may be open. Equal messages are never in two open windows: whose
-    /// copy is whose could not be told. False where nothing can be sent any more.
+    /// Waits until one more window may be open. False where nothing can be sent any more.
     async fn wait_for_room(
         &mut self,
         classes: Option<&BTreeSet<u64>>,
         outgoing: &mpsc::Sender<Outgoing>,
     ) -> bool {
+        let nothing = BTreeSet::new();
+        let classes = if mutant::is(Mutant::ResolveOneByOne) { Some(&nothing) } else { classes };
         loop {
             while let Ok(settled) = self.settled.try_recv() {
                 self.settle(&settled);
             }
-            let awaited = self.in_flight.iter().filter(|open| open.awaited).count();
-            let rival = self.in_flight.iter().find(|open| match (&open.classes, classes) {
-                (Some(theirs), Some(ours)) => !theirs.is_disjoint(ours),
-                _ => true,
-            });
-            let rival = rival.filter(|_| !mutant::is(Mutant::ResolveOneByOne));
-            match rival {
-                None if awaited < self.work.run.config.windows_in_flight_max.max(1) => return true,
-                Some(rival) if !rival.awaited => {
-                    // It closes only by a look at the target, when nothing is in flight.
+            let open = self.in_flight.iter().map(|(_, open)| open);
+            match room(open, classes, self.work.run.config.windows_in_flight_max) {
+                Room::Free => return true,
+                Room::Halt => {
                     self.halt.store(true, Ordering::Relaxed);
                     return true;
                 }
-                _ => {}
+                Room::Wait => {}
             }
             tokio::select! {
                 biased;
@@ -345,9 +332,9 @@ impl<L: Ledger> Opening<'_, '_, L> {
 
     fn settle(&mut self, settled: &Settled) {
         match settled {
-            Settled::Closed(id) => self.in_flight.retain(|open| open.id != *id),
+            Settled::Closed(id) => self.in_flight.retain(|(open, _)| open != id),
             Settled::Answered(id) => {
-                for open in self.in_flight.iter_mut().filter(|open| open.id == *id) {
+                for (_, open) in self.in_flight.iter_mut().filter(|(open, _)| open == id) {
                     open.awaited = false;
                 }
             }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::fate::Fate;
+use crate::history::Entry;
 use crate::identity::{Digest, Identity};
 use crate::mail::{InternalDate, Uid};
 use crate::target::Found;
@@ -36,6 +38,20 @@ pub enum Claim {
     Somewhere,
     /// It was sent, and the answer is not known.
     InDoubt,
+}
+
+impl Claim {
+    /// Of a message of an open window; none where the ledger says already what became of it.
+    /// `acknowledged` is whether all of the window is known to have arrived.
+    #[must_use]
+    pub fn of(known: Option<&Entry>, acknowledged: bool) -> Option<Self> {
+        match known.map(|entry| (entry.fate, entry.target_uid)) {
+            Some((fate, _)) if fate != Fate::Pending => None,
+            Some((_, Some(uid))) => Some(Self::At(uid)),
+            _ if acknowledged => Some(Self::Somewhere),
+            _ => Some(Self::InDoubt),
+        }
+    }
 }
 
 /// The digests of a message that is looked for.
@@ -249,32 +265,6 @@ impl<Key: Ord + Clone> Settling<'_, Key> {
     }
 }
 
-/// What to do with a message whose copy is not on the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotFound {
-    /// It was stored, and its owner has removed it: it is never sent again.
-    Removed,
-    /// The target acknowledged it and never had it: it is owed again.
-    NeverStored,
-    /// It was lost on the way: it is owed again, and a late copy may still appear.
-    NotArrived,
-}
-
-/// Decides what became of a message that was looked for and is not there. `uid_next` is the target
-/// mailbox's UIDNEXT at that look; `told_is_taken` whether another message stands at the UID that the
-/// target told, `has_gap` whether any UID from the window's `lo` to `uid_next` is not there any more.
-#[must_use]
-pub fn not_found(claim: Claim, uid_next: Uid, told_is_taken: bool, has_gap: bool) -> NotFound {
-    match claim {
-        Claim::Lapsed => NotFound::Removed,
-        Claim::At(uid) if !told_is_taken && uid < uid_next => NotFound::Removed,
-        Claim::At(uid) if !told_is_taken && uid >= uid_next => NotFound::NeverStored,
-        Claim::At(_) | Claim::Somewhere if has_gap => NotFound::Removed,
-        Claim::At(_) | Claim::Somewhere => NotFound::NeverStored,
-        Claim::InDoubt => NotFound::NotArrived,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,17 +373,5 @@ mod tests {
         assert!(is_plausible(&found(9_999, 5), std::slice::from_ref(&key)));
         assert!(is_plausible(&found(1_050, 6), std::slice::from_ref(&key)));
         assert!(!is_plausible(&found(9_999, 6), &[key]));
-    }
-
-    #[test]
-    fn what_was_acknowledged_and_removed_is_not_sent_again() {
-        let next = Uid(10);
-        assert_eq!(not_found(Claim::At(Uid(9)), next, false, true), NotFound::Removed);
-        assert_eq!(not_found(Claim::At(Uid(10)), next, false, false), NotFound::NeverStored);
-        assert_eq!(not_found(Claim::At(Uid(9)), next, true, false), NotFound::NeverStored);
-        assert_eq!(not_found(Claim::At(Uid(9)), next, true, true), NotFound::Removed);
-        assert_eq!(not_found(Claim::Somewhere, next, false, false), NotFound::NeverStored);
-        assert_eq!(not_found(Claim::Somewhere, next, false, true), NotFound::Removed);
-        assert_eq!(not_found(Claim::InDoubt, next, false, true), NotFound::NotArrived);
     }
 }

@@ -8,16 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fate::{Fate, Remark, RemarkKind};
-use crate::history::{Entry, History, Troubles};
+use crate::fate::Fate;
+use crate::history::{Entry, History};
 use crate::ledger::{Dissolved, MoveIntent, NewWindow, Outcome, Stage, WindowMessage};
 use crate::mail::Uid;
+use crate::plan::absent::{Absent, Blame, never_stored, not_arrived};
 use crate::plan::settle::{Claim, Sought, is_plausible};
 use crate::plan::windows::Window;
 use crate::target::Found;
-
-/// Acknowledged and never found so often, a message is lost.
-const LOSSES_MAX: u8 = 2;
 
 /// Cuts windows into batches that share a stage.
 #[must_use]
@@ -74,15 +72,6 @@ fn sought(message: &WindowMessage) -> Sought<Uid> {
     Sought { key: uid, claim: Claim::InDoubt, size, date, digests: None }
 }
 
-/// What a lost connection says of a message that was being sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Blame {
-    /// The stage is of this run; otherwise its process died, and no message is to blame.
-    pub of_this_run: bool,
-    /// In doubt so many times, a message is not sent again in the same pass.
-    pub doubts_max: u8,
-}
-
 /// Decides what becomes of the messages of a stage that is deleted. `history` is what the ledger has
 /// of them, `listed` what was in the stage before; none where it was not there any more.
 #[must_use]
@@ -110,19 +99,18 @@ pub fn dissolve(
                 let list = if *has_arrived { &mut arrived } else { &mut in_doubt };
                 list.push(message.clone());
                 // What the ledger has of its UID is one in the stage, and says nothing any more.
-                dissolved.outcomes.push(outcome(message, Fate::Pending, message.troubles, None));
+                dissolved.outcomes.push(pending(message));
             }
             None => {
                 let told = known.and_then(|entry| entry.target_uid);
                 let is_there = told.is_none_or(|told| {
                     present.as_ref().is_none_or(|present| present.contains(&told))
                 });
-                let (fate, troubles, reason) = match told {
-                    Some(_) if is_there => (Fate::Pending, message.troubles, None),
-                    Some(_) => never_stored(message.troubles),
-                    None => not_answered(message.troubles, blame),
-                };
-                dissolved.outcomes.push(outcome(message, fate, troubles, reason));
+                dissolved.outcomes.push(match told {
+                    Some(_) if is_there => pending(message),
+                    Some(_) => outcome(message, never_stored(message.troubles)),
+                    None => outcome(message, not_arrived(message.troubles, blame)),
+                });
             }
         }
     }
@@ -137,41 +125,22 @@ pub fn dissolve(
     dissolved
 }
 
-type Verdict = (Fate, Troubles, Option<String>);
-
-/// It was acknowledged, and was not in the stage.
-fn never_stored(troubles: Troubles) -> Verdict {
-    let losses = troubles.losses.saturating_add(1);
-    let troubles = Troubles { losses, ..troubles };
-    if losses < LOSSES_MAX {
-        return (Fate::Pending, troubles, None);
-    }
-    let text = "the target acknowledged it more than once and never had it";
-    (Fate::Lost, troubles, Some(text.to_owned()))
+/// It is owed again as before.
+fn pending(message: &WindowMessage) -> Outcome {
+    Outcome { uid: message.uid, entry: entry(message), remarks: Vec::new(), subject: None }
 }
 
-/// The connection was lost before it was acknowledged.
-fn not_answered(troubles: Troubles, blame: Blame) -> Verdict {
-    let doubts = if blame.of_this_run { troubles.doubts.saturating_add(1) } else { 1 };
-    if blame.of_this_run && doubts >= blame.doubts_max {
-        let text = format!("the connection was lost each of the {doubts} times it was sent");
-        return (Fate::Refused, Troubles { doubts: 0, ..troubles }, Some(text));
-    }
-    (Fate::Pending, Troubles { doubts, ..troubles }, None)
+fn outcome(message: &WindowMessage, absent: Absent) -> Outcome {
+    let Absent { fate, troubles, remark, .. } = absent;
+    let entry = Entry { fate, troubles, ..entry(message) };
+    Outcome { uid: message.uid, entry, remarks: remark.into_iter().collect(), subject: None }
 }
 
-fn outcome(
-    message: &WindowMessage,
-    fate: Fate,
-    troubles: Troubles,
-    reason: Option<String>,
-) -> Outcome {
-    let WindowMessage { uid, size, date, identity, risky, .. } = *message;
+fn entry(message: &WindowMessage) -> Entry {
+    let WindowMessage { size, date, identity, risky, troubles, .. } = *message;
     let digest = identity.map(|identity| (identity.exact, identity.headers));
-    let flags = message.flags.clone();
-    let entry = Entry { fate, target_uid: None, size, date, flags, digest, troubles, risky };
-    let remarks = reason.map(|text| Remark::new(RemarkKind::Reason, text));
-    Outcome { uid, entry, remarks: remarks.into_iter().collect(), subject: None }
+    let (fate, target_uid, flags) = (Fate::Pending, None, message.flags.clone());
+    Entry { fate, target_uid, size, date, flags, digest, troubles, risky }
 }
 
 /// Whether everything that a MOVE told is so: each message is where it was told to be, as large and
@@ -195,6 +164,7 @@ pub fn is_where_told(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Troubles;
     use crate::identity::Identity;
     use crate::ledger::{MailboxId, NewStage, OpenWindow, StageId, StagedMessage, WindowId};
     use crate::mail::{Flags, InternalDate, MessageInfo};
@@ -254,8 +224,7 @@ mod tests {
         let entries = uids.iter().map(|uid| {
             let stage = stage(&[]);
             let message = &stage.windows[0].window.messages[*uid as usize - 1];
-            let outcome = outcome(message, Fate::Pending, Troubles::default(), None);
-            (Uid(*uid), Entry { target_uid: Some(Uid(uid + 10)), ..outcome.entry })
+            (Uid(*uid), Entry { target_uid: Some(Uid(uid + 10)), ..entry(message) })
         });
         History::new(entries)
     }
@@ -336,8 +305,8 @@ mod tests {
     fn what_was_refused_stays_refused() {
         let stage = stage(&[]);
         let message = &stage.windows[0].window.messages[3];
-        let refused = outcome(message, Fate::Refused, Troubles::default(), None);
-        let history = History::new([(Uid(4), refused.entry)]);
+        let refused = Entry { fate: Fate::Refused, ..entry(message) };
+        let history = History::new([(Uid(4), refused)]);
         let dissolved = dissolve(&stage, &history, Some(&[]), BLAME);
         assert_eq!(fates(&dissolved).len(), 3);
     }
