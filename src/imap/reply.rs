@@ -248,15 +248,21 @@ const DEPTH_MAX: usize = 32;
 /// that breaks off gives what was read.
 #[must_use]
 pub fn values(response: &Bytes) -> Vec<Value> {
-    Reader { response, at: 0 }.values(0)
+    Reader::new(response).values(0)
 }
 
 struct Reader<'a> {
     response: &'a Bytes,
     at: usize,
+    /// Whether every list that was opened was closed, and no other.
+    is_balanced: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(response: &'a Bytes) -> Self {
+        Self { response, at: 0, is_balanced: true }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.response.get(self.at).copied()
     }
@@ -269,8 +275,9 @@ impl Reader<'_> {
                 b')' => {
                     self.at += 1;
                     if depth > 0 {
-                        break;
+                        return values;
                     }
+                    self.is_balanced = false;
                 }
                 b'(' if depth < DEPTH_MAX => {
                     self.at += 1;
@@ -281,6 +288,7 @@ impl Reader<'_> {
                 _ => values.push(Value::Atom(self.atom())),
             }
         }
+        self.is_balanced &= depth == 0;
         values
     }
 
@@ -363,7 +371,8 @@ pub struct Fetched {
     pub date: Option<InternalDate>,
     /// Its RFC822.SIZE.
     pub size: Option<u64>,
-    /// `BODY[]`, `BINARY[]` or `RFC822`, if it was sent and is not NIL.
+    /// `BODY[]`, `BINARY[]` or `RFC822`, if it was sent, is not NIL, and what stands behind it is the
+    /// rest of a FETCH: some servers announce fewer octets than they send.
     pub body: Option<Bytes>,
     /// Lines of its header, if any were asked for and sent.
     pub header: Option<Bytes>,
@@ -376,8 +385,10 @@ impl Fetched {
         if !response.starts_with(b"* ") {
             return None;
         }
-        let values = values(&response.slice(2..));
-        let [sequence, word, Value::List(items), ..] = values.as_slice() else {
+        let response = response.slice(2..);
+        let mut reader = Reader::new(&response);
+        let values = reader.values(0);
+        let [sequence, word, Value::List(items), rest @ ..] = values.as_slice() else {
             return None;
         };
         if !word.text()?.eq_ignore_ascii_case("FETCH") {
@@ -385,9 +396,12 @@ impl Fetched {
         }
         let sequence = u32::try_from(sequence.number()?).ok()?;
         let mut fetched = Self { sequence, ..Self::default() };
-        for pair in items.chunks(2) {
-            let [name, value] = pair else { break };
+        let (pairs, odd) = items.as_chunks::<2>();
+        for [name, value] in pairs {
             fetched.take(name.text().unwrap_or_default(), value);
+        }
+        if !(reader.is_balanced && odd.is_empty() && rest.is_empty()) {
+            fetched.body = None;
         }
         Some(fetched)
     }
@@ -557,6 +571,19 @@ mod tests {
         assert_eq!(fetched(b"* 1 FETCH (BODY[] \"a\\\"b\")").body.as_deref(), Some(&b"a\"b"[..]));
         assert_eq!(fetched(b"* 1 FETCH (UID 2 BODY[] NIL)").body, None);
         assert_eq!(fetched(b"* 1 FETCH (BODY[] {0}\r\n)").body.as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn a_body_that_goes_on_behind_its_literal_is_none() {
+        for response in [
+            &b"* 1 FETCH (UID 2 BODY[] {2}\r\nab\r\n"[..],
+            b"* 1 FETCH (UID 2 BODY[] {2}\r\nabc)\r\n",
+            b"* 1 FETCH (UID 2 BODY[] {2}\r\nab))\r\n",
+            b"* 1 FETCH (UID 2 BODY[] {2}\r\nab) x)\r\n",
+            b"* 1 FETCH (BODY[] {3}\r\n:-)",
+        ] {
+            assert_eq!(fetched(response).body, None, "{}", response.escape_ascii());
+        }
     }
 
     #[test]

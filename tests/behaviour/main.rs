@@ -6,6 +6,7 @@ mod adopt;
 mod copy;
 mod crashes;
 mod delta;
+mod fetches;
 mod late;
 mod outages;
 mod pace;

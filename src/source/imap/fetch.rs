@@ -98,6 +98,8 @@ struct InFlight {
     admitted: Admitted,
     messages: Vec<Message>,
     oversized: Vec<Missing>,
+    /// Messages that came with two different bodies.
+    contradicted: Vec<Uid>,
     /// What a refused FETCH said.
     said: Option<String>,
     bytes_left: u64,
@@ -117,6 +119,7 @@ impl Fetching<'_> {
             tag,
             messages: Vec::with_capacity(uids.len()),
             oversized: Vec::new(),
+            contradicted: Vec::new(),
             said: None,
             bytes_left: announced + announced * EXCESS_PERCENT / 100 + EXCESS_BYTES,
             admitted,
@@ -167,7 +170,11 @@ impl Fetching<'_> {
                 // A message that the server lists and cannot read (iCloud): as if it had not come.
                 return;
             }
-            if window.messages.iter().any(|message| message.info.uid == uid) {
+            if let Some(first) = window.messages.iter().find(|message| message.info.uid == uid) {
+                if first.body != body {
+                    // Which of them it is nobody can tell.
+                    window.contradicted.push(uid);
+                }
                 return;
             }
             window.bytes_left = window.bytes_left.saturating_sub(body.len() as u64);
@@ -286,6 +293,10 @@ impl Fetching<'_> {
         hasher.update(&end);
         let tail = self.rest_of_response().await?;
         let fetched = attributes_around(&head, &tail).unwrap_or_default();
+        if fetched.body.is_none() {
+            let cause = "it goes on behind the octets that the server announced";
+            return Err(Fault::session(format!("stream UID {}", asked.uid), cause));
+        }
         if fetched.uid != Some(asked.uid) || !self.is_believed(tag, fetched.sequence).await? {
             return Err(Fault::session(
                 format!("stream UID {}", asked.uid),
@@ -348,6 +359,7 @@ impl InFlight {
     /// What came of a window, once the NOOP behind it was answered.
     fn finish(self) -> Fetched {
         let mut messages = self.messages;
+        messages.retain(|message| !self.contradicted.contains(&message.info.uid));
         messages.sort_by_key(|message| message.info.uid);
         let mut missing = self.oversized;
         for owed in &self.admitted.window.messages {
@@ -480,13 +492,25 @@ mod tests {
         let said = [
             "* 9 EXISTS\r\n* 2 FETCH (BODY[] {1}\r\nb UID 8)\r\n* 1 FETCH (FLAGS (\\Seen))\r\n",
             "* 4 FETCH (UID 99 BODY[] {1}\r\nz)\r\n* 3 FETCH (BODY[] {1}\r\nx)\r\n",
-            "* 1 FETCH (UID 7 FLAGS () BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] {1}\r\nq)\r\n",
+            "* 1 FETCH (UID 7 FLAGS () BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n",
             DONE,
         ]
         .concat();
         let (told, fault) = fetched(vec![window(&[7, 8, 9], 1)], &[&said]).await;
         assert_eq!(told, ["7=a", "8=b", "missing 9"]);
         assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_with_two_bodies_has_none() {
+        let said = [
+            "* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 1 FETCH (UID 7 BODY[] {1}\r\nq)\r\n",
+            "* 1 FETCH (UID 7 BODY[] {1}\r\na)\r\n* 2 FETCH (UID 8 BODY[] {1}\r\nb)\r\n",
+            DONE,
+        ]
+        .concat();
+        let (told, fault) = fetched(vec![window(&[7, 8], 1)], &[&said]).await;
+        assert_eq!((told, fault), (vec!["8=b".into(), "missing 7".into()], None));
     }
 
     #[tokio::test(start_paused = true)]
