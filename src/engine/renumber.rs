@@ -1,7 +1,7 @@
 //! A source mailbox whose UIDVALIDITY has changed: what was copied is found again under its new UIDs,
 //! before anything is copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::scan::Ranges;
 use super::work::Work;
@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::fault::Fault;
 use crate::history::{Entry, History};
 use crate::ledger::{BoundMailbox, Ledger, MailboxId};
-use crate::mail::{MessageInfo, Uid};
+use crate::mail::{InternalDate, MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought};
 use crate::source::{Opened, Source};
@@ -42,7 +42,8 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         let (_, headers) = entry.digest?;
         Some((Class::outline(entry.size, entry.date, headers), uid))
     });
-    let Matched { mut pairs, unclear } = match_by_class(wanted, there);
+    let Matched { mut pairs, mut unclear } = match_by_class(wanted, there);
+    unclear.extend(of_one_size(&known, &infos, &pairs, &unclear));
     for class in unclear {
         pairs.extend(by_body(source, &known, &infos, class).await?);
     }
@@ -55,6 +56,39 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
     ledger.renumber(old.id, new, pairs).await?;
     work.event(Event::Warning { account: Some(work.label.clone()), text });
     Ok(())
+}
+
+/// What header lines did not match, by size and date: some servers (Zimbra) tell other header lines
+/// than stand in the message.
+fn of_one_size(
+    known: &History,
+    infos: &BTreeMap<Uid, MessageInfo>,
+    pairs: &[(Uid, Uid)],
+    unclear: &[Unclear],
+) -> Vec<Unclear> {
+    let wanted_before: BTreeSet<Uid> = pairs
+        .iter()
+        .map(|(old, _)| *old)
+        .chain(unclear.iter().flat_map(|class| class.wanted.iter().copied()))
+        .collect();
+    let there_before: BTreeSet<Uid> = pairs
+        .iter()
+        .map(|(_, new)| *new)
+        .chain(unclear.iter().flat_map(|class| class.there.iter().copied()))
+        .collect();
+    let mut classes: BTreeMap<(u64, Option<i64>), Unclear> = BTreeMap::new();
+    let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
+    let wanted =
+        known.iter().filter(|(uid, entry)| entry.digest.is_some() && !wanted_before.contains(uid));
+    for (uid, entry) in wanted {
+        classes.entry((entry.size, seconds(entry.date))).or_default().wanted.push(uid);
+    }
+    for info in infos.values().filter(|info| !there_before.contains(&info.uid)) {
+        if let Some(class) = classes.get_mut(&(info.size, seconds(info.date))) {
+            class.there.push(info.uid);
+        }
+    }
+    classes.into_values().filter(|class| !class.there.is_empty()).collect()
 }
 
 /// Reads the bodies of a class to tell which message is which.

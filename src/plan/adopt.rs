@@ -40,7 +40,7 @@ pub struct Matched {
 }
 
 /// A class of which some copies may be there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unclear {
     /// Messages to be copied.
     pub wanted: Vec<Uid>,

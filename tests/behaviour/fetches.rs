@@ -312,3 +312,21 @@ async fn a_message_that_changes_between_two_fetches_is_copied_once() {
         assert!(copies.len() == 1 && copies.iter().all(is_version), "{copies:?}");
     }
 }
+
+/// B12: Zimbra's BODY[HEADER] is not the head of its BODY[].
+#[tokio::test(start_paused = true)]
+async fn headers_that_differ_from_the_body_alter_and_double_nothing() {
+    let mut world = world(10);
+    source_says(&world, |response| {
+        let is_header = response.contains("BODY[HEADER");
+        is_header.then(|| response.replace("Subject: letter", "Subject: LETTER"))
+    });
+    world.run().await.assert_done(10);
+    world.assert_copied();
+    // Now it must be told what is known already.
+    world.anna().bump_uid_validity(&INBOX);
+    world.deliver(10..11);
+    world.run().await.assert_done(11);
+    world.assert_copied();
+    assert_eq!(world.target.counters().appended, 11);
+}
