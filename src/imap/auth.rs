@@ -29,9 +29,9 @@ pub(super) async fn log_in(
     endpoint: &Endpoint,
 ) -> Result<(Session<Wire>, Option<Capabilities>), Fault> {
     let action = format!("log in to {} as {}", endpoint.address(), endpoint.user);
-    let capabilities = match announced {
-        Some(capabilities) => capabilities,
-        None => ask(&mut client, &action).await?,
+    let (capabilities, tag) = match announced {
+        Some(capabilities) => (capabilities, TAGS[0]),
+        None => (ask(&mut client, &action).await?, TAGS[1]),
     };
     let secret = secret(&endpoint.secret)
         .await
@@ -76,9 +76,7 @@ pub(super) async fn log_in(
             let heard = client.get_mut().take_heard();
             let status = heard.iter().rev().find_map(|line| {
                 let bye = || line.strip_prefix(b"* ").and_then(Status::parse);
-                reply::tagged(line)
-                    .map(|(_, status)| status)
-                    .or_else(|| bye().filter(|status| status.kind == StatusKind::Bye))
+                answer(line, tag).or_else(|| bye().filter(|status| status.kind == StatusKind::Bye))
             });
             let Some(mut status) = status else {
                 return Err(Fault::session(action, error));
@@ -94,6 +92,15 @@ pub(super) async fn log_in(
             Err(Fault::new(scope, remedy, action, Refusal(status)).about(About::Credentials))
         }
     }
+}
+
+/// The tags of the first commands of a connection, as async-imap gives them.
+pub(super) const TAGS: [&str; 2] = ["A0001", "A0002"];
+
+/// The status with which a line answers the command of this tag. async-imap takes a refusal of any
+/// tag for one of its own, and a refused login is never tried again.
+pub(super) fn answer(line: &[u8], tag: &str) -> Option<Status> {
+    reply::tagged(line).filter(|(told, _)| *told == tag.as_bytes()).map(|(_, status)| status)
 }
 
 async fn ask(client: &mut Client<Wire>, action: &str) -> Result<Capabilities, Fault> {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::auth;
 use super::exec::{Capabilities, Connection};
-use super::reply::{self, Refusal, Status, StatusKind};
+use super::reply::{Refusal, Status, StatusKind};
 use super::tls::TlsSettings;
 use super::wire::{BoxStream, Wire};
 use crate::config::Config;
@@ -157,7 +157,7 @@ async fn start_tls(mut client: Client<Wire>, address: &str) -> Result<BoxStream,
     let action = || format!("begin STARTTLS with {address}");
     let outcome = client.run_command_and_check_ok("STARTTLS", None).await;
     let heard = client.get_mut().take_heard();
-    let status = heard.last().and_then(|line| reply::tagged(line)).map(|(_, status)| status);
+    let status = heard.last().and_then(|line| auth::answer(line, auth::TAGS[0]));
     match (outcome, status) {
         (Ok(()), Some(status)) if status.kind == StatusKind::Ok => client
             .into_inner()

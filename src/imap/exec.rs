@@ -297,7 +297,10 @@ impl Selected {
             let Some(line) = response.strip_prefix(b"* ") else {
                 continue;
             };
-            if let Some(status) = Status::parse(line) {
+            // Office 365 has been seen to leave out the OK before a code.
+            let is_bare = line.starts_with(b"[");
+            let bare = || Status::parse(&[b"OK ", line].concat()).filter(|_| is_bare);
+            if let Some(status) = Status::parse(line).or_else(bare) {
                 match status.code.as_str() {
                     "UIDVALIDITY" => {
                         selected.uid_validity =

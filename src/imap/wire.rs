@@ -132,7 +132,7 @@ fn plainest_form(response: &[u8]) -> Bytes {
         let text = if is_base64 { text } else { b"" };
         return [b"+ ", text, b"\r\n"].concat().into();
     }
-    let mut words = response.splitn(3, |b| *b == b' ').map(<[u8]>::trim_ascii);
+    let mut words = response.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let (tag, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     [tag, b" ", &status.to_ascii_uppercase(), b" -\r\n"].concat().into()
 }
@@ -563,6 +563,8 @@ mod tests {
         let plain = |response: &str| plainest_form(response.as_bytes());
         assert_eq!(plain("* 5 FETCH (\u{0} odd"), "");
         assert_eq!(plain("A1 no [ODD (\"x] text {5}\r\n"), "A1 NO -\r\n");
+        assert_eq!(plain("A1  OK  two spaces\r\n"), "A1 OK -\r\n");
+        assert_eq!(plain("A1 OK\r\n"), "A1 OK -\r\n");
         assert_eq!(plain("+\r\n"), "+ \r\n");
         assert_eq!(plain("+ go ahead\r\n"), "+ \r\n");
         assert_eq!(plain("+ eyJhIjoxfQ==\r\n"), "+ eyJhIjoxfQ==\r\n");

@@ -8,6 +8,7 @@ mod crashes;
 mod delta;
 mod fetches;
 mod late;
+mod odd_servers;
 mod outages;
 mod pace;
 mod refusals;
