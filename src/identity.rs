@@ -112,43 +112,66 @@ impl Risk {
     const LINE_MAX: usize = 998;
 
     fn update(&mut self, octets: &[u8]) {
-        if self.found {
-            return;
-        }
-        for &octet in octets {
+        let mut rest = octets;
+        while let Some(&first) = rest.first() {
+            if self.found {
+                return;
+            }
             self.ended = false;
-            if self.after_cr != (octet == b'\n') {
+            if self.after_cr != (first == b'\n') {
                 self.found = true; // A CR without LF, or an LF without CR.
                 return;
             }
-            match octet {
-                b'\r' => self.after_cr = true,
+            let taken = match first {
+                b'\r' => {
+                    self.after_cr = true;
+                    1
+                }
                 b'\n' => {
                     self.found |= !self.in_body && !self.has_header;
                     self.in_body |= self.line == 0;
                     (self.after_cr, self.line, self.ended) = (false, 0, true);
                     self.names_field = false;
+                    1
                 }
                 _ => {
-                    if !self.in_body {
-                        self.has_header |= octet == b':' && self.names_field;
-                        self.names_field = octet.is_ascii_graphic()
-                            && octet != b':'
-                            && (self.line == 0 || self.names_field);
-                    }
-                    self.line += 1;
-                    self.found |= octet == 0
-                        || octet == 0x80
-                        || (octet > 0x80 && !self.in_body)
-                        || self.line > Self::LINE_MAX;
+                    let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                    self.text(&rest[..end]);
+                    end
                 }
+            };
+            rest = &rest[taken..];
+        }
+    }
+
+    /// Takes octets of a line that are none of its end.
+    fn text(&mut self, octets: &[u8]) {
+        if self.in_body {
+            self.found |= memchr::memchr2(0, 0x80, octets).is_some();
+        } else {
+            self.found |= some(octets, |octet| octet == 0 || octet >= 0x80);
+            if self.line == 0 || self.names_field {
+                let name =
+                    octets.iter().take_while(|octet| octet.is_ascii_graphic() && **octet != b':');
+                let name = name.count();
+                self.names_field |= name > 0;
+                let is_named = self.names_field;
+                self.has_header |= is_named && octets.get(name) == Some(&b':');
+                self.names_field = is_named && name == octets.len();
             }
         }
+        self.line += octets.len();
+        self.found |= self.line > Self::LINE_MAX;
     }
 
     fn finish(self) -> bool {
         self.found || !self.ended
     }
+}
+
+/// Whether any octet is such a one. All are looked at, which many at once is faster than one by one.
+fn some(octets: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    octets.iter().fold(false, |found, octet| found | is_such(*octet))
 }
 
 fn truncated(hasher: &blake3::Hasher) -> Digest {
@@ -163,7 +186,6 @@ struct Folder {
     hasher: blake3::Hasher,
     /// Line ends seen and not yet hashed: those at the very end do not count.
     line_ends: usize,
-    after_cr: bool,
     in_body: bool,
     out: Vec<u8>,
 }
@@ -172,33 +194,46 @@ impl Folder {
     const OUT_BYTES_MAX: usize = 8 * 1024;
 
     fn update(&mut self, octets: &[u8]) {
-        for &octet in octets {
-            match octet {
+        let mut rest = octets;
+        while let Some(&first) = rest.first() {
+            let taken = match first {
                 // A bare CR is dropped by Courier, and a CR before LF is part of the line's end.
-                b'\r' => self.after_cr = true,
+                b'\r' => 1,
                 b'\n' => {
                     self.line_ends += 1;
                     self.in_body |= self.line_ends == 2;
-                    self.after_cr = false;
+                    1
                 }
-                _ => self.push(octet),
-            }
+                _ => {
+                    let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                    self.text(&rest[..end]);
+                    end
+                }
+            };
+            rest = &rest[taken..];
         }
     }
 
-    fn push(&mut self, octet: u8) {
-        self.after_cr = false;
+    /// Takes octets of a line that are none of its end.
+    fn text(&mut self, octets: &[u8]) {
         while self.line_ends > 0 {
             self.out.extend_from_slice(b"\r\n");
             self.line_ends -= 1;
         }
-        let folded = match octet {
-            b'\t' => octet,
-            0..=31 | 127..=255 => b'?',
-            b'X' if !self.in_body => b'?',
-            _ => octet,
-        };
-        self.out.push(folded);
+        let begin = self.out.len();
+        self.out.extend_from_slice(octets);
+        let octets = &mut self.out[begin..];
+        // Most lines need no folding, and to see that is quick.
+        if !self.in_body || some(octets, |octet| !(b' '..127).contains(&octet)) {
+            for octet in octets {
+                match *octet {
+                    b'\t' => {}
+                    0..=31 | 127..=255 => *octet = b'?',
+                    b'X' if !self.in_body => *octet = b'?',
+                    _ => {}
+                }
+            }
+        }
         if self.out.len() >= Self::OUT_BYTES_MAX {
             self.hasher.update(&self.out);
             self.out.clear();
@@ -340,6 +375,70 @@ mod tests {
             hasher.update(&MESSAGE[..at]);
             hasher.update(&MESSAGE[at..]);
             assert_eq!(hasher.finish(), Identity::of(MESSAGE), "cut at {at}");
+        }
+    }
+
+    /// What is folded and what is risky, octet by octet.
+    fn plainly(message: &[u8]) -> (Vec<u8>, bool) {
+        let (mut folded, mut ends, mut in_body) = (Vec::new(), 0, false);
+        for octet in message {
+            match octet {
+                b'\r' => {}
+                b'\n' => {
+                    ends += 1;
+                    in_body |= ends == 2;
+                }
+                _ => {
+                    folded.extend(b"\r\n".repeat(std::mem::take(&mut ends)));
+                    folded.push(match octet {
+                        b'\t' => b'\t',
+                        0..=31 | 127..=255 => b'?',
+                        b'X' if !in_body => b'?',
+                        octet => *octet,
+                    });
+                }
+            }
+        }
+        let text = message.iter().map(|octet| char::from(*octet)).collect::<String>();
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        let header = lines.iter().take_while(|line| !line.is_empty());
+        let is_field = |line: &&str| {
+            let name = line.split_once(':').map_or("", |(name, _)| name);
+            !name.is_empty() && name.chars().all(|one| one.is_ascii_graphic())
+        };
+        let first_end = text.find("\r\n\r\n").unwrap_or(text.len());
+        let risky = !text.ends_with("\r\n")
+            || lines
+                .iter()
+                .any(|line| line.contains(['\r', '\n', '\0', '\u{80}']) || line.len() > 998)
+            || text[..text.floor_char_boundary(first_end)].chars().any(|one| one > '\u{80}')
+            || text.starts_with("\r\n")
+            || !header.clone().next().is_some_and(|line| is_field(&line));
+        (folded, risky)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn lines_are_looked_at_as_their_octets_are(
+            lines in proptest::collection::vec(
+                (0_usize..9, proptest::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r", ""])),
+                0..8,
+            ),
+            cut in 0_usize..60,
+        ) {
+            let texts: [&[u8]; 9] = [
+                b"", b"Subject: X", b": x", b"plain X text", b"na me: x", b"t\tb", b"\xff8-bit", b"N\0L", b"\x80",
+            ];
+            let message: Vec<u8> =
+                lines.iter().flat_map(|(text, end)| [texts[*text], end.as_bytes()].concat()).collect();
+            let (folded, risky) = plainly(&message);
+            let mut hasher = IdentityHasher::default();
+            let (first, second) = message.split_at(cut.min(message.len()));
+            hasher.update(first);
+            hasher.update(second);
+            let identity = hasher.finish();
+            proptest::prop_assert_eq!(identity.risky, risky, "{}", message.escape_ascii());
+            proptest::prop_assert_eq!(identity.folded, truncated(blake3::Hasher::new().update(&folded)));
         }
     }
 
