@@ -129,7 +129,11 @@ impl Target for ImapTarget {
     async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
         let selected = self.connection.select(Select::Select, name).await?;
         let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
-        let storable = Storable::new(selected.permanent_flags);
+        let permanent = selected.permanent_flags;
+        let storable = match self.open.take() {
+            Some(before) => before.storable.next(permanent),
+            None => Storable::new(permanent),
+        };
         self.open = Some(OpenMailbox { name: name.clone(), storable });
         Ok(Destination { uid_validity: selected.uid_validity, uid_next })
     }

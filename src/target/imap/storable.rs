@@ -6,7 +6,7 @@
 //! literal, where a refusal comes before the message is sent.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use crate::imap::date;
 use crate::mail::{Flags, InternalDate, SystemFlag};
@@ -24,10 +24,12 @@ pub(super) struct Storable {
     keywords: Mutex<Keywords>,
 }
 
-/// What this mailbox did with keywords so far.
+/// What the server did with keywords so far.
 #[derive(Debug, Default)]
 struct Keywords {
+    /// In this mailbox, or in another one on the same connection.
     accepted: BTreeSet<String>,
+    /// In this mailbox.
     refused: BTreeSet<String>,
 }
 
@@ -60,6 +62,18 @@ impl Storable {
         Self { permanent, keywords: Mutex::default() }
     }
 
+    /// As [`Storable::new`], of the mailbox that is opened after this one on the same connection: what
+    /// the server took as a keyword here is one to it there, if that mailbox takes any.
+    pub(super) fn next(self, permanent: Option<Vec<String>>) -> Self {
+        let mut next = Self::new(permanent);
+        if next.permanent.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == "\\*")) {
+            let known = self.keywords.into_inner().unwrap_or_else(PoisonError::into_inner);
+            next.keywords.get_mut().unwrap_or_else(PoisonError::into_inner).accepted =
+                known.accepted;
+        }
+        next
+    }
+
     /// The arguments for a message.
     pub(super) fn arguments(
         &self,
@@ -87,7 +101,7 @@ impl Storable {
         Arguments { text, ordinary: proven && date_ordinary, keywords }
     }
 
-    /// The keywords to send, and whether this mailbox took each of them before.
+    /// The keywords to send, and whether the server took each of them before.
     fn keywords_to_send(&self, flags: &Flags, attempt: Attempt) -> (Vec<String>, bool) {
         let known = self.lock();
         let keywords: Vec<String> = flags
@@ -143,7 +157,7 @@ impl Storable {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Keywords> {
-        self.keywords.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.keywords.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,6 +194,21 @@ mod tests {
         storable.accepted(&["Work".to_owned()]);
         let arguments = storable.arguments(&flags, None, Attempt::Whole);
         assert_eq!((arguments.text.as_str(), arguments.ordinary), (" (\\Seen Work)", true));
+    }
+
+    #[test]
+    fn a_keyword_that_was_taken_is_ordinary_in_other_mailboxes_that_take_any() {
+        let flags = Flags::parse(["Work"]);
+        let after = |list: &[&str]| {
+            let first = Storable::new(None);
+            first.accepted(&["Work".to_owned()]);
+            first.refused(["Work".to_owned()]);
+            first.next(Some(list.iter().map(|flag| (*flag).to_owned()).collect()))
+        };
+        let arguments = after(&["\\Seen", "\\*"]).arguments(&flags, None, Attempt::Whole);
+        assert_eq!((arguments.text.as_str(), arguments.ordinary), (" (Work)", true));
+        let arguments = after(&["\\Seen", "Work"]).arguments(&flags, None, Attempt::Whole);
+        assert_eq!((arguments.text.as_str(), arguments.ordinary), (" (Work)", false));
     }
 
     #[test]
