@@ -23,8 +23,8 @@ pub struct Identity {
     /// equal for all messages that have none of them.
     pub headers: u64,
     /// Whether it holds anything that some server is known to change: an odd line end or none at
-    /// the end, a line beyond 998 octets (RFC 5322 section 2.1.1), NUL, 0x80, an 8-bit header, no
-    /// header at all.
+    /// the end, a line beyond 998 octets (RFC 5322 section 2.1.1), NUL, 0x80 alone, an 8-bit header,
+    /// no header at all.
     pub risky: bool,
 }
 
@@ -104,6 +104,8 @@ struct Risk {
     names_field: bool,
     /// Whether there was a header field.
     has_header: bool,
+    /// Octets that the UTF-8 character so far still lacks.
+    lacking: u8,
     ended: bool,
 }
 
@@ -131,7 +133,7 @@ impl Risk {
                     self.found |= !self.in_body && !self.has_header;
                     self.in_body |= self.line == 0;
                     (self.after_cr, self.line, self.ended) = (false, 0, true);
-                    self.names_field = false;
+                    (self.names_field, self.lacking) = (false, 0);
                     1
                 }
                 _ => {
@@ -147,7 +149,10 @@ impl Risk {
     /// Takes octets of a line that are none of its end.
     fn text(&mut self, octets: &[u8]) {
         if self.in_body {
-            self.found |= memchr::memchr2(0, 0x80, octets).is_some();
+            self.found |= memchr::memchr(0, octets).is_some();
+            if self.lacking > 0 || some(octets, |octet| octet >= 0x80) {
+                self.look_for_0x80(octets);
+            }
         } else {
             self.found |= some(octets, |octet| octet == 0 || octet >= 0x80);
             if self.line == 0 || self.names_field {
@@ -162,6 +167,22 @@ impl Risk {
         }
         self.line += octets.len();
         self.found |= self.line > Self::LINE_MAX;
+    }
+
+    /// A 0x80 that is no part of a UTF-8 character: Dovecot gives NUL so.
+    fn look_for_0x80(&mut self, octets: &[u8]) {
+        for &octet in octets {
+            self.lacking = match octet {
+                0xc2..=0xdf => 1,
+                0xe0..=0xef => 2,
+                0xf0..=0xf4 => 3,
+                0x80..=0xbf if self.lacking > 0 => self.lacking - 1,
+                _ => {
+                    self.found |= octet == 0x80;
+                    0
+                }
+            };
+        }
     }
 
     fn finish(self) -> bool {
@@ -401,19 +422,19 @@ mod tests {
         }
         let text = message.iter().map(|octet| char::from(*octet)).collect::<String>();
         let lines: Vec<&str> = text.split("\r\n").collect();
-        let header = lines.iter().take_while(|line| !line.is_empty());
-        let is_field = |line: &&str| {
+        let is_field = |line: &str| {
             let name = line.split_once(':').map_or("", |(name, _)| name);
             !name.is_empty() && name.chars().all(|one| one.is_ascii_graphic())
         };
         let first_end = text.find("\r\n\r\n").unwrap_or(text.len());
         let risky = !text.ends_with("\r\n")
-            || lines
-                .iter()
-                .any(|line| line.contains(['\r', '\n', '\0', '\u{80}']) || line.len() > 998)
-            || text[..text.floor_char_boundary(first_end)].chars().any(|one| one > '\u{80}')
-            || text.starts_with("\r\n")
-            || !header.clone().next().is_some_and(|line| is_field(&line));
+            || lines.iter().any(|line| line.contains(['\r', '\n', '\0']) || line.len() > 998)
+            || text[..first_end].chars().any(|one| one >= '\u{80}')
+            || lines.iter().any(|line| {
+                let line: Vec<u8> = line.chars().map(|one| one as u8).collect();
+                line.utf8_chunks().any(|chunk| chunk.invalid().contains(&0x80))
+            })
+            || !is_field(lines[0]);
         (folded, risky)
     }
 
@@ -421,13 +442,13 @@ mod tests {
         #[test]
         fn lines_are_looked_at_as_their_octets_are(
             lines in proptest::collection::vec(
-                (0_usize..9, proptest::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r", ""])),
+                (0_usize..10, proptest::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r", ""])),
                 0..8,
             ),
             cut in 0_usize..60,
         ) {
-            let texts: [&[u8]; 9] = [
-                b"", b"Subject: X", b": x", b"plain X text", b"na me: x", b"t\tb", b"\xff8-bit", b"N\0L", b"\x80",
+            let texts: [&[u8]; 10] = [
+                b"", b"\xe2\x80\x99s \xc3", b"Subject: X", b": x", b"plain X text", b"na me: x", b"t\tb", b"\xff8-bit", b"N\0L", b"\x80",
             ];
             let message: Vec<u8> =
                 lines.iter().flat_map(|(text, end)| [texts[*text], end.as_bytes()].concat()).collect();
