@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, LaterFlags, Rates, Verify};
+use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -162,6 +162,11 @@ pub(super) struct ConfigFlags {
     /// or all. Size, date and flags of every copy are looked at in any case
     #[arg(long, value_name = "HOW", default_value = "sample")]
     verify: VerifyFlag,
+    /// How messages come into their mailboxes: they are appended there (direct), or to a mailbox of
+    /// mailhaul's own and moved, where the target offers MOVE and UIDPLUS (staged): then no APPEND of
+    /// a lost connection can make a second copy, however late
+    #[arg(long, value_name = "HOW", default_value = "direct")]
+    delivery: DeliveryFlag,
     /// What to do about messages that are on the target before: those that are copies are not copied
     /// again (match), or everything is copied beside them (none)
     #[arg(long, value_name = "HOW", default_value = "match")]
@@ -182,6 +187,12 @@ pub(super) struct ConfigFlags {
 enum VerifyFlag {
     Sample,
     Full,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeliveryFlag {
+    Direct,
+    Staged,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -216,6 +227,10 @@ impl ConfigFlags {
             verify: match self.verify {
                 VerifyFlag::Sample => Verify::Sample,
                 VerifyFlag::Full => Verify::Full,
+            },
+            delivery: match self.delivery {
+                DeliveryFlag::Direct => Delivery::Direct,
+                DeliveryFlag::Staged => Delivery::Staged,
             },
             adopt: match self.adopt {
                 AdoptFlag::Match => Adopt::Match,

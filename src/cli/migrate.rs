@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "USER")]
     only: Vec<String>,
 
+    /// Go on in the place of a run that uses the same state directory and hangs
+    #[arg(long)]
+    take_over: bool,
+
     #[command(flatten)]
     config: ConfigFlags,
     #[command(flatten)]
@@ -72,7 +76,7 @@ impl Arguments {
         check_connections(&config, &batch)?;
         raise_open_files(&config, &batch);
 
-        let state = state::hold(&self.place.state())?;
+        let state = state::hold(&self.place.state(), self.take_over)?;
         let ledger = state::open(&state).await?;
         let signals = Signals::listen();
         let mut signals = signals.map_err(|error| Failure::Internal {
@@ -92,23 +96,22 @@ impl Arguments {
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
             let ran = engine::run(config, batch, ledger.clone(), observer, stop.clone()).await;
+            if let Err(fault) = ran {
+                // Its ledger takes nothing more: somebody else writes it, or nobody can.
+                return Err(Failure::ledger(&fault, state::UNUSABLE));
+            }
             let tally = ui.tally();
             let is_stopped = stop.is_requested() && !tally.is_over();
-            let end = if is_dry_run && !is_stopped {
-                Ok(dry_run_end(tally)) // It changes nothing that a report could tell of.
-            } else {
-                let ran = state::Ran {
-                    is_stopped,
-                    is_complete: tally.is_complete(),
-                    with_subjects,
-                    accounts,
-                };
-                state::conclude(ledger, &state, ran).await
-            };
-            match ran {
-                Ok(()) => end,
-                Err(fault) => Err(Failure::ledger(&fault, state::UNUSABLE)),
+            if is_dry_run && !is_stopped {
+                return Ok(dry_run_end(tally)); // It changes nothing that a report could tell of.
             }
+            let ran = state::Ran {
+                is_stopped,
+                is_complete: tally.is_complete(),
+                with_subjects,
+                accounts,
+            };
+            state::conclude(ledger, &state, ran).await
         });
         let stopping = || {
             ui.note(&format!(

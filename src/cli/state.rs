@@ -12,9 +12,12 @@ use mailhaul::report::{self, Verdict};
 use super::{Exit, Failure};
 
 /// Takes the state directory for this process.
-pub(super) fn hold(path: &Path) -> Result<StateDir, Failure> {
-    StateDir::open(path).map_err(|fault| {
-        let hint = "only one run at a time may use a directory; --state names another one";
+pub(super) fn hold(path: &Path, take_over: bool) -> Result<StateDir, Failure> {
+    let held = if take_over { StateDir::take_over(path) } else { StateDir::open(path) };
+    held.map_err(|fault| {
+        let hint = "only one run at a time may use a directory. If that one hangs or is on its way \
+                    out, --take-over goes on in its place: it can write nothing any more, and what \
+                    it had in flight is looked for";
         Failure::ledger(&fault, hint)
     })
 }

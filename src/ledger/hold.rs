@@ -1,7 +1,7 @@
 //! The directory of a run's state, which only one process may use at a time.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Remedy, Scope};
@@ -21,7 +21,28 @@ impl StateDir {
     ///
     /// If another process holds it (the fault names its id), or it cannot be made or locked.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let lock = make(path).and_then(|()| hold(&path.join("lock"))).map_err(|cause| {
+        Self::hold(path, |_| Ok(()))
+    }
+
+    /// As [`StateDir::open`], also where another process holds it. The lock only tells people: what
+    /// keeps that process from writing is the ledger, whose newest writer is its only one (see
+    /// [`crate::ledger::sqlite::SqliteLedger::open`]).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made or locked.
+    pub fn take_over(path: &Path) -> Result<Self, Fault> {
+        // The other one keeps the lock of a file that has no name any more.
+        Self::hold(path, |lock| match fs::remove_file(lock) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+    }
+
+    fn hold(path: &Path, before: impl Fn(&Path) -> io::Result<()>) -> Result<Self, Fault> {
+        let lock = path.join("lock");
+        let held = make(path).and_then(|()| Ok(before(&lock)?)).and_then(|()| hold(&lock));
+        let lock = held.map_err(|cause| {
             let action = format!("use the state directory {}", path.display());
             Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
         })?;
@@ -67,10 +88,10 @@ pub fn ledger_path(state_dir: &Path) -> PathBuf {
 
 #[derive(Debug, thiserror::Error)]
 enum HoldError {
-    #[error("held by {0}: let it end first, or give another directory")]
+    #[error("held by {0}: let it end first")]
     Held(String),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 fn make(path: &Path) -> Result<(), HoldError> {
@@ -127,6 +148,17 @@ mod tests {
         assert_eq!(fault.scope, Scope::Batch);
         drop(first);
         StateDir::open(&path).expect("nobody holds it any more");
+    }
+
+    #[test]
+    fn a_directory_is_taken_over_from_a_process_that_holds_it() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let first = StateDir::take_over(root.path()).expect("nobody holds it");
+        let second = StateDir::take_over(root.path()).expect("taken over");
+        drop(first);
+        StateDir::open(root.path()).expect_err("the second one holds it");
+        drop(second);
+        StateDir::open(root.path()).expect("nobody holds it any more");
     }
 
     #[cfg(unix)]

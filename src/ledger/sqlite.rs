@@ -1,5 +1,6 @@
 //! The ledger in one SQLite file (`docs/ledger.md` describes it).
 
+mod ballast;
 mod codes;
 mod error;
 mod read;
@@ -28,6 +29,7 @@ use super::{
     MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
     RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
+use ballast::Ballast;
 use error::{StoreError, fault, store_fault};
 use store::{EncodedWindow, Store};
 use writer::Writer;
@@ -54,18 +56,16 @@ impl SqliteLedger {
     /// If the file cannot be written, is damaged, has another format, or is something else.
     pub async fn open(path: &Path) -> Result<Self, Fault> {
         let path: Arc<Path> = path.into();
-        let (store, number, reader) = blocking("open", &path, |path| {
+        let (store, number, reader, ballast) = blocking("open", &path, |path| {
             let connection = schema::open(path)?;
+            let ballast = Ballast::hold(path)?;
             let number = schema::take(&connection)?;
-            Ok((Store::new(connection), number, schema::open_read_only(path)?))
+            Ok((Store::new(connection), number, schema::open_read_only(path)?, ballast))
         })
         .await?;
         let store = Arc::new(Mutex::new(store));
-        Ok(Self {
-            writer: Some(Writer::start(path.to_path_buf(), store, number, false)),
-            reader: Some(Arc::new(Mutex::new(reader))),
-            path,
-        })
+        let writer = Writer::start(path.to_path_buf(), store, number, false, Some(ballast));
+        Ok(Self { writer: Some(writer), reader: Some(Arc::new(Mutex::new(reader))), path })
     }
 
     /// Opens the ledger to look at it, beside a run that writes it. Every change is refused.
@@ -91,7 +91,7 @@ impl SqliteLedger {
         let connection = schema::in_memory().map_err(failed)?;
         let number = schema::take(&connection).map_err(failed)?;
         let store = Arc::new(Mutex::new(Store::new(connection)));
-        let writer = Writer::start(PathBuf::from(":memory:"), store, number, true);
+        let writer = Writer::start(PathBuf::from(":memory:"), store, number, true, None);
         Ok(Self { path, writer: Some(writer), reader: None })
     }
 
@@ -135,11 +135,11 @@ impl SqliteLedger {
     /// Reads in one transaction, after everything queued before.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        read: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
         let Some(reader) = &self.reader else {
             let writer = self.writer()?;
-            let answer = writer.barrier(|store| Ok(read(store.connection())));
+            let answer = writer.barrier(move |store| Ok(read(store.connection())));
             return answer.await?.map_err(|error| store_fault("read", &self.path, error));
         };
         if self.writer.is_some() {

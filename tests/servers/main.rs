@@ -12,6 +12,7 @@ mod deadline;
 mod dump;
 mod fixtures;
 mod harness;
+mod ledger;
 mod messages;
 mod migrate;
 mod names;

@@ -17,6 +17,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub(crate) mod exit {
     pub(crate) const ALL_THERE: i32 = 0;
     pub(crate) const NOT_ALL: i32 = 3;
+    pub(crate) const IN_DOUBT: i32 = 4;
+    pub(crate) const LEDGER: i32 = 5;
     pub(crate) const STOPPED: i32 = 75;
 }
 
@@ -107,6 +109,16 @@ impl Migration {
         self
     }
 
+    /// Where the ledger is.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("accounts.mailhaul")
+    }
+
+    /// With these arguments, too.
+    pub(crate) fn start_with(&self, more: &[&str]) -> Running {
+        self.start_as("first", more)
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self) -> Run {
         self.start().wait()
@@ -121,17 +133,23 @@ impl Migration {
     }
 
     pub(crate) fn start(&self) -> Running {
-        let create = |name| File::create(self.folder.path().join(name)).unwrap();
+        self.start_with(&[])
+    }
+
+    /// Another process of this name, beside those of others.
+    pub(crate) fn start_as(&self, name: &'static str, more: &[&str]) -> Running {
+        let create = |end| File::create(self.folder.path().join(format!("{name}.{end}"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mailhaul"))
             .args(["migrate", "accounts.csv", "--progress", "none", "--settle", "200ms"])
             .args(&self.arguments)
+            .args(more)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(create("stdout"))
             .stderr(create("stderr"))
             .spawn()
             .unwrap();
-        Running { child, folder: self.folder.path().to_owned(), memory_peak_kib: 0 }
+        Running { child, name, folder: self.folder.path().to_owned(), memory_peak_kib: 0 }
     }
 
     /// The lines of `report.csv`, each with its columns joined.
@@ -154,6 +172,7 @@ impl Migration {
 /// The program at work.
 pub(crate) struct Running {
     child: Child,
+    name: &'static str,
     folder: PathBuf,
     memory_peak_kib: u64,
 }
@@ -178,7 +197,12 @@ impl Running {
 
     /// Asks the program to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
-        let order = format!("kill -TERM {}", self.child.id());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let order = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("bash").args(["-c", &order]).status().unwrap().success());
     }
 
@@ -194,8 +218,10 @@ impl Running {
             sleep(POLL);
         }
         let code = self.child.wait().unwrap().code();
-        let read =
-            |name| String::from_utf8_lossy(&fs::read(self.folder.join(name)).unwrap()).into_owned();
+        let read = |end| {
+            let path = self.folder.join(format!("{}.{end}", self.name));
+            String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+        };
         let (stdout, stderr) = (read("stdout"), read("stderr"));
         Run { code, stdout, stderr, memory_peak_kib: self.memory_peak_kib }
     }

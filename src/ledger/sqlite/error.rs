@@ -22,6 +22,8 @@ pub(super) enum StoreError {
     Unknown(String),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("{0}: look into the disk and the directory's owner")]
+    Io(#[from] std::io::Error),
 }
 
 impl StoreError {

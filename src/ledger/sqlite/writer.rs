@@ -3,7 +3,7 @@
 //! The order of effects is the order of the queue. Whoever must know that something is on the disk
 //! queues it as a barrier and waits for the answer; a barrier commits at once, with everything
 //! before it. The rest waits a moment for company. What fails once fails for ever: nothing may
-//! follow a gap.
+//! follow a gap. On a full disk the ballast makes room for what was queued before the first barrier.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::fault::Fault;
 use crate::ledger::Refusal;
 
+use super::ballast::Ballast;
 use super::error::{StoreError, fault, store_fault};
 use super::schema;
 use super::store::Store;
@@ -42,6 +43,7 @@ struct Shared {
     /// Whether commits run on this very task: for a ledger in memory, so that runs replay.
     inline: bool,
     failure: OnceLock<Failure>,
+    ballast: Option<Ballast>,
 }
 
 /// Why nothing more is written.
@@ -71,8 +73,9 @@ struct Request {
     apply: Box<Apply>,
 }
 
-/// Makes the change. The answer stays alive after an error, until the failure is noted.
-type Apply = dyn FnOnce(&mut Store) -> (Result<(), StoreError>, Answer) + Send;
+/// Makes the change. The answer stays alive after an error, until the failure is noted. A change that
+/// is no barrier can be made again.
+type Apply = dyn FnMut(&mut Store) -> (Result<(), StoreError>, Answer) + Send;
 
 /// Tells whoever waits, once the transaction is on the disk. Dropped untold after a failure, when
 /// that is noted where they look for it.
@@ -85,9 +88,11 @@ impl Writer {
         store: Arc<Mutex<Store>>,
         number: i64,
         inline: bool,
+        ballast: Option<Ballast>,
     ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE_MAX);
-        let shared = Arc::new(Shared { path, store, number, inline, failure: OnceLock::new() });
+        let failure = OnceLock::new();
+        let shared = Arc::new(Shared { path, store, number, inline, failure, ballast });
         #[expect(
             clippy::disallowed_methods,
             reason = "ends by itself when the last handle is gone, after all that is queued"
@@ -100,9 +105,9 @@ impl Writer {
     pub(super) async fn queue(
         &self,
         records: usize,
-        apply: impl FnOnce(&mut Store) -> Result<(), StoreError> + Send + 'static,
+        apply: impl Fn(&mut Store) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), Fault> {
-        let apply = Box::new(|store: &mut Store| {
+        let apply = Box::new(move |store: &mut Store| {
             let nobody: Answer = Box::new(|| ());
             (apply(store), nobody)
         });
@@ -112,16 +117,18 @@ impl Writer {
     /// Queues a change and waits until it is on the disk, with everything queued before.
     pub(super) async fn barrier<T: Send + 'static>(
         &self,
-        apply: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+        apply: impl Fn(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
         let (sender, answer) = oneshot::channel();
-        let apply = Box::new(|store: &mut Store| {
+        let mut sender = Some(sender);
+        let apply = Box::new(move |store: &mut Store| {
             let (done, value) = match apply(store) {
                 Ok(value) => (Ok(()), Some(value)),
                 Err(error) => (Err(error), None),
             };
+            let told = sender.take().zip(value);
             // Whoever gave up waiting need not be told.
-            let answer: Answer = Box::new(move || drop(value.map(|value| sender.send(value))));
+            let answer: Answer = Box::new(move || drop(told.map(|(to, value)| to.send(value))));
             (done, answer)
         });
         self.send(Request { records: 1, barrier: true, apply }).await?;
@@ -142,13 +149,17 @@ impl Writer {
         let Shared { path, store, inline, .. } = &*self.shared;
         let taken = schema::take(self.shared.lock().connection());
         let number = taken.map_err(|error| store_fault("open", path, error))?;
-        Ok(Self::start(path.clone(), Arc::clone(store), number, *inline))
+        Ok(Self::start(path.clone(), Arc::clone(store), number, *inline, None))
     }
 
-    /// Empties the write-ahead log into the file.
+    /// Empties the write-ahead log into the file; the ballast goes, too.
     pub(super) async fn checkpoint(&self) -> Result<(), Fault> {
         let shared = Arc::clone(&self.shared);
-        let done = shared.run(|shared| shared.lock().checkpoint()).await;
+        let work = |shared: &Shared| {
+            shared.ballast.iter().for_each(Ballast::release);
+            shared.lock().checkpoint()
+        };
+        let done = shared.run(work).await;
         done.map_err(|failure| failure.fault(&self.shared.path))
     }
 }
@@ -225,25 +236,38 @@ async fn gather(requests: &mut mpsc::Receiver<Request>) -> Option<Vec<Request>> 
     Some(batch)
 }
 
-/// Does all of it in one transaction, or nothing.
-fn commit(shared: &Shared, batch: Vec<Request>) {
+/// Does all of it in one transaction, or nothing. Where the disk is full, what was only queued is
+/// still written, by the room that the ballast had.
+fn commit(shared: &Shared, mut batch: Vec<Request>) {
     let mut answers = Vec::with_capacity(batch.len());
-    let mut batch = batch.into_iter();
     let mut store = shared.lock();
-    let begun = store.begin(shared.number);
-    let applied = begun.and_then(|()| {
-        batch.try_for_each(|request| {
-            let (done, answer) = (request.apply)(&mut store);
-            answers.push(answer);
-            done
-        })
-    });
-    let committed = applied.and_then(|()| store.commit());
-    match committed {
-        Ok(()) => answers.into_iter().for_each(|answer| answer()),
-        Err(error) => {
-            shared.fail(error.into());
-            store.roll_back();
+    let error = match transact(shared, &mut store, &mut batch, &mut answers) {
+        Ok(()) => return answers.into_iter().for_each(|answer| answer()),
+        Err(error) => error,
+    };
+    store.roll_back();
+    let is_full = matches!(error.refusal(), Some(Refusal::Full(_)));
+    if is_full && let Some(ballast) = &shared.ballast {
+        ballast.release();
+        let queued = batch.iter().take_while(|request| !request.barrier).count();
+        if transact(shared, &mut store, &mut batch[..queued], &mut answers).is_err() {
+            store.roll_back(); // It is looked up by the next run.
         }
     }
+    shared.fail(error.into());
+}
+
+fn transact(
+    shared: &Shared,
+    store: &mut Store,
+    batch: &mut [Request],
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    store.begin(shared.number)?;
+    for request in batch {
+        let (done, answer) = (request.apply)(store);
+        answers.push(answer);
+        done?;
+    }
+    store.commit()
 }
