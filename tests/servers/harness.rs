@@ -66,6 +66,23 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Puts a message into the inbox behind the server's back, as mail comes to a Maildir.
+    pub(crate) fn put_into_maildir(&self, user: &str, number: usize, body: &[u8]) {
+        let maildir = self.folder.path().join("mail").join(user).join("Maildir");
+        for folder in ["cur", "new", "tmp"] {
+            mail_folder(&maildir.join(folder));
+        }
+        for folder in [maildir.as_path(), maildir.parent().unwrap()] {
+            chown(folder, Some(MAIL_ID), Some(MAIL_ID)).unwrap();
+        }
+        let file =
+            maildir.join("cur").join(format!("{}.{number}.here:2,S", 1_500_000_000 + number));
+        fs::write(&file, body).unwrap();
+        chown(&file, Some(MAIL_ID), Some(MAIL_ID)).unwrap();
+        let date = std::time::UNIX_EPOCH + Duration::from_secs(1_500_000_000 + 60 * number as u64);
+        fs::File::open(&file).unwrap().set_modified(date).unwrap();
+    }
+
     /// Ends every process at once, as a power cut would; the mail stays.
     pub(crate) fn kill(&mut self) {
         for guard in &mut self.guards {

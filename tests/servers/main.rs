@@ -16,5 +16,6 @@ mod ledger;
 mod messages;
 mod migrate;
 mod names;
+mod odd_mail;
 mod product;
 mod random;

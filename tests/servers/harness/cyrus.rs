@@ -6,6 +6,15 @@ use super::{ADMIN, ADMIN_PASSWORD, PASSWORD, Plan, Server};
 
 /// Starts a Cyrus that makes the accounts at their first login, with special-use mailboxes.
 pub(crate) fn start(users: usize) -> Server {
+    start_with(users, "munge8bit: no")
+}
+
+/// The same as Cyrus comes: an octet beyond ASCII in a header becomes an `X`.
+pub(crate) fn start_munging(users: usize) -> Server {
+    start_with(users, "munge8bit: yes")
+}
+
+fn start_with(users: usize, munging: &str) -> Server {
     super::start(false, |folder, port, tls_port| {
         for name in ["conf", "spool"] {
             super::mail_folder(&folder.join(name));
@@ -14,7 +23,7 @@ pub(crate) fn start(users: usize) -> Server {
         {
             super::mail_folder(&folder.join("conf").join(name));
         }
-        super::write(&folder.join("imapd.conf"), &imapd_text(folder));
+        super::write(&folder.join("imapd.conf"), &imapd_text(folder, munging));
         super::write(&folder.join("cyrus.conf"), &master_text(folder, port, tls_port));
         make_passwords(folder, users);
         let (home, packages) = (folder.display(), super::packages("cyrus"));
@@ -56,7 +65,7 @@ fn make_passwords(folder: &Path, users: usize) {
     std::os::unix::fs::chown(&database, Some(super::MAIL_ID), Some(super::MAIL_ID)).unwrap();
 }
 
-fn imapd_text(folder: &Path) -> String {
+fn imapd_text(folder: &Path, munging: &str) -> String {
     let home = folder.display();
     format!(
         "configdirectory: {home}/conf
@@ -81,7 +90,7 @@ tls_sessions_db_path: {home}/conf/tls_sessions.db
 altnamespace: yes
 unixhierarchysep: yes
 failedloginpause: 0
-munge8bit: no
+{munging}
 reject8bit: no
 expunge_mode: immediate
 delete_mode: immediate
