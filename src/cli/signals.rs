@@ -87,6 +87,7 @@ mod tests {
         }
     }
 
+    /// F04
     #[tokio::test(start_paused = true)]
     async fn the_first_signal_lets_the_run_finish() {
         let stop = Stop::new();
@@ -103,6 +104,7 @@ mod tests {
         assert_eq!(told.get(), 1);
     }
 
+    /// F04
     #[tokio::test(start_paused = true)]
     async fn the_second_signal_ends_at_once() {
         let stop = Stop::new();

@@ -573,6 +573,7 @@ mod tests {
         assert_eq!(fetched(b"* 1 FETCH (BODY[] {0}\r\n)").body.as_deref(), Some(&b""[..]));
     }
 
+    /// B05
     #[test]
     fn a_body_that_goes_on_behind_its_literal_is_none() {
         for response in [

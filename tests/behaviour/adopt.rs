@@ -17,6 +17,7 @@ fn mail(number: u32) -> Message {
     Message::new(body)
 }
 
+/// A21
 #[tokio::test(start_paused = true)]
 async fn a_run_without_its_ledger_copies_only_what_is_missing() {
     for profile in [Profile::dovecot(), Profile::exchange(), Profile::courier()] {

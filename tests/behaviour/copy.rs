@@ -6,6 +6,7 @@ use mailhaul::report::Verdict;
 
 use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
 
+/// C01
 #[tokio::test(start_paused = true)]
 async fn a_whole_account_is_copied_as_it_is() {
     let mut world = World::usual();
@@ -69,6 +70,7 @@ async fn names_pass_from_dots_to_slashes_and_below_a_prefix() {
     }
 }
 
+/// D02
 #[tokio::test(start_paused = true)]
 async fn names_that_only_the_delimiter_tells_apart_stay_apart() {
     let mut world = World::new(Profile::dovecot(), Profile::courier());
@@ -83,6 +85,7 @@ async fn names_that_only_the_delimiter_tells_apart_stay_apart() {
     assert_eq!(bodies(&["a", "b"]), [letter(2).body]);
 }
 
+/// B22
 #[tokio::test(start_paused = true)]
 async fn twins_are_copied_as_often_as_they_are_there() {
     let mut world = World::usual();
@@ -94,6 +97,7 @@ async fn twins_are_copied_as_often_as_they_are_there() {
     world.assert_copied();
 }
 
+/// B15, B23, B24
 #[tokio::test(start_paused = true)]
 async fn messages_need_no_message_id_and_no_headers() {
     let mut world = World::usual();
@@ -104,6 +108,7 @@ async fn messages_need_no_message_id_and_no_headers() {
     world.assert_copied();
 }
 
+/// B16, B17, B21
 #[tokio::test(start_paused = true)]
 async fn every_byte_arrives_as_it_was() {
     let mut world = World::usual();
@@ -124,6 +129,7 @@ async fn every_byte_arrives_as_it_was() {
     world.assert_copied();
 }
 
+/// B14
 #[tokio::test(start_paused = true)]
 async fn a_message_of_no_bytes_is_listed_and_the_others_are_copied() {
     let mut world = World::usual();
@@ -140,6 +146,7 @@ async fn a_message_of_no_bytes_is_listed_and_the_others_are_copied() {
     assert_eq!(world.copy().snapshot().messages(), 10);
 }
 
+/// B20
 #[tokio::test(start_paused = true)]
 async fn a_message_too_large_to_hold_streams_through() {
     let mut world = World::usual();

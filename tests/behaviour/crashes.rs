@@ -67,6 +67,7 @@ fn assert_all_there(world: &World, report: &Report, what: &str) {
     world.assert_copied();
 }
 
+/// A06
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_to_the_target_is_resumed() {
     killed_everywhere(Profile::dovecot(), Kill::Sent, Side::Target, 30).await;
@@ -77,6 +78,7 @@ async fn a_run_killed_at_any_byte_to_a_target_without_extensions_is_resumed() {
     killed_everywhere(Profile::plain(), Kill::Sent, Side::Target, 30).await;
 }
 
+/// A06
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_any_byte_from_the_target_is_resumed() {
     killed_everywhere(Profile::dovecot(), Kill::Received, Side::Target, 30).await;
@@ -92,6 +94,7 @@ async fn a_run_killed_at_any_byte_from_the_source_is_resumed() {
     killed_everywhere(Profile::dovecot(), Kill::Received, Side::Source, 30).await;
 }
 
+/// A06
 #[tokio::test(start_paused = true)]
 async fn a_run_killed_at_every_event_is_resumed() {
     for event in 1.. {
@@ -140,31 +143,37 @@ async fn cut_everywhere(target: Profile, side: Side, cut: fn(u64) -> Deed, bytes
     }
 }
 
+/// A02
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_to_the_target_loses_nothing() {
     cut_everywhere(Profile::dovecot(), Side::Target, Deed::CutAfterRead, 14_000).await;
 }
 
+/// A02
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_to_a_target_without_extensions_loses_nothing() {
     cut_everywhere(Profile::plain(), Side::Target, Deed::CutAfterRead, 14_000).await;
 }
 
+/// A02
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_from_the_target_loses_nothing() {
     cut_everywhere(Profile::exchange(), Side::Target, Deed::CutAfterWritten, 4_000).await;
 }
 
+/// A02, B06
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_from_the_source_loses_nothing() {
     cut_everywhere(Profile::dovecot(), Side::Source, Deed::CutAfterWritten, 16_000).await;
 }
 
+/// A02
 #[tokio::test(start_paused = true)]
 async fn a_cut_after_any_byte_to_the_source_loses_nothing() {
     cut_everywhere(Profile::dovecot(), Side::Source, Deed::CutAfterRead, 1_500).await;
 }
 
+/// A01
 #[tokio::test(start_paused = true)]
 async fn an_append_whose_ok_is_lost_is_not_repeated() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {
@@ -179,6 +188,7 @@ async fn an_append_whose_ok_is_lost_is_not_repeated() {
     }
 }
 
+/// A04
 #[tokio::test(start_paused = true)]
 async fn an_append_that_commits_after_its_connection_is_lost_is_waited_for() {
     for append in 0..4 {
@@ -195,6 +205,7 @@ async fn an_append_that_commits_after_its_connection_is_lost_is_waited_for() {
     }
 }
 
+/// A05
 #[tokio::test(start_paused = true)]
 async fn a_slow_append_is_waited_for_and_not_repeated() {
     let mut world = world(Profile::dovecot());
@@ -206,6 +217,7 @@ async fn a_slow_append_is_waited_for_and_not_repeated() {
     assert!(report.took > Duration::from_secs(200));
 }
 
+/// A16
 #[tokio::test(start_paused = true)]
 async fn a_message_acknowledged_and_not_stored_is_copied_again() {
     for target in [Profile::dovecot(), Profile::exchange()] {

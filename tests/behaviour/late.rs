@@ -9,6 +9,7 @@ use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, World, letter};
 
+/// A04
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_comes_after_the_settling_is_reported() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::courier()] {

@@ -24,6 +24,7 @@ fn waits(report: &Report) -> Vec<Duration> {
     report.events.iter().filter_map(wait).collect()
 }
 
+/// E08
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_tried_once_a_run() {
     for side in [Side::Source, Side::Target] {
@@ -67,6 +68,7 @@ async fn an_outage_is_waited_out_with_growing_pauses() {
     }
 }
 
+/// E03, E05
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_busy_is_asked_again() {
     let unavailable = "NO [UNAVAILABLE] try later";
@@ -96,6 +98,7 @@ async fn a_server_that_is_busy_is_asked_again() {
     }
 }
 
+/// E02
 #[tokio::test(start_paused = true)]
 async fn the_pause_a_server_asks_for_is_kept() {
     let mut world = World::new(Profile::dovecot(), Profile::exchange());
@@ -110,6 +113,7 @@ async fn the_pause_a_server_asks_for_is_kept() {
     assert!(report.took >= Duration::from_millis(299_961));
 }
 
+/// E05
 #[tokio::test(start_paused = true)]
 async fn a_server_full_of_connections_is_asked_again() {
     let mut world =
@@ -182,6 +186,7 @@ async fn dead_hosts_do_not_slow_the_others() {
     assert!(done[20] < Duration::from_secs(60), "{:?}", done[20]);
 }
 
+/// E15
 #[tokio::test(start_paused = true)]
 async fn a_server_that_says_nothing_is_left_after_a_while() {
     for command in ["APPEND", "SELECT", "AUTHENTICATE", "NAMESPACE", "LSUB"] {

@@ -16,6 +16,7 @@ fn letter_3() -> Matching {
     Matching::Contains(b"letter 3\r".to_vec())
 }
 
+/// A11
 #[tokio::test(start_paused = true)]
 async fn one_refused_message_does_not_hold_up_the_others() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::gmail(), Profile::plain()] {
@@ -40,6 +41,7 @@ async fn one_refused_message_does_not_hold_up_the_others() {
     }
 }
 
+/// B19
 #[tokio::test(start_paused = true)]
 async fn a_message_larger_than_the_target_announces_is_not_sent() {
     let target = Profile { append_limit: Some(100_000), ..Profile::dovecot() };
@@ -52,6 +54,7 @@ async fn a_message_larger_than_the_target_announces_is_not_sent() {
     assert!(report.reasons(Fate::Refused)[0].contains("APPENDLIMIT"));
 }
 
+/// B19
 #[tokio::test(start_paused = true)]
 async fn a_message_too_large_for_the_target_is_listed() {
     for (target, window_bytes_max) in
@@ -72,6 +75,7 @@ async fn a_message_too_large_for_the_target_is_listed() {
     }
 }
 
+/// C06
 #[tokio::test(start_paused = true)]
 async fn keywords_the_target_cannot_hold_are_left_out_and_noted() {
     let mut world = World::usual();
@@ -104,6 +108,7 @@ async fn a_refused_keyword_costs_the_message_only_that() {
     }
 }
 
+/// E01
 #[tokio::test(start_paused = true)]
 async fn a_full_account_stops_at_once_and_goes_on_when_there_is_room() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {
@@ -129,6 +134,7 @@ async fn a_full_account_stops_at_once_and_goes_on_when_there_is_room() {
     }
 }
 
+/// D12
 #[tokio::test(start_paused = true)]
 async fn a_mailbox_that_cannot_be_made_is_listed_and_the_others_are_copied() {
     let mut world = World::usual();
@@ -144,6 +150,7 @@ async fn a_mailbox_that_cannot_be_made_is_listed_and_the_others_are_copied() {
     world.assert_copied();
 }
 
+/// A25
 #[tokio::test(start_paused = true)]
 async fn a_mailbox_deleted_in_mid_run_is_made_again_once_and_copied() {
     for target in [Profile::dovecot(), Profile::exchange(), Profile::plain()] {

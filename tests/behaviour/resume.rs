@@ -42,6 +42,7 @@ async fn new_mail_is_copied_by_the_next_run() {
     assert_eq!(world.target.counters().appended, 18);
 }
 
+/// A15
 #[tokio::test(start_paused = true)]
 async fn what_its_owner_removed_at_the_target_does_not_come_back() {
     let mut world = World::usual();
@@ -63,6 +64,7 @@ async fn mail_deleted_at_the_source_after_its_copy_stays_at_the_target() {
     assert_eq!(world.copy().messages(&INBOX).len(), 5);
 }
 
+/// A27
 #[tokio::test(start_paused = true)]
 async fn a_source_mailbox_whose_uidvalidity_changed_is_compared_and_not_copied_twice() {
     let mut world = World::usual();
@@ -81,6 +83,7 @@ async fn a_source_mailbox_whose_uidvalidity_changed_is_compared_and_not_copied_t
     assert_eq!(world.target.counters().appended, appended);
 }
 
+/// A26
 #[tokio::test(start_paused = true)]
 async fn a_target_mailbox_whose_uidvalidity_changed_is_compared_and_only_what_is_missing_copied() {
     let mut world = World::usual();
@@ -125,6 +128,7 @@ async fn a_target_that_changes_its_uidvalidity_in_a_crash_gets_no_second_copy() 
     }
 }
 
+/// A15
 #[tokio::test(start_paused = true)]
 async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
     let mut world = World::usual();
@@ -142,6 +146,7 @@ async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
     assert_eq!(world.copy().messages(&INBOX).len(), 3);
 }
 
+/// F04
 #[tokio::test(start_paused = true)]
 async fn a_stopped_run_ends_soon_and_the_next_one_completes() {
     for event in 1..12 {

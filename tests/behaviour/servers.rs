@@ -82,6 +82,7 @@ async fn every_kind_of_source_gives_its_mail() {
     }
 }
 
+/// A09
 #[tokio::test(start_paused = true)]
 async fn what_the_target_says_of_its_uids_is_not_trusted() {
     let lies = [
@@ -156,6 +157,7 @@ async fn mail_cannot_run_as_commands() {
     }
 }
 
+/// E17
 #[tokio::test(start_paused = true)]
 async fn a_bad_answer_to_an_append_does_not_run_the_message() {
     for target in profiles() {

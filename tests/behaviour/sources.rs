@@ -13,6 +13,7 @@ use mailhaul::simulation::world::{INBOX, World, letter};
 const BODY_FAULTS: [BodyFault; 4] =
     [BodyFault::Nil, BodyFault::Nothing, BodyFault::No, BodyFault::Empty];
 
+/// B01, B02
 #[tokio::test(start_paused = true)]
 async fn a_message_the_source_does_not_give_is_listed_and_the_others_are_copied() {
     for body in BODY_FAULTS {
@@ -46,6 +47,7 @@ async fn a_message_that_cannot_be_read_once_is_copied_all_the_same() {
     }
 }
 
+/// B04
 #[tokio::test(start_paused = true)]
 async fn a_size_that_lies_changes_nothing() {
     for (size, told) in [(3 * 1024 * 1024, 10), (3 * 1024 * 1024, 0), (500, 50_000_000), (500, 0)] {
@@ -101,6 +103,7 @@ async fn a_streamed_message_deleted_between_scan_and_fetch_is_gone() {
     assert_eq!(world.copy().snapshot(), world.anna().snapshot());
 }
 
+/// B10
 #[tokio::test(start_paused = true)]
 async fn mail_that_comes_and_goes_during_the_run_is_neither_lost_nor_doubled() {
     let mut world = World::usual();
@@ -129,6 +132,7 @@ async fn mail_that_comes_and_goes_during_the_run_is_neither_lost_nor_doubled() {
     }
 }
 
+/// E15
 #[tokio::test(start_paused = true)]
 async fn a_source_that_stops_answering_is_left_and_asked_again() {
     for command in ["UID FETCH", "EXAMINE", "LIST", "NOOP", "CAPABILITY", "AUTHENTICATE"] {

@@ -181,6 +181,7 @@ async fn a_staged_copy_equals_its_source_and_leaves_no_stage() {
     }
 }
 
+/// A18
 #[tokio::test(start_paused = true)]
 async fn a_staged_run_killed_at_every_event_is_resumed() {
     for event in 1.. {
@@ -230,6 +231,7 @@ async fn a_staged_run_killed_at_any_byte_from_the_target_is_resumed() {
     }
 }
 
+/// A04
 #[tokio::test(start_paused = true)]
 async fn an_append_that_comes_late_finds_its_stage_gone() {
     let mut world = world(Profile::dovecot());
@@ -246,6 +248,7 @@ async fn an_append_that_comes_late_finds_its_stage_gone() {
     world.run().await.assert_done(MESSAGES);
 }
 
+/// A17
 #[tokio::test(start_paused = true)]
 async fn a_move_cut_between_any_two_pieces_is_resumed() {
     for profile in [Profile::dovecot(), Profile::cyrus(), Profile::exchange()] {
@@ -322,6 +325,7 @@ async fn a_move_that_outlives_the_settling_is_excluded_or_told() {
     assert!(report.remarked(RemarkKind::PossibleDuplicate) > 0);
 }
 
+/// A19
 #[tokio::test(start_paused = true)]
 async fn where_no_stage_can_be_made_mail_is_delivered_directly_and_that_is_said_once() {
     let refused = world(Profile::dovecot());
@@ -344,6 +348,7 @@ async fn junk_is_delivered_directly() {
     assert_eq!(world.target.counters().command("UID MOVE"), 0);
 }
 
+/// A15
 #[tokio::test(start_paused = true)]
 async fn what_its_owner_takes_out_of_the_target_while_it_is_in_doubt_is_not_brought_back() {
     let mut world = world(Profile::dovecot());

@@ -95,6 +95,7 @@ fn good() -> String {
     format!("source_port,target_port,{HEADER}1,1,127.0.0.1,anna,{SECRET},127.0.0.2,anna,{SECRET}\n")
 }
 
+/// F01
 #[test]
 fn every_bad_row_is_told_at_once_before_anything_is_started() {
     let folder = Folder::new(&format!(
@@ -274,6 +275,7 @@ fn state_lives_beside_the_csv_for_its_owner_alone() {
     }
 }
 
+/// A20
 #[test]
 fn a_second_process_is_told_who_holds_the_state() {
     let folder = Folder::new(&good());
@@ -286,6 +288,7 @@ fn a_second_process_is_told_who_holds_the_state() {
     assert!(!state.join("log.ndjson").exists());
 }
 
+/// A20, F04
 #[cfg(unix)]
 #[test]
 fn a_run_holds_its_state_and_stops_when_asked() {

@@ -116,6 +116,7 @@ async fn assert_fenced(old: SqliteLedger, claim: Claim, mailbox: MailboxId, new:
     assert_eq!(windows.len(), 1, "{windows:?}");
 }
 
+/// A20
 #[tokio::test]
 async fn a_process_that_opens_the_file_refuses_the_one_that_has_it_open() {
     let place = File::new();
@@ -271,6 +272,7 @@ async fn there_is_nothing_to_look_at_before_the_first_run() {
     assert!(!place.path().exists());
 }
 
+/// A24
 #[tokio::test]
 async fn another_format_is_refused_by_name_and_left_alone() {
     let place = File::new();
@@ -302,6 +304,7 @@ async fn some_other_file_is_refused_and_left_alone() {
     assert!(refusal(&missing).await.contains("is it there"));
 }
 
+/// A24
 #[tokio::test]
 async fn a_damaged_file_is_refused() {
     let place = File::new();
@@ -319,6 +322,7 @@ async fn a_damaged_file_is_refused() {
     assert!(text.contains("damaged") && text.contains("put back a copy"), "{text}");
 }
 
+/// A07
 #[tokio::test]
 async fn a_cut_write_ahead_log_loses_only_a_suffix() {
     let place = File::new();

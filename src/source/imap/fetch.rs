@@ -487,6 +487,7 @@ mod tests {
 
     const DONE: &str = "F1 OK\r\nN1 OK\r\n";
 
+    /// B07, B08, B09
     #[tokio::test(start_paused = true)]
     async fn a_body_is_of_the_uid_it_names() {
         let said = [
@@ -501,6 +502,7 @@ mod tests {
         assert_eq!(fault, None);
     }
 
+    /// B09
     #[tokio::test(start_paused = true)]
     async fn a_message_that_comes_with_two_bodies_has_none() {
         let said = [
@@ -513,6 +515,7 @@ mod tests {
         assert_eq!((told, fault), (vec!["8=b".into(), "missing 7".into()], None));
     }
 
+    /// B03, B10
     #[tokio::test(start_paused = true)]
     async fn a_message_expunged_before_the_noop_is_not_believed() {
         let said = [
