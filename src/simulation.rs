@@ -5,8 +5,12 @@
 //! panic that says why.
 
 pub mod between;
+pub mod dice;
 pub mod ledger;
+pub mod model;
 pub mod network;
+pub mod plan;
+pub mod soak;
 pub mod world;
 
 pub use ledger::CrashLedger;

@@ -152,6 +152,11 @@ impl Session {
                 }
             }
         }
+        if self.profile().ends_lines {
+            for message in messages.iter_mut().filter(|one| !one.body.ends_with(b"\n")) {
+                message.body = [&message.body[..], b"\r\n"].concat().into();
+            }
+        }
         let forgotten = self.strike(|deed| match deed {
             Deed::Forget(matching) => bodies(matching, &messages).then_some(()),
             _ => None,

@@ -55,6 +55,7 @@ impl Session {
             };
             gone |= messages.iter().any(|(_, message)| message.is_none());
             for (number, message) in messages {
+                let message = message.or_else(|| self.invented(number));
                 let Some(message) = message.filter(|message| message.modseq > wanted.since) else {
                     continue;
                 };
@@ -156,6 +157,22 @@ impl Session {
             store.wake();
         }
         Ok(messages)
+    }
+
+    /// What stands for a message that is gone, where the server makes one up.
+    fn invented(&self, number: u32) -> Option<StoredMessage> {
+        let view = &self.selected.as_ref().filter(|_| self.profile().invents)?.view;
+        let uid = *view.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+        let body = Bytes::from_static(b"Subject: message unavailable\r\n\r\nIt is not there.\r\n");
+        let internal_date = self.store().ok()?.now();
+        Some(StoredMessage {
+            uid,
+            flags: Vec::new(),
+            internal_date,
+            body,
+            modseq: u64::MAX,
+            guid: 0,
+        })
     }
 
     fn body_fault(&self, message: &StoredMessage, wanted: &Wanted) -> Option<BodyFault> {

@@ -93,6 +93,12 @@ pub struct Profile {
     pub max_connections: Option<usize>,
     /// The longest command line, literals not counted, in bytes.
     pub max_line_bytes: usize,
+    /// Whether APPEND gives a message the line end that is missing at its end (Courier 5.0.13, seen
+    /// in 2026).
+    pub ends_lines: bool,
+    /// Whether FETCH of a message that another session has expunged brings an invented one
+    /// (Courier 5.0.13, seen in 2026).
+    pub invents: bool,
 }
 
 impl Profile {
@@ -131,6 +137,8 @@ impl Profile {
             max_connections_per_user: None,
             max_connections: None,
             max_line_bytes: 65_536,
+            ends_lines: false,
+            invents: false,
         }
     }
 

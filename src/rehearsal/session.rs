@@ -238,7 +238,8 @@ impl Session {
                 self.handle(&name, &command).await?
             }
         };
-        let quiet = matches!(name.as_str(), "FETCH" | "STORE" | "SEARCH");
+        let quiet = matches!(name.as_str(), "FETCH" | "STORE" | "SEARCH")
+            || (self.profile().invents && name == "UID FETCH");
         self.report(!quiet);
         self.answer(&tag, &name, reply, position).await
     }

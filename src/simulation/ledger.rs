@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fate::RemarkKind;
-use crate::fault::Fault;
+use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
@@ -18,11 +19,29 @@ use crate::own::OwnName;
 use crate::target::ObjectId;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::network::Fuse;
+
 /// A ledger in memory that keeps what is only queued until something must be durable.
 #[derive(Clone)]
 pub struct CrashLedger {
     durable: SqliteLedger,
     queued: Arc<Mutex<Vec<Queued>>>,
+    fuse: Option<Arc<Fuse>>,
+    failure: Option<Arc<Failing>>,
+}
+
+/// Which call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The number of the call, the first of a run being 0.
+    pub call: u64,
+    /// Whether all that follow fail, too.
+    pub for_ever: bool,
+}
+
+struct Failing {
+    failure: Failure,
+    calls: AtomicU64,
 }
 
 enum Queued {
@@ -42,7 +61,14 @@ impl CrashLedger {
     #[expect(clippy::new_without_default, reason = "it opens a database")]
     pub fn new() -> Self {
         let durable = SqliteLedger::in_memory().expect("a database in memory opens");
-        Self { durable, queued: Arc::default() }
+        Self { durable, queued: Arc::default(), fuse: None, failure: None }
+    }
+
+    /// The same ledger as one process sees it: its calls are points, and one of them may fail.
+    #[must_use]
+    pub fn of_process(&self, fuse: Arc<Fuse>, failure: Option<Failure>) -> Self {
+        let failing = |failure| Arc::new(Failing { failure, calls: AtomicU64::new(0) });
+        Self { fuse: Some(fuse), failure: failure.map(failing), ..self.clone() }
     }
 
     /// Loses what was only queued.
@@ -51,8 +77,40 @@ impl CrashLedger {
     }
 
     async fn queue(&self, queued: Queued) -> Result<(), Fault> {
+        self.before().await?;
         self.queued.lock().await.push(queued);
+        self.point().await;
         Ok(())
+    }
+
+    /// Makes a call that is durable with everything queued before, and is a point at both ends.
+    async fn call<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        self.before().await?;
+        let done = {
+            let _queue = self.written().await?;
+            call.await
+        };
+        self.point().await;
+        done
+    }
+
+    async fn before(&self) -> Result<(), Fault> {
+        self.point().await;
+        let Some(Failing { failure, calls }) = self.failure.as_deref() else {
+            return Ok(());
+        };
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        if call == failure.call || (failure.for_ever && call > failure.call) {
+            let cause = "the simulated disk is full";
+            return Err(Fault::new(Scope::Batch, Remedy::Nothing, "write the ledger", cause));
+        }
+        Ok(())
+    }
+
+    async fn point(&self) {
+        if self.fuse.as_ref().is_some_and(|fuse| !fuse.point()) {
+            std::future::pending::<()>().await; // The run is about to be dropped.
+        }
     }
 
     /// Makes everything queued durable; nothing else is queued while the guard lives.
@@ -88,18 +146,15 @@ impl CrashLedger {
 
 impl Ledger for CrashLedger {
     async fn claim(&self, account: &AccountName) -> Result<Claim, Fault> {
-        let _queue = self.written().await?;
-        self.durable.claim(account).await
+        self.call(self.durable.claim(account)).await
     }
 
     async fn mailboxes(&self, account: AccountId) -> Result<Vec<BoundMailbox>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.mailboxes(account).await
+        self.call(self.durable.mailboxes(account)).await
     }
 
     async fn bind(&self, account: AccountId, binding: &Binding) -> Result<MailboxId, Fault> {
-        let _queue = self.written().await?;
-        self.durable.bind(account, binding).await
+        self.call(self.durable.bind(account, binding)).await
     }
 
     async fn history(
@@ -107,13 +162,11 @@ impl Ledger for CrashLedger {
         mailbox: MailboxId,
         uids: RangeInclusive<Uid>,
     ) -> Result<History, Fault> {
-        let _queue = self.written().await?;
-        self.durable.history(mailbox, uids).await
+        self.call(self.durable.history(mailbox, uids)).await
     }
 
     async fn claimed(&self, mailbox: MailboxId, lo: Uid) -> Result<Vec<Uid>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.claimed(mailbox, lo).await
+        self.call(self.durable.claimed(mailbox, lo)).await
     }
 
     async fn twins(
@@ -121,23 +174,19 @@ impl Ledger for CrashLedger {
         mailbox: MailboxId,
         headers: BTreeSet<u64>,
     ) -> Result<Vec<(MailboxId, Uid, Entry)>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.twins(mailbox, headers).await
+        self.call(self.durable.twins(mailbox, headers)).await
     }
 
     async fn doubted(&self, mailbox: MailboxId) -> Result<Vec<Doubted>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.doubted(mailbox).await
+        self.call(self.durable.doubted(mailbox)).await
     }
 
     async fn open_windows(&self, account: AccountId) -> Result<Vec<OpenWindow>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.open_windows(account).await
+        self.call(self.durable.open_windows(account)).await
     }
 
     async fn open(&self, window: &NewWindow) -> Result<WindowId, Fault> {
-        let _queue = self.written().await?;
-        self.durable.open(window).await
+        self.call(self.durable.open(window)).await
     }
 
     async fn record(&self, mailbox: MailboxId, outcomes: Vec<Outcome>) -> Result<(), Fault> {
@@ -154,8 +203,7 @@ impl Ledger for CrashLedger {
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.settle(settlement).await
+        self.call(self.durable.settle(settlement)).await
     }
 
     async fn set_target_uid_next(&self, mailbox: MailboxId, uid_next: Uid) -> Result<(), Fault> {
@@ -177,8 +225,7 @@ impl Ledger for CrashLedger {
         mailbox: MailboxId,
         flags: Vec<(Uid, Flags)>,
     ) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.intend_flags(mailbox, flags).await
+        self.call(self.durable.intend_flags(mailbox, flags)).await
     }
 
     async fn set_flags(&self, mailbox: MailboxId, flags: Vec<(Uid, Flags)>) -> Result<(), Fault> {
@@ -191,13 +238,11 @@ impl Ledger for CrashLedger {
         new: MailboxId,
         uids: Vec<(Uid, Uid)>,
     ) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.renumber(old, new, uids).await
+        self.call(self.durable.renumber(old, new, uids)).await
     }
 
     async fn reset_target(&self, mailbox: MailboxId, validity: UidValidity) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.reset_target(mailbox, validity).await
+        self.call(self.durable.reset_target(mailbox, validity)).await
     }
 
     async fn scanned(&self, mailbox: MailboxId, scan: ScanTotals) -> Result<(), Fault> {
@@ -222,18 +267,15 @@ impl Ledger for CrashLedger {
         state: AccountState,
         reason: Option<String>,
     ) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.set_account_state(account, state, reason).await
+        self.call(self.durable.set_account_state(account, state, reason)).await
     }
 
     async fn flush(&self) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.flush().await
+        self.call(self.durable.flush()).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Fault> {
-        let _queue = self.written().await?;
-        self.durable.snapshot().await
+        self.call(self.durable.snapshot()).await
     }
 
     async fn remarks(
@@ -241,28 +283,23 @@ impl Ledger for CrashLedger {
         after: Option<RemarkCursor>,
         limit: usize,
     ) -> Result<Vec<RemarkRow>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.remarks(after, limit).await
+        self.call(self.durable.remarks(after, limit)).await
     }
 
     async fn open_stage(&self, stage: &NewStage) -> Result<StageId, Fault> {
-        let _queue = self.written().await?;
-        self.durable.open_stage(stage).await
+        self.call(self.durable.open_stage(stage)).await
     }
 
     async fn open_in_stage(&self, stage: StageId, window: &NewWindow) -> Result<WindowId, Fault> {
-        let _queue = self.written().await?;
-        self.durable.open_in_stage(stage, window).await
+        self.call(self.durable.open_in_stage(stage, window)).await
     }
 
     async fn intend_move(&self, stage: StageId, intent: &MoveIntent) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.intend_move(stage, intent).await
+        self.call(self.durable.intend_move(stage, intent)).await
     }
 
     async fn note_arrived(&self, stage: StageId, staged: Vec<Uid>) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.note_arrived(stage, staged).await
+        self.call(self.durable.note_arrived(stage, staged)).await
     }
 
     async fn deliver_stage(
@@ -271,8 +308,7 @@ impl Ledger for CrashLedger {
         mailbox: MailboxId,
         outcomes: Vec<Outcome>,
     ) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.deliver_stage(stage, mailbox, outcomes).await
+        self.call(self.durable.deliver_stage(stage, mailbox, outcomes)).await
     }
 
     async fn dissolve_stage(
@@ -281,35 +317,29 @@ impl Ledger for CrashLedger {
         mailbox: MailboxId,
         dissolved: Dissolved,
     ) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.dissolve_stage(stage, mailbox, dissolved).await
+        self.call(self.durable.dissolve_stage(stage, mailbox, dissolved)).await
     }
 
     async fn stages(&self, account: AccountId) -> Result<Vec<Stage>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.stages(account).await
+        self.call(self.durable.stages(account)).await
     }
 
     async fn moved_ids(
         &self,
         mailbox: MailboxId,
     ) -> Result<Vec<(MailboxId, Uid, ObjectId)>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.moved_ids(mailbox).await
+        self.call(self.durable.moved_ids(mailbox)).await
     }
 
     async fn note_own(&self, account: AccountId, own: &OwnMailbox) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.note_own(account, own).await
+        self.call(self.durable.note_own(account, own)).await
     }
 
     async fn forget_own(&self, account: AccountId, name: &OwnName) -> Result<(), Fault> {
-        let _queue = self.written().await?;
-        self.durable.forget_own(account, name).await
+        self.call(self.durable.forget_own(account, name)).await
     }
 
     async fn own_mailboxes(&self, account: AccountId) -> Result<Vec<OwnMailbox>, Fault> {
-        let _queue = self.written().await?;
-        self.durable.own_mailboxes(account).await
+        self.call(self.durable.own_mailboxes(account)).await
     }
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 use crate::fault::Side;
 use crate::imap::connect::Dial;
 use crate::imap::wire::BoxStream;
 use crate::rehearsal::Server;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -35,13 +38,20 @@ pub enum Kill {
     Sent(Side, u64),
     /// When so many bytes were received from this side, and not one more.
     Received(Side, u64),
+    /// At the n-th point: before and after each call to the ledger and each write to a connection.
+    Point(u64),
 }
 
-/// Counts down to a kill.
-#[derive(Debug)]
+/// Is told the number of each point that a run passes, the first being 1.
+pub type AtPoint = Box<dyn Fn(u64) + Send + Sync>;
+
+/// Counts down to a kill, and counts points.
 pub struct Fuse {
-    kill: Kill,
+    kill: Option<Kill>,
     left: AtomicU64,
+    points: AtomicU64,
+    at_point: Option<AtPoint>,
+    dead: AtomicBool,
     /// Told when the run is dead.
     pub blown: Notify,
 }
@@ -49,21 +59,63 @@ pub struct Fuse {
 impl Fuse {
     /// One that is not burning yet.
     #[must_use]
-    pub fn new(kill: Kill) -> Arc<Self> {
-        let (Kill::Events(left) | Kill::Sent(_, left) | Kill::Received(_, left)) = kill;
-        Arc::new(Self { kill, left: AtomicU64::new(left), blown: Notify::new() })
+    pub fn new(kill: Option<Kill>, at_point: Option<AtPoint>) -> Arc<Self> {
+        let left = match kill {
+            Some(
+                Kill::Events(left)
+                | Kill::Sent(_, left)
+                | Kill::Received(_, left)
+                | Kill::Point(left),
+            ) => left,
+            None => u64::MAX,
+        };
+        Arc::new(Self {
+            kill,
+            left: AtomicU64::new(left),
+            points: AtomicU64::new(0),
+            at_point,
+            dead: AtomicBool::new(false),
+            blown: Notify::new(),
+        })
     }
 
     /// One more event was told.
     pub fn event(&self) {
-        if matches!(self.kill, Kill::Events(_)) {
+        if matches!(self.kill, Some(Kill::Events(_))) {
             self.burn(1);
         }
     }
 
+    /// One more point was reached. False where the process is dead and goes no further.
+    pub fn point(&self) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let point = self.points.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(at_point) = &self.at_point {
+            at_point(point);
+        }
+        if matches!(self.kill, Some(Kill::Point(_))) {
+            self.burn(1);
+        }
+        !self.is_dead()
+    }
+
+    /// How many points were passed.
+    #[must_use]
+    pub fn points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process does nothing any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
     /// How much may pass in this direction.
     fn left(&self, kind: fn(Side, u64) -> Kill, side: Side) -> Option<u64> {
-        let is_meant = match (self.kill, kind(side, 0)) {
+        let is_meant = match (self.kill?, kind(side, 0)) {
             (Kill::Sent(mine, _), Kill::Sent(asked, _))
             | (Kill::Received(mine, _), Kill::Received(asked, _)) => mine == asked,
             _ => false,
@@ -75,9 +127,49 @@ impl Fuse {
         let left = self.left.load(Ordering::Relaxed).saturating_sub(count);
         self.left.store(left, Ordering::Relaxed);
         if left == 0 {
+            self.dead.store(true, Ordering::Relaxed);
             self.blown.notify_one();
         }
     }
+}
+
+/// Something that happens to one connection on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whose connection.
+    pub side: Side,
+    /// Which one, the next to be opened to that side being 0.
+    pub connection: u64,
+    /// Which way: from the client to the server, or back.
+    pub way: Way,
+    /// After how many bytes that way.
+    pub after: u64,
+    /// What happens.
+    pub what: What,
+}
+
+/// A direction of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the server.
+    There,
+    /// From the server to the client.
+    Back,
+}
+
+/// What happens to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Both ends find it reset.
+    Reset,
+    /// Both ends read its end.
+    End,
+    /// Whoever reads this way reads its end; the other way goes on.
+    HalfClose,
+    /// Nothing passes this way for so long; then it goes on, even if the sender is gone by then.
+    Stall(Duration),
+    /// From the start only so many bytes fit into it at once, either way.
+    Narrow(usize),
 }
 
 /// Brings connections to rehearsal servers, by port.
@@ -86,8 +178,10 @@ pub struct Network {
     servers: Mutex<BTreeMap<u16, Server>>,
     refusals: Mutex<BTreeMap<(String, u16), u64>>,
     meddlers: Mutex<BTreeMap<u16, Meddler>>,
-    sessions: Mutex<JoinSet<()>>,
+    sessions: Mutex<BTreeMap<u16, JoinSet<()>>>,
     fuse: Mutex<Option<Arc<Fuse>>>,
+    troubles: Mutex<Vec<Trouble>>,
+    struck: Arc<AtomicU64>,
 }
 
 impl Network {
@@ -117,6 +211,21 @@ impl Network {
         *lock(&self.fuse) = fuse;
     }
 
+    /// Makes these happen to the connections to come, instead of what was to happen before.
+    pub fn set_troubles(&self, troubles: Vec<Trouble>) {
+        *lock(&self.troubles) = troubles;
+    }
+
+    /// How many of them have happened so far.
+    pub fn struck(&self) -> u64 {
+        self.struck.load(Ordering::Relaxed)
+    }
+
+    /// Cuts all connections to a port, as a server does that breaks down.
+    pub fn crash(&self, port: u16) {
+        lock(&self.sessions).remove(&port);
+    }
+
     fn open(&self, endpoint: &Endpoint) -> io::Result<BoxStream> {
         let port = endpoint.port;
         let key = (endpoint.host.clone(), port);
@@ -129,22 +238,153 @@ impl Network {
         let servers = lock(&self.servers);
         let server = servers.get(&port).cloned();
         let server = server.ok_or(io::ErrorKind::HostUnreachable)?;
-        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        let mut sessions = lock(&self.sessions);
-        while let Some(ended) = sessions.try_join_next() {
-            ended.expect("a session of the rehearsal server does not panic");
-        }
-        sessions.spawn(async move { server.serve(theirs).await });
         let side = match port {
             SOURCE_PORT => Side::Source,
             _ => Side::Target,
+        };
+        let troubles = self.troubles_of_the_next(side);
+        let narrow = troubles.iter().find_map(|trouble| match trouble.what {
+            What::Narrow(bytes) => Some(bytes.max(1)),
+            _ => None,
+        });
+        if narrow.is_some() {
+            self.struck.fetch_add(1, Ordering::Relaxed);
+        }
+        let (ours, theirs) = tokio::io::duplex(narrow.unwrap_or(PIPE_BYTES));
+        let mut sessions = lock(&self.sessions);
+        let sessions = sessions.entry(port).or_default();
+        while let Some(ended) = sessions.try_join_next() {
+            ended.expect("a session of the rehearsal server does not panic");
+        }
+        let mut reset = None;
+        let at = |way| troubles.iter().find(|trouble| trouble.way == way && narrow.is_none());
+        let (there, back) = (at(Way::There), at(Way::Back));
+        let ours = if there.is_none() && back.is_none() {
+            sessions.spawn(async move { server.serve(theirs).await });
+            ours
+        } else {
+            let (near, far) = tokio::io::duplex(PIPE_BYTES);
+            let mark = Arc::new(AtomicBool::new(false));
+            let relay = Relay {
+                struck: self.struck.clone(),
+                reset: mark.clone(),
+                there: there.map(|trouble| (trouble.after, trouble.what.clone())),
+                back: back.map(|trouble| (trouble.after, trouble.what.clone())),
+            };
+            reset = Some(mark);
+            sessions.spawn(async move {
+                tokio::join!(server.serve(theirs), relay.run(far, ours));
+            });
+            near
         };
         let fuse = lock(&self.fuse).clone();
         let stream: BoxStream = match lock(&self.meddlers).get_mut(&port) {
             Some(meddler) => Box::new(meddler.between(ours)),
             None => Box::new(ours),
         };
-        Ok(Box::new(Pipe { stream, side, fuse }))
+        Ok(Box::new(Pipe { stream, side, fuse, reset, is_written: false }))
+    }
+
+    /// Takes what is to happen to the connection that is opened now.
+    fn troubles_of_the_next(&self, side: Side) -> Vec<Trouble> {
+        let mut troubles = lock(&self.troubles);
+        let mut now = Vec::new();
+        troubles.retain_mut(|trouble| {
+            if trouble.side != side {
+                return true;
+            }
+            if trouble.connection == 0 {
+                now.push(trouble.clone());
+                return false;
+            }
+            trouble.connection -= 1;
+            true
+        });
+        now
+    }
+}
+
+/// A program in the middle of a connection to which something happens.
+struct Relay {
+    struck: Arc<AtomicU64>,
+    /// Whether the client finds the connection reset.
+    reset: Arc<AtomicBool>,
+    there: Option<(u64, What)>,
+    back: Option<(u64, What)>,
+}
+
+/// How one direction ended.
+enum Ended {
+    /// The other direction may go on.
+    Quietly,
+    /// Both are at their end.
+    WithAll,
+}
+
+impl Relay {
+    async fn run(self, client: DuplexStream, server: DuplexStream) {
+        let (from_client, to_client) = tokio::io::split(client);
+        let (from_server, to_server) = tokio::io::split(server);
+        let there = self.carry(from_client, to_server, self.there.as_ref());
+        let back = self.carry(from_server, to_client, self.back.as_ref());
+        let (mut there, mut back) = (std::pin::pin!(there), std::pin::pin!(back));
+        let other = tokio::select! {
+            biased;
+            ended = &mut there => match ended {
+                Ended::WithAll => return,
+                Ended::Quietly => back,
+            },
+            ended = &mut back => match ended {
+                Ended::WithAll => return,
+                Ended::Quietly => there,
+            },
+        };
+        other.await;
+    }
+
+    async fn carry(
+        &self,
+        mut from: ReadHalf<DuplexStream>,
+        mut to: WriteHalf<DuplexStream>,
+        trouble: Option<&(u64, What)>,
+    ) -> Ended {
+        let mut passed = 0;
+        let mut piece = vec![0; PIPE_BYTES];
+        let mut trouble = trouble;
+        loop {
+            let left = trouble.map_or(u64::MAX, |(after, _)| after - passed);
+            if let (0, Some((_, what))) = (left, trouble) {
+                self.struck.fetch_add(1, Ordering::Relaxed);
+                trouble = None;
+                match what {
+                    What::Reset => {
+                        self.reset.store(true, Ordering::Relaxed);
+                        return Ended::WithAll;
+                    }
+                    What::End => return Ended::WithAll,
+                    What::HalfClose => break,
+                    What::Stall(pause) => tokio::time::sleep(*pause).await,
+                    What::Narrow(_) => {}
+                }
+                continue;
+            }
+            let room = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            match from.read(&mut piece[..room]).await {
+                Ok(read) if read > 0 => {
+                    passed += read as u64;
+                    if to.write_all(&piece[..read]).await.is_err() {
+                        // Whoever reads is gone; what is still sent goes nowhere.
+                        while from.read(&mut piece).await.is_ok_and(|read| read > 0) {}
+                        return Ended::Quietly;
+                    }
+                }
+                _ => break,
+            }
+        }
+        let _ = to.shutdown().await;
+        // After a half-close the sender writes on, to nowhere.
+        while from.read(&mut piece).await.is_ok_and(|read| read > 0) {}
+        Ended::Quietly
     }
 }
 
@@ -162,6 +402,16 @@ struct Pipe {
     stream: BoxStream,
     side: Side,
     fuse: Option<Arc<Fuse>>,
+    /// Whether its end is a reset.
+    reset: Option<Arc<AtomicBool>>,
+    /// The point before a write is counted once, however often the write has to wait.
+    is_written: bool,
+}
+
+impl Pipe {
+    fn is_reset(&self) -> bool {
+        self.reset.as_ref().is_some_and(|reset| reset.load(Ordering::Relaxed))
+    }
 }
 
 impl AsyncRead for Pipe {
@@ -171,14 +421,21 @@ impl AsyncRead for Pipe {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let fuse = self.fuse.clone();
-        let left = fuse.as_ref().and_then(|fuse| fuse.left(Kill::Received, self.side));
-        let Some(left) = left else {
-            return Pin::new(&mut self.stream).poll_read(cx, out);
-        };
-        let room = out.remaining().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if room == 0 {
+        if fuse.as_ref().is_some_and(|fuse| fuse.is_dead()) {
             return Poll::Pending; // The run is about to be dropped.
         }
+        let left = fuse.as_ref().and_then(|fuse| fuse.left(Kill::Received, self.side));
+        let Some(left) = left else {
+            let before = out.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
+            let at_end = out.filled().len() == before && out.remaining() > 0;
+            return Poll::Ready(if at_end && self.is_reset() {
+                Err(io::ErrorKind::ConnectionReset.into())
+            } else {
+                Ok(())
+            });
+        };
+        let room = out.remaining().min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut held = vec![0; room.min(PIPE_BYTES)];
         let mut read = ReadBuf::new(&mut held);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
@@ -196,20 +453,23 @@ impl AsyncWrite for Pipe {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let fuse = self.fuse.clone();
-        let left = fuse.as_ref().and_then(|fuse| fuse.left(Kill::Sent, self.side));
-        let Some(left) = left else {
+        let Some(fuse) = self.fuse.clone() else {
             return Pin::new(&mut self.stream).poll_write(cx, octets);
         };
-        let count = octets.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        if count == 0 {
+        if fuse.is_dead() || (!std::mem::replace(&mut self.is_written, true) && !fuse.point()) {
             return Poll::Pending; // The run is about to be dropped.
         }
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &octets[..count]))?;
-        if let Some(fuse) = fuse {
-            fuse.burn(written as u64);
+        let left = fuse.left(Kill::Sent, self.side).unwrap_or(u64::MAX);
+        let count = octets.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &octets[..count]));
+        self.is_written = false;
+        if let (true, Ok(written)) = (left < u64::MAX, &written) {
+            fuse.burn(*written as u64);
         }
-        Poll::Ready(Ok(written))
+        if fuse.is_dead() || !fuse.point() {
+            return Poll::Pending; // Sent, and nobody is there to know.
+        }
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -17,9 +17,9 @@ use crate::report::{Totals, Verdict};
 use crate::stop::Stop;
 use tokio::time::Instant;
 
-use super::ledger::CrashLedger;
+use super::ledger::{CrashLedger, Failure};
 use super::lock;
-use super::network::{Fuse, Kill, Network, SOURCE_PORT, TARGET_PORT};
+use super::network::{AtPoint, Fuse, Kill, Network, SOURCE_PORT, TARGET_PORT};
 
 /// Who is there from the start, on both servers.
 pub const ANNA: &str = "anna@example.org";
@@ -31,6 +31,26 @@ pub const TARGET_HOST: &str = "new.example.org";
 pub const INBOX: [&str; 1] = ["INBOX"];
 /// A run that takes longer, by the paused clock, will never end.
 const RUN_LIMIT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// Commands that can change what is at a server.
+pub const CHANGING: [&str; 16] = [
+    "SELECT",
+    "STORE",
+    "UID STORE",
+    "EXPUNGE",
+    "UID EXPUNGE",
+    "APPEND",
+    "COPY",
+    "UID COPY",
+    "MOVE",
+    "UID MOVE",
+    "CREATE",
+    "DELETE",
+    "RENAME",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "CLOSE",
+];
 
 /// Two servers, the mail on them, and what outlives a process: the ledger.
 pub struct World {
@@ -48,8 +68,30 @@ pub struct World {
     pub ledger: CrashLedger,
     /// Stops the run.
     pub stop: Stop,
+    /// How many points the last run passed.
+    pub points: u64,
+    /// What the last killed run told.
+    pub told: Vec<Event>,
     before: BTreeMap<String, Snapshot>,
     watches: Vec<Watch>,
+}
+
+/// What comes over a run.
+pub struct Circumstances {
+    /// Where it is killed.
+    pub kill: Option<Kill>,
+    /// Which call to the ledger fails.
+    pub failure: Option<Failure>,
+    /// What else happens at its points.
+    pub at_point: Option<AtPoint>,
+    /// Decides what is random in it.
+    pub seed: u64,
+}
+
+impl Default for Circumstances {
+    fn default() -> Self {
+        Self { kill: None, failure: None, at_point: None, seed: 7 }
+    }
 }
 
 /// Is told every event of a run.
@@ -70,6 +112,8 @@ impl World {
             accounts: Vec::new(),
             ledger: CrashLedger::new(),
             stop: Stop::new(),
+            points: 0,
+            told: Vec::new(),
             before: BTreeMap::new(),
             watches: Vec::new(),
         };
@@ -114,49 +158,51 @@ impl World {
 
     /// Runs to the end.
     pub async fn run(&mut self) -> Report {
-        self.run_or_die(None).await.expect("nothing kills this run")
+        self.run_with(Circumstances::default()).await.expect("nothing kills this run")
     }
 
     /// Runs until it is killed there, or to the end. Nothing is told of a killed run.
     pub async fn run_until(&mut self, kill: Kill) -> Option<Report> {
-        self.run_or_die(Some(kill)).await
+        self.run_with(Circumstances { kill: Some(kill), ..Circumstances::default() }).await
     }
 
-    async fn run_or_die(&mut self, kill: Option<Kill>) -> Option<Report> {
+    /// Runs under these circumstances until it is killed, or to the end.
+    pub async fn run_with(&mut self, circumstances: Circumstances) -> Option<Report> {
+        let Circumstances { kill, failure, at_point, seed } = circumstances;
         self.before = self.snapshots(&self.source);
-        let fuse = kill.map(Fuse::new);
-        self.network.set_fuse(fuse.clone());
+        let fuse = Fuse::new(kill, at_point);
+        self.network.set_fuse(Some(fuse.clone()));
         let events = Arc::new(Events {
             told: Mutex::default(),
             fuse: fuse.clone(),
             watches: self.watches.clone(),
         });
-        let env = Env { dial: self.network.clone(), ledger: self.ledger.clone(), seed: 7 };
+        let dial = self.network.clone();
+        let env = Env { dial, ledger: self.ledger.of_process(fuse.clone(), failure), seed };
         let batch = Batch { accounts: self.accounts.clone() };
         let (begun, stop) = (Instant::now(), self.stop.clone());
-        let killed = async {
-            match &fuse {
-                Some(fuse) => fuse.blown.notified().await,
-                None => std::future::pending().await,
-            }
-        };
         let ended = tokio::select! {
             biased;
-            () = killed => None,
+            () = fuse.blown.notified() => None,
             ended = run_in(env, self.config.clone(), batch, events.clone(), stop) => Some(ended),
             () = tokio::time::sleep(RUN_LIMIT) => panic!("the run does not end: {:#?}", events.last()),
         };
         self.network.set_fuse(None);
         self.stop = Stop::new();
-        if ended.is_none() {
+        self.points = fuse.points();
+        // A process that cannot write what is queued loses it when it ends.
+        if ended.as_ref().is_none_or(Result::is_err) {
             self.ledger.crash().await;
             // What was cut off is dropped before the next run begins.
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
         }
-        let ended = ended?;
         let told = std::mem::take(&mut *lock(&events.told));
+        let Some(ended) = ended else {
+            self.told = told;
+            return None;
+        };
         Some(self.report(ended, told, begun.elapsed()).await)
     }
 
@@ -196,24 +242,7 @@ impl World {
             assert_same(&user, &self.before[&user], &now);
         }
         let counters = self.source.counters();
-        for command in [
-            "SELECT",
-            "STORE",
-            "UID STORE",
-            "EXPUNGE",
-            "UID EXPUNGE",
-            "APPEND",
-            "COPY",
-            "UID COPY",
-            "MOVE",
-            "UID MOVE",
-            "CREATE",
-            "DELETE",
-            "RENAME",
-            "SUBSCRIBE",
-            "UNSUBSCRIBE",
-            "CLOSE",
-        ] {
+        for command in CHANGING {
             assert_eq!(counters.command(command), 0, "{command} at the source");
         }
     }
@@ -314,7 +343,7 @@ impl Report {
 /// Keeps events, and counts them for a kill.
 struct Events {
     told: Mutex<Vec<Event>>,
-    fuse: Option<Arc<Fuse>>,
+    fuse: Arc<Fuse>,
     watches: Vec<Watch>,
 }
 
@@ -331,9 +360,7 @@ impl Observer for Events {
         for watch in &self.watches {
             watch(event);
         }
-        if let Some(fuse) = &self.fuse {
-            fuse.event();
-        }
+        self.fuse.event();
     }
 }
 

@@ -194,3 +194,12 @@ async fn a_server_may_lie_about_an_append() {
     assert_eq!(client.last(command).await, "NO [UNAVAILABLE] later");
     assert_eq!(before.elapsed(), Duration::from_secs(9));
 }
+
+#[tokio::test]
+async fn a_server_may_end_the_last_line() {
+    let profile = Profile { ends_lines: true, ..Profile::dovecot() };
+    let (_, store, mut client) = ann(profile).await;
+    client.last("APPEND INBOX {1+}\r\na").await;
+    client.last("APPEND INBOX {3+}\r\na\r\n").await;
+    assert_eq!(bodies(&store), [b"a\r\n", b"a\r\n"]);
+}

@@ -97,3 +97,15 @@ async fn a_body_that_cannot_be_read_is_told_as_real_servers_do() {
     assert_eq!(client.all("FETCH 2 RFC822.SIZE").await, "* 2 FETCH (RFC822.SIZE 7)\nOK fetched\n");
     assert_eq!(server.counters().fetched_bodies, 0);
 }
+
+#[tokio::test]
+async fn a_server_may_invent_a_message_that_is_gone() {
+    let (_, store, mut client) = ann(Profile { invents: true, ..Profile::plain() }).await;
+    store.deliver(&["INBOX"], Message::new(MAIL));
+    client.all("EXAMINE INBOX").await;
+    store.expunge(&["INBOX"], 1);
+    let told = client.all("UID FETCH 1 (BODY.PEEK[])").await;
+    assert!(told.contains("message unavailable") && told.ends_with("OK fetched\n"), "{told}");
+    assert_eq!(client.all("NOOP").await, "* 1 EXPUNGE\nOK done\n");
+    assert_eq!(client.all("UID FETCH 1 (BODY.PEEK[])").await, "OK fetched\n");
+}

@@ -1,0 +1,630 @@
+//! What must be true of a world whatever went wrong in it: who did what, as a model that shares
+//! nothing with the engine, against what is on both servers and in the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::fate::{Fate, RemarkKind};
+use crate::fault::Side;
+use crate::ledger::{BoundMailbox, Ledger, RemarkRow};
+use crate::rehearsal::{Message, Snapshot, Store, StoredMessage};
+use crate::report::Verdict;
+
+use super::plan::{Letter, MAILBOXES, Other, Plan, Traits};
+use super::world::{Report, World};
+use crate::config::{Delivery, LaterFlags};
+
+type Path = Vec<String>;
+
+/// A message that is or was at the source.
+#[derive(Debug, Clone)]
+struct Original {
+    mailbox: Path,
+    uid: u32,
+    body: Bytes,
+    is_there: bool,
+}
+
+/// A message that somebody took from the target.
+#[derive(Debug, Clone)]
+struct Removed {
+    mailbox: Path,
+    uid_validity: u32,
+    uid: u32,
+    guid: u64,
+    body: Bytes,
+}
+
+/// What others did, and what was there before.
+#[derive(Clone)]
+pub struct Model {
+    source: Store,
+    target: Store,
+    traits: Traits,
+    is_staged: bool,
+    follows: bool,
+    is_source_bumped: bool,
+    is_target_bumped: bool,
+    originals: Vec<Original>,
+    /// Messages at the target that are not ours.
+    others: BTreeSet<u64>,
+    /// Messages at the target of which others have changed the flags.
+    touched: BTreeSet<u64>,
+    removed: Vec<Removed>,
+    /// Messages that had another UID before their mailbox had a new UIDVALIDITY.
+    before: BTreeMap<(Path, u32, u32), u64>,
+    /// The source as it must be.
+    expected_source: Snapshot,
+}
+
+/// A message that the ledger says is at the target.
+struct Claim {
+    target: Path,
+    validity: u32,
+    uid: Option<u32>,
+    fate: Fate,
+    /// Its number among the originals, where it is still there.
+    original: Option<usize>,
+    size: u64,
+    source_uid: u32,
+    source: Path,
+}
+
+/// Where a claimed copy is.
+enum Copy {
+    There(Box<StoredMessage>),
+    Removed(Bytes),
+    Nowhere,
+}
+
+fn path(mailbox: usize) -> Path {
+    MAILBOXES[mailbox].iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Model {
+    /// Sets a world up as a plan says.
+    pub fn new(plan: &Plan, world: &World) -> Self {
+        let (source, target) = (world.anna(), world.copy());
+        let mut model = Self {
+            source,
+            target,
+            traits: plan.traits(),
+            is_staged: plan.setup.delivery == Delivery::Staged,
+            follows: plan.setup.later_flags == LaterFlags::Follow,
+            is_source_bumped: false,
+            is_target_bumped: false,
+            originals: Vec::new(),
+            others: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            removed: Vec::new(),
+            before: BTreeMap::new(),
+            expected_source: Snapshot::default(),
+        };
+        for letter in &plan.mail {
+            model.deliver(Side::Source, letter);
+        }
+        for letter in &plan.before {
+            model.deliver(Side::Target, letter);
+        }
+        model.expected_source = model.source.snapshot();
+        model
+    }
+
+    /// Does what others do. Says whether it had any effect.
+    pub fn act(&mut self, deed: &Other) -> bool {
+        let done = match deed {
+            Other::Crash(_) => true,
+            Other::Deliver(side, letter) => {
+                self.deliver(*side, letter);
+                true
+            }
+            Other::Expunge(Side::Source, mailbox, index) => self.expunge_source(*mailbox, *index),
+            Other::Expunge(Side::Target, mailbox, index) => {
+                self.take(&path(*mailbox), *index).is_some()
+            }
+            Other::Flags(side, mailbox, index, flags) => self.flag(*side, *mailbox, *index, flags),
+            Other::NewValidity(Side::Source, mailbox) => self.bump_source(&path(*mailbox)),
+            Other::NewValidity(Side::Target, mailbox) => self.bump_target(&path(*mailbox)),
+            Other::AwayAndBack(mailbox, index) => {
+                let path = path(*mailbox);
+                let taken = self.take(&path, *index);
+                taken.is_some_and(|message| {
+                    let StoredMessage { flags, internal_date, body, .. } = message;
+                    self.bring(&path, Message { flags, internal_date, body });
+                    true
+                })
+            }
+            Other::Room(bytes) => {
+                let used: usize = MAILBOXES
+                    .iter()
+                    .flat_map(|path| self.target.messages(path))
+                    .map(|message| message.body.len())
+                    .sum();
+                self.target.set_quota(Some(used as u64 + bytes));
+                true
+            }
+            Other::MuchRoom => {
+                self.target.set_quota(None);
+                true
+            }
+            Other::Delete(mailbox) => self.delete(&path(*mailbox)),
+        };
+        self.expected_source = self.source.snapshot();
+        done
+    }
+
+    fn deliver(&mut self, side: Side, letter: &Letter) {
+        match side {
+            Side::Source => {
+                let uid = self.source.deliver(letter.path(), letter.message());
+                let (mailbox, body) = (path(letter.mailbox), letter.body());
+                self.originals.push(Original { mailbox, uid, body, is_there: true });
+            }
+            Side::Target => self.bring(&path(letter.mailbox), letter.message()),
+        }
+    }
+
+    /// Somebody else's message comes to the target.
+    fn bring(&mut self, path: &Path, message: Message) {
+        let uid = self.target.deliver(path, message);
+        let brought = self.target.messages(path).into_iter().find(|one| one.uid == uid);
+        self.others.extend(brought.map(|message| message.guid));
+    }
+
+    fn nth(store: &Store, path: &Path, index: usize) -> Option<StoredMessage> {
+        let mut messages = store.messages(path);
+        let count = messages.len();
+        (count > 0).then(|| messages.swap_remove(index % count))
+    }
+
+    fn expunge_source(&mut self, mailbox: usize, index: usize) -> bool {
+        let path = path(mailbox);
+        let Some(message) = Self::nth(&self.source, &path, index) else {
+            return false;
+        };
+        self.source.expunge(&path, message.uid);
+        for original in &mut self.originals {
+            if original.is_there && original.mailbox == path && original.uid == message.uid {
+                original.is_there = false;
+            }
+        }
+        true
+    }
+
+    /// Takes a message away from the target.
+    fn take(&mut self, path: &Path, index: usize) -> Option<StoredMessage> {
+        let message = Self::nth(&self.target, path, index)?;
+        self.note_removed(path, &message);
+        self.target.expunge(path, message.uid);
+        Some(message)
+    }
+
+    fn note_removed(&mut self, path: &Path, message: &StoredMessage) {
+        self.removed.push(Removed {
+            mailbox: path.clone(),
+            uid_validity: validity(&self.target, path),
+            uid: message.uid,
+            guid: message.guid,
+            body: message.body.clone(),
+        });
+    }
+
+    fn flag(&mut self, side: Side, mailbox: usize, index: usize, flags: &[&str]) -> bool {
+        let path = path(mailbox);
+        let store = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        let Some(message) = Self::nth(store, &path, index) else {
+            return false;
+        };
+        store.set_flags(&path, message.uid, flags);
+        if side == Side::Target {
+            self.touched.insert(message.guid);
+        }
+        true
+    }
+
+    fn bump_source(&mut self, path: &Path) -> bool {
+        let before = self.source.messages(path);
+        if self.source.bump_uid_validity(path).is_none() {
+            return false;
+        }
+        self.is_source_bumped = true;
+        let after = self.source.messages(path);
+        let new: BTreeMap<u32, u32> =
+            before.iter().zip(&after).map(|(before, after)| (before.uid, after.uid)).collect();
+        for original in self.originals.iter_mut().filter(|one| one.is_there) {
+            if original.mailbox == *path {
+                original.uid = new[&original.uid];
+            }
+        }
+        true
+    }
+
+    fn bump_target(&mut self, path: &Path) -> bool {
+        let (old, before) = (validity(&self.target, path), self.target.messages(path));
+        if self.target.bump_uid_validity(path).is_none() {
+            return false;
+        }
+        self.is_target_bumped = true;
+        for (before, after) in before.iter().zip(self.target.messages(path)) {
+            for known in self.before.values_mut().filter(|guid| **guid == before.guid) {
+                *known = after.guid;
+            }
+            self.before.insert((path.clone(), old, before.uid), after.guid);
+            for guids in [&mut self.others, &mut self.touched] {
+                if guids.remove(&before.guid) {
+                    guids.insert(after.guid);
+                }
+            }
+        }
+        true
+    }
+
+    fn delete(&mut self, path: &Path) -> bool {
+        let messages = self.target.messages(path);
+        for message in &messages {
+            self.note_removed(path, message);
+        }
+        let deleted = self.target.delete_mailbox(path).is_ok();
+        if !deleted {
+            self.removed.truncate(self.removed.len() - messages.len());
+        }
+        deleted
+    }
+
+    /// Finds a copy by what the ledger says of it.
+    fn copy(&self, claim: &Claim) -> Copy {
+        let Some(uid) = claim.uid else {
+            return Copy::Nowhere;
+        };
+        let here = self.target.messages(&claim.target);
+        let now = validity(&self.target, &claim.target);
+        let moved = self.before.get(&(claim.target.clone(), claim.validity, uid));
+        let there = here.into_iter().find(|message| match moved {
+            Some(guid) => message.guid == *guid,
+            None => claim.validity == now && message.uid == uid,
+        });
+        if let Some(message) = there {
+            return Copy::There(Box::new(message));
+        }
+        let removed = self.removed.iter().find(|one| {
+            let by_uid =
+                (&one.mailbox, one.uid_validity, one.uid) == (&claim.target, claim.validity, uid);
+            by_uid || moved.is_some_and(|guid| one.guid == *guid)
+        });
+        removed.map_or(Copy::Nowhere, |removed| Copy::Removed(removed.body.clone()))
+    }
+
+    /// Messages that a copier need not tell apart are of one class.
+    fn class(&self, body: &Bytes) -> Bytes {
+        if self.traits.rewrites && !body.ends_with(b"\n") {
+            return [&body[..], b"\r\n"].concat().into();
+        }
+        body.clone()
+    }
+
+    /// What is wrong, whenever one looks.
+    pub async fn check(&self, world: &World, report: Option<&Report>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        self.check_source(world, &mut wrong);
+        let claims = self.claims(world).await;
+        self.check_claims(&claims, &mut wrong);
+        if let Some(report) = report {
+            self.check_report(report, &claims, &mut wrong);
+        }
+        wrong
+    }
+
+    /// What is wrong when all is quiet and a run went through.
+    pub async fn check_end(&self, world: &World, report: &Report) -> Vec<String> {
+        let mut wrong = self.check(world, Some(report)).await;
+        let claims = self.claims(world).await;
+        let by_original: BTreeMap<usize, &Claim> =
+            claims.iter().filter_map(|claim| Some((claim.original?, claim))).collect();
+        for (number, original) in self.originals.iter().enumerate() {
+            if !original.is_there {
+                continue;
+            }
+            match by_original.get(&number).map(|claim| claim.fate) {
+                Some(Fate::Copied | Fate::Adopted) => {}
+                Some(Fate::Held) if self.may_be_held() => {}
+                // No server takes a message without an octet.
+                Some(Fate::Refused) if original.body.is_empty() => {}
+                fate => wrong.push(format!("P1: {} is {fate:?} at the end", tell(original))),
+            }
+        }
+        self.check_flags(&claims, report, &mut wrong);
+        self.check_surplus(&claims, report, &mut wrong);
+        for info in self.target.mailboxes() {
+            let of_ours = info.path.iter().any(|name| name.starts_with("mailhaul-"));
+            if of_ours && !self.traits.late && !self.traits.late_move {
+                wrong.push(format!("P2: {:?} is left with {} messages", info.path, info.messages));
+            }
+        }
+        wrong
+    }
+
+    fn may_be_held(&self) -> bool {
+        self.traits.rewrites || self.originals.iter().any(|one| !one.is_there)
+    }
+
+    /// P4: the source is as others left it.
+    fn check_source(&self, world: &World, wrong: &mut Vec<String>) {
+        if self.source.snapshot() != self.expected_source {
+            wrong.push("P4: the source was changed".to_owned());
+        }
+        let counters = world.source.counters();
+        for command in super::world::CHANGING {
+            if counters.command(command) > 0 {
+                wrong.push(format!("P4: {command} at the source"));
+            }
+        }
+    }
+
+    async fn claims(&self, world: &World) -> Vec<Claim> {
+        let account = world.accounts[0].name();
+        let claim = world.ledger.claim(&account).await.expect("memory is read");
+        let bound = world.ledger.mailboxes(claim.account).await.expect("memory is read");
+        let mut claims = Vec::new();
+        for mailbox in bound {
+            self.claims_of(world, &mailbox, &mut claims).await;
+        }
+        claims
+    }
+
+    async fn claims_of(&self, world: &World, bound: &BoundMailbox, claims: &mut Vec<Claim>) {
+        let all = crate::mail::Uid(0)..=crate::mail::Uid(u32::MAX);
+        let history = world.ledger.history(bound.id, all).await.expect("memory is read");
+        let source: Path = bound.binding.source_path.names().to_vec();
+        let is_current = validity(&self.source, &source) == bound.binding.source_validity.0;
+        for (uid, entry) in history.iter() {
+            let is_it = |one: &Original| {
+                is_current && one.is_there && one.mailbox == source && one.uid == uid.0
+            };
+            claims.push(Claim {
+                target: bound.binding.target_path.names().to_vec(),
+                validity: bound.binding.target_validity.map_or(0, |validity| validity.0),
+                uid: entry.target_uid.map(|uid| uid.0),
+                fate: entry.fate,
+                original: self.originals.iter().position(is_it),
+                size: entry.size,
+                source_uid: uid.0,
+                source: source.clone(),
+            });
+        }
+    }
+
+    /// P1: what is said to be copied is there, equal, and for one message each.
+    fn check_claims(&self, claims: &[Claim], wrong: &mut Vec<String>) {
+        let mut taken: BTreeMap<(&Path, u32, u32), &Claim> = BTreeMap::new();
+        for claim in claims.iter().filter(|claim| claim.fate.is_there()) {
+            let what = format!(
+                "{:?} UID {} ({}, {} octets) at {:?} {} UID {:?}",
+                claim.source,
+                claim.source_uid,
+                claim.fate,
+                claim.size,
+                claim.target,
+                claim.validity,
+                claim.uid
+            );
+            let original = claim.original.map(|number| &self.originals[number]);
+            if let Some(uid) = claim.uid
+                && let Some(other) = taken.insert((&claim.target, claim.validity, uid), claim)
+            {
+                wrong.push(format!("P1: {what} is also the copy of UID {}", other.source_uid));
+            }
+            let body = match self.copy(claim) {
+                Copy::There(message) => message.body,
+                Copy::Removed(body) => body,
+                Copy::Nowhere => {
+                    if !self.may_be_taken_for_removed(claim) {
+                        wrong.push(format!("P1: {what} is not there"));
+                    }
+                    continue;
+                }
+            };
+            if let Some(original) = original
+                && self.class(&body) != self.class(&original.body)
+                && claim.fate != Fate::Adopted
+            {
+                let (one, other) = (shown(&original.body), shown(&body));
+                wrong.push(format!("P1: {what} is another message: {one} became {other}"));
+            }
+        }
+    }
+
+    /// A copy whose UID is not known, or was a lie, is taken for removed by its owner where anything
+    /// was removed since.
+    fn may_be_taken_for_removed(&self, claim: &Claim) -> bool {
+        let gap = self.removed.iter().any(|one| one.mailbox == claim.target);
+        let equal = self.removed.iter().any(|one| {
+            let original = claim.original.map(|number| &self.originals[number].body);
+            one.mailbox == claim.target
+                && original.is_none_or(|body| self.class(body) == self.class(&one.body))
+        });
+        (claim.uid.is_none() && equal) || (gap && self.traits.lies)
+    }
+
+    /// P5: the report adds up, and says "done" only where it is true.
+    fn check_report(&self, report: &Report, claims: &[Claim], wrong: &mut Vec<String>) {
+        for mailbox in report.accounts.iter().flat_map(|account| &account.mailboxes) {
+            let sum: u64 = mailbox.fates.values().map(|count| count.messages).sum();
+            if sum != mailbox.messages {
+                wrong.push(format!(
+                    "P5: {} has {} messages, {sum} fates",
+                    mailbox.source, mailbox.messages
+                ));
+            }
+        }
+        let seen: u64 = report
+            .accounts
+            .iter()
+            .flat_map(|account| &account.mailboxes)
+            .map(|mailbox| mailbox.messages)
+            .sum();
+        if report.verdict == Verdict::Done {
+            let there = claims.iter().filter(|claim| claim.fate.is_there()).count() as u64;
+            let copied = report.totals.sum(&[Fate::Copied, Fate::Adopted, Fate::Merged]).messages;
+            if copied > there || seen < copied {
+                wrong.push(format!("P5: done, {copied} copied of {seen}, {there} in the ledger"));
+            }
+        }
+        // P6.
+        let secret = super::world::password(super::world::ANNA);
+        let told = format!("{:?}", report.remarks);
+        if told.contains(&secret)
+            || report.events.iter().any(|one| format!("{one:?}").contains(&secret))
+        {
+            wrong.push("P6: the password is told".to_owned());
+        }
+    }
+
+    /// Flags and dates are equal, or that they are not is told.
+    fn check_flags(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
+        for claim in claims.iter().filter(|claim| claim.fate == Fate::Copied) {
+            let Some(original) = claim.original.map(|number| &self.originals[number]) else {
+                continue;
+            };
+            let Copy::There(copy) = self.copy(claim) else {
+                continue;
+            };
+            let source = self.source.messages(&original.mailbox);
+            let Some(source) = source.iter().find(|message| message.uid == original.uid) else {
+                continue;
+            };
+            if self.touched.contains(&copy.guid) {
+                continue;
+            }
+            let remarked = |kind| remarked(&report.remarks, claim, kind);
+            // Equal messages are exchangeable: one may be taken for the other's copy.
+            let has_twin = self.others.contains(&copy.guid)
+                || self.equal(&original.mailbox, &original.body).count() > 1;
+            let may_differ = has_twin || !self.follows || remarked(RemarkKind::FlagsReduced);
+            if source.flags != copy.flags && !may_differ {
+                wrong.push(format!(
+                    "P1: {} has flags {:?}, its copy {:?}",
+                    tell(original),
+                    source.flags,
+                    copy.flags
+                ));
+            }
+            let (instant, copied) =
+                (source.internal_date.unix_seconds, copy.internal_date.unix_seconds);
+            if instant != copied && !remarked(RemarkKind::DateAltered) {
+                wrong.push(format!("P1: {} is of {instant}, its copy of {copied}", tell(original)));
+            }
+        }
+    }
+
+    /// All that is or was at the source and is equal to this.
+    fn equal(&self, mailbox: &Path, body: &Bytes) -> impl Iterator<Item = &Original> {
+        let class = self.class(body);
+        let is_it =
+            move |one: &&Original| one.mailbox == *mailbox && self.class(&one.body) == class;
+        self.originals.iter().filter(is_it)
+    }
+
+    /// P2 and P3: nothing is at the target but what others brought and one copy of each message;
+    /// where there is more, something took effect late, and it is told.
+    fn check_surplus(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
+        let mut claimed: BTreeMap<u64, Fate> = BTreeMap::new();
+        for claim in claims.iter().filter(|claim| claim.fate.is_there()) {
+            if let Copy::There(message) = self.copy(claim) {
+                claimed.insert(message.guid, claim.fate);
+            }
+        }
+        for mailbox in MAILBOXES.iter().enumerate().map(|(number, _)| path(number)) {
+            let mut classes: BTreeMap<Bytes, Presence> = BTreeMap::new();
+            for message in self.target.messages(&mailbox) {
+                let presence = classes.entry(self.class(&message.body)).or_default();
+                let is_ours = !self.others.contains(&message.guid);
+                let claim = claimed.get(&message.guid);
+                presence.surplus += u64::from(is_ours && claim.is_none());
+                // Somebody else's equal message was taken for ours, which is therefore in excess.
+                presence.mistaken += u64::from(!is_ours && claim == Some(&Fate::Copied));
+            }
+            for (class, presence) in classes {
+                let gone = self.equal(&mailbox, &class).filter(|one| !one.is_there).count() as u64;
+                let surplus = presence.surplus.saturating_sub(presence.mistaken + gone);
+                let told = self.is_told_twice(&mailbox, &class, report);
+                let what = format!("{} in {mailbox:?}", shown(&class));
+                if surplus > 0 && !self.may_be_twice() {
+                    wrong.push(format!("P2: {what} is there {surplus} times too often"));
+                }
+                if surplus > 0 && self.may_be_twice() && !told && !self.is_bumped() {
+                    wrong.push(format!("P3: {what} is there twice, and that is not told"));
+                }
+            }
+        }
+        for row in &report.remarks {
+            if row.remark.kind == RemarkKind::PossibleDuplicate && !self.is_ambiguous(row, &claimed)
+            {
+                wrong.push(format!(
+                    "P3: {} UID {} is said to be there twice, and is not: {}",
+                    row.mailbox, row.uid, row.remark.text
+                ));
+            }
+        }
+    }
+
+    /// Whether an APPEND or a MOVE may have taken effect after settling.
+    fn may_be_twice(&self) -> bool {
+        if self.is_staged {
+            self.traits.late_move || self.traits.falls_back
+        } else {
+            self.traits.late
+        }
+    }
+
+    fn is_bumped(&self) -> bool {
+        self.is_source_bumped || self.is_target_bumped
+    }
+
+    /// Whether it is told of any equal message that it is there twice.
+    fn is_told_twice(&self, mailbox: &Path, class: &Bytes, report: &Report) -> bool {
+        report.remarks.iter().any(|row| {
+            row.remark.kind == RemarkKind::PossibleDuplicate
+                && row.mailbox.names() == mailbox
+                && self.equal(mailbox, class).any(|one| one.uid == row.uid.0)
+        })
+    }
+
+    /// Whether there is a message that a remark can mean.
+    fn is_ambiguous(&self, row: &RemarkRow, claimed: &BTreeMap<u64, Fate>) -> bool {
+        let mailbox = row.mailbox.names().to_vec();
+        self.target.messages(&mailbox).iter().any(|message| !claimed.contains_key(&message.guid))
+    }
+}
+
+/// How often messages of a class are there.
+#[derive(Default)]
+struct Presence {
+    surplus: u64,
+    mistaken: u64,
+}
+
+fn validity(store: &Store, path: &Path) -> u32 {
+    let mailboxes = store.mailboxes();
+    mailboxes.iter().find(|info| info.path == *path).map_or(0, |info| info.uid_validity)
+}
+
+fn remarked(remarks: &[RemarkRow], claim: &Claim, kind: RemarkKind) -> bool {
+    remarks.iter().any(|row| {
+        row.remark.kind == kind
+            && row.mailbox.names() == claim.source
+            && row.uid.0 == claim.source_uid
+    })
+}
+
+fn tell(original: &Original) -> String {
+    format!("{:?} UID {} ({})", original.mailbox, original.uid, shown(&original.body))
+}
+
+/// The end of a message, in which those of these worlds differ.
+fn shown(body: &Bytes) -> String {
+    format!("{} octets ..{}", body.len(), body[body.len().saturating_sub(16)..].escape_ascii())
+}

@@ -1,0 +1,3 @@
+//! Worlds that a seed makes, and what must be true in each of them.
+
+mod seeds;
