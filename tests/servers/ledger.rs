@@ -75,7 +75,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A23: the ledger's disk is full.
+/// A23 (D): the ledger's disk is full.
 #[test]
 fn a_full_disk_ends_the_run_and_nothing_is_sent_that_is_not_known_afterwards() {
     if !available() {
@@ -126,7 +126,7 @@ fn taken_over_in_its_sleep(migration: &Migration, target: &Server, more: &[&str]
     sleep(Duration::from_millis(300));
 }
 
-/// A20: two processes, one ledger, and one of them sleeps. What it had begun to send may arrive when
+/// A20 (D): two processes, one ledger, and one of them sleeps. What it had begun to send may arrive when
 /// it wakes.
 #[test]
 fn what_a_sleeper_had_in_flight_when_it_was_taken_over_is_told() {
@@ -146,7 +146,7 @@ fn what_a_sleeper_had_in_flight_when_it_was_taken_over_is_told() {
     assert_eq!(duplicates, surplus as usize, "{reported:?}");
 }
 
-/// A20 and A04: the stage of the sleeper is gone when it wakes.
+/// A20, A04 (D): the stage of the sleeper is gone when it wakes.
 #[test]
 fn a_sleeper_that_was_taken_over_doubles_nothing_where_delivery_is_staged() {
     if !available() {
@@ -159,7 +159,7 @@ fn a_sleeper_that_was_taken_over_doubles_nothing_where_delivery_is_staged() {
     migration.run_expecting(exit::ALL_THERE);
 }
 
-/// A22: the ledger is an older backup. A21: it is deleted.
+/// A21, A22 (D): the ledger is deleted, or an older backup.
 #[test]
 fn an_older_ledger_and_none_at_all_double_nothing() {
     if !available() {
@@ -184,7 +184,7 @@ fn an_older_ledger_and_none_at_all_double_nothing() {
     stored.assert_copied_to(&Dump::read(&mut target.client("u0001")));
 }
 
-/// A24: the ledger cannot be used.
+/// A24 (D): the ledger cannot be used.
 #[test]
 fn a_ledger_that_cannot_be_used_ends_the_run_before_anything_is_sent() {
     if !available() {

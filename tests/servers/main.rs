@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod commit_point;
 mod deadline;
 mod dump;
 mod fixtures;

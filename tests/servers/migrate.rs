@@ -322,6 +322,66 @@ fn asked_to_stop_it_stops_early_and_the_next_run_ends_the_work() {
     stored.assert_copied_to(&dump(&target, "u0001"));
 }
 
+/// F04 (D): the first SIGINT finishes what is in flight, a second one ends it there.
+#[test]
+fn interrupted_once_or_twice_it_is_resumed() {
+    if !available() {
+        return;
+    }
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
+    for (user, times) in [("u0001", 1), ("u0002", 2)] {
+        let mails: Vec<Mail> = (0..4_000).map(|number| small("INBOX", number)).collect();
+        source.client(user).append(&mails);
+        let stored = dump(&source, user);
+        let account = Account::new(user, (&source, Link::Plain), (&target, Link::Plain));
+        let migration = Migration::new(&[account]);
+        let running = migration.start();
+        let mut watch = target.client(user);
+        let deadline = Deadline::after(Duration::from_secs(30));
+        while watch.uid_nexts()["INBOX"] < 20 && !deadline.is_over() {
+            sleep(Duration::from_millis(2));
+        }
+        for _ in 0..times {
+            running.signal("INT");
+        }
+        let run = running.wait();
+        // What was in flight may have been finished before the second one came.
+        let at_once = times == 2 && run.ended_with(exit::STOPPED_AT_ONCE);
+        assert!(at_once || run.ended_with(exit::STOPPED), "{run}");
+        let copied = dump(&target, user).len();
+        assert!((1..mails.len()).contains(&copied), "{copied} copied before the stop");
+        migration.run_expecting(exit::ALL_THERE);
+        stored.assert_copied_to(&dump(&target, user));
+    }
+}
+
+/// F05 (D): the machine sleeps, and both servers have closed the connections meanwhile.
+#[test]
+fn a_process_that_slept_goes_on() {
+    if !available() {
+        return;
+    }
+    let target = Options { storage: "maildir:~/Maildir", ..Options::default() };
+    let (mut source, mut target) = (dovecot::start(&Options::default()), dovecot::start(&target));
+    let mails: Vec<Mail> = (0..3_000).map(|number| small("INBOX", number)).collect();
+    source.client("u0001").append(&mails);
+    let stored = dump(&source, "u0001");
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    let mut running = migration.start();
+    wait_for_arrival(&target, &mut running);
+    running.signal("STOP");
+    source.restart();
+    target.restart();
+    running.signal("CONT");
+    // A Dovecot 2.3.19 that was killed can refuse a message with NO [SERVERBUG].
+    if !running.wait().succeeded() {
+        migration.run_expecting(exit::ALL_THERE);
+    }
+    stored.assert_copied_to(&dump(&target, "u0001"));
+}
+
 #[test]
 fn an_unknown_certificate_is_refused_until_it_is_pinned() {
     if !available() {

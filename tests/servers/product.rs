@@ -20,6 +20,7 @@ pub(crate) mod exit {
     pub(crate) const IN_DOUBT: i32 = 4;
     pub(crate) const LEDGER: i32 = 5;
     pub(crate) const STOPPED: i32 = 75;
+    pub(crate) const STOPPED_AT_ONCE: i32 = 130;
 }
 
 /// How the program connects.
@@ -251,7 +252,11 @@ impl Run {
     }
 
     pub(crate) fn succeeded(&self) -> bool {
-        self.code == Some(exit::ALL_THERE)
+        self.ended_with(exit::ALL_THERE)
+    }
+
+    pub(crate) fn ended_with(&self, code: i32) -> bool {
+        self.code == Some(code)
     }
 
     /// All that the user saw.
