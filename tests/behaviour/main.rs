@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it, in helpers too")]
 
 mod adopt;
+mod cases;
 mod copy;
 mod crashes;
 mod delta;

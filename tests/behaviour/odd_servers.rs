@@ -1,6 +1,7 @@
 //! Servers that bend the protocol: what they mean is understood where it is sure, and where it is
 //! not, the connection ends.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mailhaul::event::Event;
@@ -8,7 +9,7 @@ use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Literal, Message, Profile};
 use mailhaul::simulation::between::Instead;
 use mailhaul::simulation::network::{SOURCE_PORT, TARGET_PORT};
-use mailhaul::simulation::world::{INBOX, Report, World, letter};
+use mailhaul::simulation::world::{ANNA, INBOX, Report, World, letter};
 
 /// Puts other words into a server's mouth where there are any for a response.
 fn says(
@@ -108,6 +109,123 @@ async fn an_appenduid_of_too_few_messages_is_looked_up() {
         world.run().await.assert_done(MESSAGES);
         world.assert_copied();
         assert!(world.target.counters().command("APPEND") < MESSAGES, "no MULTIAPPEND was sent");
+    }
+}
+
+/// Takes lines or words out of what a server says of its mailboxes.
+fn without_uids(world: &World, side: Side, how: fn(&str) -> Option<String>) {
+    says(world, side, move |_, response| say(how(response)?));
+}
+
+/// A29, E18: UIDVALIDITY absent, 0, or UIDNOTSTICKY, as EXAMINE has it at some Couriers.
+#[tokio::test(start_paused = true)]
+async fn without_a_lasting_uidvalidity_mail_is_compared_by_its_content() {
+    let ways: [fn(&str) -> Option<String>; 3] = [
+        |response| response.contains("[UIDVALIDITY").then(String::new),
+        |response| {
+            let (before, after) = response.split_once("[UIDVALIDITY ")?;
+            let (_, after) = after.split_once(']')?;
+            Some(format!("{before}[UIDVALIDITY 0]{after}"))
+        },
+        |response| {
+            let is_told = response.contains("[UIDVALIDITY");
+            is_told.then(|| format!("{response}* OK [UIDNOTSTICKY] not for long\r\n"))
+        },
+    ];
+    for how in ways {
+        for sides in [&[Side::Source][..], &[Side::Target], &[Side::Source, Side::Target]] {
+            let mut world = world(Profile::courier(), Profile::courier());
+            sides.iter().for_each(|side| without_uids(&world, *side, how));
+            for run in 0..3 {
+                world.deliver(100 + run..101 + run);
+                let report = world.run().await;
+                let copied = report.fate(mailhaul::fate::Fate::Copied);
+                assert_eq!(copied, MESSAGES + 1 + u64::from(run), "{sides:?}");
+                world.assert_copied();
+                assert_eq!(world.target.counters().appended, copied, "{sides:?}");
+            }
+        }
+    }
+}
+
+/// A30: no UIDNEXT in SELECT, nor in STATUS, or 0.
+#[tokio::test(start_paused = true)]
+async fn a_server_without_uidnext_is_asked_for_its_last_message() {
+    let ways: [fn(&str) -> Option<String>; 2] = [
+        |response| {
+            if response.contains("[UIDNEXT") {
+                return Some(String::new());
+            }
+            let (before, after) = response.split_once(" UIDNEXT ")?;
+            let after = after.trim_start_matches(|octet: char| octet.is_ascii_digit());
+            Some(format!("{before}{after}"))
+        },
+        |response| {
+            let (before, after) = response.split_once("UIDNEXT ")?;
+            let after = after.trim_start_matches(|octet: char| octet.is_ascii_digit());
+            Some(format!("{before}UIDNEXT 0{after}"))
+        },
+    ];
+    for how in ways {
+        for profile in [Profile::dovecot(), Profile::courier()] {
+            let mut world = world(profile.clone(), profile);
+            world.copy().deliver(&INBOX, letter(900));
+            for side in [Side::Source, Side::Target] {
+                without_uids(&world, side, how);
+            }
+            world.target.faults().arm(Fault::once(Deed::CutAfter("APPEND".to_owned())).after(1));
+            world.run().await.assert_done(MESSAGES);
+            world.deliver(100..102);
+            world.run().await.assert_done(MESSAGES + 2);
+            assert_eq!(world.target.counters().appended, MESSAGES + 2);
+            assert_eq!(world.copy().messages(&INBOX).len(), 1 + 17);
+        }
+    }
+}
+
+/// A31: two mailboxes of one UIDVALIDITY, and the same UIDs, at both ends.
+#[tokio::test(start_paused = true)]
+async fn mailboxes_of_one_uidvalidity_are_not_mixed_up() {
+    for cut in 0..6 {
+        let mut world = World::new(Profile::courier(), Profile::courier());
+        for server in [&world.source, &world.target] {
+            for name in ["a", "b", "c"] {
+                server.set_next_uid_validity(77);
+                server.store(ANNA).unwrap().create_mailbox(&[name], None).unwrap();
+            }
+        }
+        for number in 0..4 {
+            world.anna().deliver(&["a"], letter(number));
+            world.anna().deliver(&["b"], letter(number + 50));
+            world.anna().deliver(&["c"], letter(number));
+        }
+        world.target.faults().arm(Fault::once(Deed::CutAfter("APPEND".to_owned())).after(cut));
+        world.run().await.assert_done(12);
+        world.assert_copied();
+        world.anna().deliver(&["b"], letter(0));
+        world.run().await.assert_done(13);
+        world.assert_copied();
+    }
+}
+
+/// A28: the source's UIDVALIDITY is lost while its mailbox is open.
+#[tokio::test(start_paused = true)]
+async fn a_uidvalidity_lost_during_the_run_is_seen_by_the_next_look() {
+    for at in 0..5 {
+        let mut world = world(Profile::dovecot(), Profile::exchange());
+        world.config.window_messages_max = 2;
+        let (anna, copies) = (world.anna(), AtomicUsize::new(0));
+        world.on_event(move |event| {
+            let is_copied = matches!(event, Event::Copied { .. });
+            if is_copied && copies.fetch_add(1, Ordering::Relaxed) == at {
+                anna.bump_uid_validity(&INBOX);
+            }
+        });
+        world.run().await;
+        world.deliver(100..101);
+        world.run().await.assert_done(MESSAGES + 1);
+        world.assert_copied();
+        assert_eq!(world.target.counters().appended, MESSAGES + 1, "{at}");
     }
 }
 
