@@ -20,6 +20,7 @@ use secrecy::SecretString;
 use crate::endpoint::{Auth, Endpoint, Fingerprint, SecretSource, Tls};
 use crate::fault::Side;
 use crate::ledger::AccountName;
+use crate::mail::MailboxPath;
 
 use table::{Column, Row, Table};
 
@@ -80,13 +81,18 @@ pub struct Account {
     pub source: Endpoint,
     /// Where mail is written.
     pub target: Endpoint,
+    /// The mailbox below which the account's mail is; none if it is the whole account.
+    pub source_root: Option<MailboxPath>,
+    /// The mailbox below which everything is put; none if mail goes where its like is.
+    pub target_root: Option<MailboxPath>,
 }
 
 impl Account {
     /// An account that no CSV holds.
     #[must_use]
     pub fn new(source: Endpoint, target: Endpoint) -> Self {
-        Self { line: 0, id: None, source, target }
+        let (source_root, target_root) = (None, None);
+        Self { line: 0, id: None, source, target, source_root, target_root }
     }
 
     /// How the ledger knows this account: by `id`, else by both hosts and users in lower case,
@@ -146,11 +152,13 @@ pub enum Field {
     PasswordFile,
     /// The command that prints the password.
     PasswordCommand,
+    /// The mailbox below which the account's mail is, or is put.
+    Root,
 }
 
 impl Field {
     /// All fields of a side.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Host,
         Self::Port,
         Self::Tls,
@@ -162,6 +170,7 @@ impl Field {
         Self::PasswordEnv,
         Self::PasswordFile,
         Self::PasswordCommand,
+        Self::Root,
     ];
 
     const SECRETS: [Self; 4] =
@@ -182,6 +191,7 @@ impl Field {
             Self::PasswordEnv => "password_env",
             Self::PasswordFile => "password_file",
             Self::PasswordCommand => "password_command",
+            Self::Root => "root",
         }
     }
 
@@ -409,7 +419,10 @@ impl<'a> Check<'a> {
         // Both sides before `?`: every bad cell of a row is told.
         let source = self.endpoint(row, Side::Source);
         let target = self.endpoint(row, Side::Target);
+        let source_root = self.root(row, Side::Source);
+        let target_root = self.root(row, Side::Target);
         let (source, target) = (source?, target?);
+        let (source_root, target_root) = (source_root?, target_root?);
         if is_same_mailbox(&source, &target) {
             let text = "source and target are the same account; they must differ";
             self.push(Some(row.line), Some("target_user".to_owned()), text);
@@ -421,6 +434,8 @@ impl<'a> Check<'a> {
             id: (!id.is_empty()).then(|| id.to_owned()),
             source,
             target,
+            source_root,
+            target_root,
         })
     }
 
@@ -518,6 +533,21 @@ impl<'a> Check<'a> {
         match self.given(row, side, Field::User) {
             Some(given) => Some(given.text.to_owned()),
             None => self.bad_cell(row, side, Field::User, "is empty; every row needs a user"),
+        }
+    }
+
+    fn root(&mut self, row: &Row, side: Side) -> Option<Option<MailboxPath>> {
+        let Some(given) = self.given(row, side, Field::Root) else {
+            return Some(None);
+        };
+        // As Exchange's UserRoot is written: `/users/terry`.
+        let path = given.text.strip_prefix('/').unwrap_or(given.text);
+        match MailboxPath::parse(path) {
+            Some(path) => Some(Some(path)),
+            None => self.bad(
+                given,
+                "must be the path of a mailbox with / between its names, such as Old mail/Anna",
+            ),
         }
     }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "rehearsal")]
 mod demo;
 mod flags;
+mod mapping;
 mod migrate;
 mod signals;
 mod state;

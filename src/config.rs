@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::plan::rules::Rules;
+
 /// Everything a run can be told, beside its accounts. [`Config::default`] holds every default.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -45,6 +47,8 @@ pub struct Config {
     pub drain_max: Duration,
     /// Connect, list and plan, but write nothing at the target.
     pub dry_run: bool,
+    /// Which mailboxes are copied, and where they go.
+    pub rules: Rules,
     /// How messages come into their mailboxes.
     pub delivery: Delivery,
     /// Messages that go through one stage together, where delivery is staged.
@@ -83,6 +87,7 @@ impl Default for Config {
             doubts_max: 3,
             drain_max: Duration::from_secs(60),
             dry_run: false,
+            rules: Rules::default(),
             delivery: Delivery::default(),
             stage_messages_max: 200,
             verify: Verify::default(),

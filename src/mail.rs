@@ -90,12 +90,43 @@ impl MailboxPath {
     pub fn parent(&self) -> Option<Self> {
         (self.0.len() > 1).then(|| Self(self.0[..self.0.len() - 1].to_vec()))
     }
+
+    /// Whether this is `above`, or a mailbox below it.
+    #[must_use]
+    pub fn is_in(&self, above: &Self) -> bool {
+        self.0.starts_with(&above.0)
+    }
+
+    /// The path of `below` under this one.
+    #[must_use]
+    pub fn join(&self, below: &[String]) -> Self {
+        Self::new(self.0.iter().chain(below).cloned())
+    }
+
+    /// Reads a path as it is shown; none where a name is empty or a backslash ends it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut names = vec![String::new()];
+        let mut characters = text.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                '/' => names.push(String::new()),
+                c => {
+                    let c = if c == '\\' { characters.next()? } else { c };
+                    names.last_mut()?.push(c);
+                }
+            }
+        }
+        names.iter().all(|name| !name.is_empty()).then(|| Self::new(names))
+    }
 }
 
-/// Shown with `/` between the names, as a person writes it.
+/// Shown as a person writes it: `/` stands between the names, and a backslash before a `/` or
+/// backslash within one.
 impl fmt::Display for MailboxPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("/"))
+        let names = self.0.iter().map(|name| name.replace('\\', "\\\\").replace('/', "\\/"));
+        f.write_str(&names.collect::<Vec<_>>().join("/"))
     }
 }
 
@@ -362,6 +393,16 @@ mod tests {
         assert!(MailboxPath::new(["inBox"]).is_inbox());
         assert_eq!(MailboxPath::new(["Inbox", "a"]), MailboxPath::new(["INBOX", "a"]));
         assert_ne!(MailboxPath::new(["a", "inbox"]), MailboxPath::new(["a", "INBOX"]));
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_shown() {
+        let path = MailboxPath::new(["a/b", "c\\", "d"]);
+        assert_eq!(path.to_string(), r"a\/b/c\\/d");
+        assert_eq!(MailboxPath::parse(&path.to_string()), Some(path));
+        for bad in ["", "/a", "a/", "a//b", "a\\"] {
+            assert_eq!(MailboxPath::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub trait Target: Send {
         &mut self,
         name: &WireName,
         special_use: Option<SpecialUse>,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    ) -> impl Future<Output = Result<Made, Fault>> + Send;
 
     /// Subscribes to a mailbox.
     fn subscribe(&mut self, name: &WireName) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -135,6 +135,15 @@ pub trait Target: Send {
         &mut self,
         uids: &[Uid],
     ) -> impl Future<Output = Result<Vec<(Uid, ObjectId)>, Fault>> + Send;
+}
+
+/// Whether a mailbox is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// It was not there.
+    New,
+    /// It was there, perhaps under another spelling: servers may ignore case.
+    There,
 }
 
 /// What is done with flags.

@@ -59,12 +59,8 @@ impl Pair {
         ledger: L,
         config: Config,
     ) -> Result<Duration, String> {
-        let account = |user: &String| Account {
-            line: 0,
-            id: None,
-            source: self.source.endpoint(user),
-            target: self.target.endpoint(user),
-        };
+        let account =
+            |user: &String| Account::new(self.source.endpoint(user), self.target.endpoint(user));
         let batch = Batch { accounts: self.users.iter().map(account).collect() };
         let env = Env { dial: Arc::new(dial), ledger, seed: 1 };
         let begun = Instant::now();

@@ -13,6 +13,7 @@ use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
+use super::mapping::MappingFlags;
 
 /// Less would not hold one window and the pieces of a large message.
 const MEMORY_BYTES_MIN: u64 = 2 * 1024 * 1024;
@@ -59,10 +60,14 @@ macro_rules! side_flags {
             #[arg(id = concat!($side, "_password_command"))]
             #[arg(long = concat!($side, "-password-command"), value_name = "COMMAND")]
             password_command: Option<String>,
+            /// The mailbox below which an account's mail is, or is put: 'Old mail/Anna'
+            #[arg(id = concat!($side, "_root"), long = concat!($side, "-root"))]
+            #[arg(value_name = "MAILBOX")]
+            root: Option<String>,
         }
 
         impl $flags {
-            fn values(&self) -> [(Field, &Option<String>); 9] {
+            fn values(&self) -> [(Field, &Option<String>); 10] {
                 [
                     (Field::Host, &self.host),
                     (Field::Port, &self.port),
@@ -73,6 +78,7 @@ macro_rules! side_flags {
                     (Field::PasswordEnv, &self.password_env),
                     (Field::PasswordFile, &self.password_file),
                     (Field::PasswordCommand, &self.password_command),
+                    (Field::Root, &self.root),
                 ]
             }
         }
@@ -175,6 +181,8 @@ pub(super) struct ConfigFlags {
     /// (follow), or leave them as they were copied (once)
     #[arg(long, value_name = "HOW", default_value = "follow")]
     flags: LaterFlagsFlag,
+    #[command(flatten)]
+    mapping: MappingFlags,
     /// Connect, list and plan, but write nothing on any server
     #[arg(long)]
     dry_run: bool,
@@ -240,6 +248,7 @@ impl ConfigFlags {
                 LaterFlagsFlag::Follow => LaterFlags::Follow,
                 LaterFlagsFlag::Once => LaterFlags::Leave,
             },
+            rules: self.mapping.rules()?,
             dry_run: self.dry_run,
             report_headers: self.report_headers,
             extra_roots_pem: self.extra_roots()?,

@@ -18,7 +18,7 @@ use super::{Exit, Failure, Place};
 
 const COLUMNS: &str = "\
 The CSV's first line names its columns, in any order: source_user and target_user, and any of
-host, port, tls, tls_pin, auth, admin, password, password_env, password_file, password_command,
+host, port, tls, tls_pin, auth, admin, password, password_env, password_file, password_command, root,
 each with source_ or target_ before it, and id. One row is one account. A password comes from
 exactly one column; paths of password files start at the CSV's folder. The ledger knows a row by
 both hosts and users, or by its id: rows may be edited, added and reordered between runs.

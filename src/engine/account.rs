@@ -190,7 +190,7 @@ async fn attempt<L: Ledger>(
     let plan = match plan {
         Some(plan) => plan,
         None => {
-            let jobs = prepare::jobs(work, &mut source, &mut target, &bound).await?;
+            let jobs = prepare::jobs(work, account, &mut source, &mut target, &bound).await?;
             plan.insert(Plan { jobs: Mutex::new(jobs) })
         }
     };

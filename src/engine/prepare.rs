@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::mailbox::{self, Job};
 use super::work::Work;
+use crate::accounts::Account;
 use crate::event::Event;
-use crate::fault::{Fault, Scope};
+use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::ledger::{BoundMailbox, Ledger};
 use crate::mail::{Mailbox, MailboxPath, WireName};
-use crate::plan::mailboxes::{self, Pair, Reason};
+use crate::plan::mailboxes::{self, Pair, Plan, Reason, Renamed, Wishes};
 use crate::source::Source;
-use crate::target::Target;
+use crate::target::{Made, Target};
 
 /// Lists both ends, decides which mailbox goes where, and makes what is missing at the target.
 pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
     work: &Work<'_, L>,
+    account: &Account,
     source: &mut S,
     target: &mut T,
     bound: &[BoundMailbox],
@@ -27,7 +29,14 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
         .map(|bound| (bound.binding.source_name.clone(), bound.binding.target_path.clone()))
         .collect();
     let listed = source.list().await?;
-    let pairs = mailboxes::pair(&listed, &there, &target.naming(), &fixed);
+    let wishes = Wishes {
+        rules: &work.run.config.rules,
+        source_root: account.source_root.as_ref(),
+        target_root: account.target_root.as_ref(),
+        fixed: &fixed,
+    };
+    let Plan { pairs, left_out } = mailboxes::plan(&listed, &there, &target.naming(), wishes);
+    check_root(account, &listed)?;
     let dry_run = work.run.config.dry_run;
     let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
     let statuses = source.statuses(&names).await?;
@@ -39,15 +48,21 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
         // A source tells the bytes of all its mailboxes or of none.
         bytes: told().map(|status| status.bytes).sum(),
     });
-    for shared in listed.iter().filter(|mailbox| mailbox.foreign && mailbox.selectable) {
-        tell_plan(work, &shared.path, None, "left out: it is not the account's own");
+    for left_out in &left_out {
+        tell_plan(work, &left_out.source.path, None, &left_out.because.to_string());
     }
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
+    let mut moved = Vec::new();
     let mut jobs = VecDeque::with_capacity(pairs.len());
     for (mut pair, status) in pairs.into_iter().zip(statuses) {
         if !dry_run {
+            follow_parent(&mut pair, &moved, &mut taken);
+            let wanted = pair.target.clone();
             match make_target(target, &mut pair, &there, &mut taken).await {
                 Ok(name) => {
+                    if pair.target != wanted {
+                        moved.push((wanted, pair.target.clone()));
+                    }
                     jobs.push_back(Job {
                         pair: pair.clone(),
                         target_name: name,
@@ -64,11 +79,46 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
                 Err(fault) => return Err(fault),
             }
         }
-        if pair.reason != Reason::Fixed || dry_run {
-            tell_plan(work, &pair.source.path, Some(&pair.target), &pair.reason.to_string());
+        if !is_fixed(&pair) || dry_run {
+            tell_plan(work, &pair.source.path, Some(&pair.target), &pair.why());
         }
     }
     Ok(jobs)
+}
+
+fn is_fixed(pair: &Pair) -> bool {
+    matches!(pair.reason, Reason::Fixed { .. })
+}
+
+/// A root that is not there is a slip of the pen, not an empty account.
+fn check_root(account: &Account, listed: &[Mailbox]) -> Result<(), Fault> {
+    match &account.source_root {
+        Some(root) if !listed.iter().any(|mailbox| mailbox.path.is_in(root)) => {
+            let action = format!("find the source root {root}");
+            let cause = "the source lists no mailbox there; correct source_root";
+            Err(Fault::new(Scope::Account, Remedy::Nothing, action, cause).at(Side::Source))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is below a mailbox that got another name goes with it.
+fn follow_parent(
+    pair: &mut Pair,
+    moved: &[(MailboxPath, MailboxPath)],
+    taken: &mut BTreeSet<MailboxPath>,
+) {
+    if pair.existing.is_some() || is_fixed(pair) {
+        return;
+    }
+    let above =
+        moved.iter().rfind(|(wanted, _)| pair.target.is_in(wanted) && pair.target != *wanted);
+    if let Some((wanted, made)) = above {
+        let below = &pair.target.names()[wanted.names().len()..];
+        pair.target = mailboxes::free(made.join(below), taken);
+        pair.renamed = Some(Renamed::Refused);
+        taken.insert(pair.target.clone());
+    }
 }
 
 fn tell_plan<L: Ledger>(
@@ -85,8 +135,8 @@ fn tell_plan<L: Ledger>(
     });
 }
 
-/// Sees to it that the target has the mailbox of a pair, under a plainer name where it refuses this
-/// one, and that it is subscribed as the source's is.
+/// Sees to it that the target has the mailbox of a pair, under another name where it refuses this one,
+/// and that it is subscribed as the source's is.
 async fn make_target<T: Target>(
     target: &mut T,
     pair: &mut Pair,
@@ -95,7 +145,7 @@ async fn make_target<T: Target>(
 ) -> Result<WireName, Fault> {
     let name = match &pair.existing {
         Some(name) => name.clone(),
-        None => create(target, pair, taken).await?,
+        None => create(target, pair, there, taken).await?,
     };
     let subscribed = there.iter().any(|mailbox| mailbox.name == name && mailbox.subscribed);
     if pair.source.subscribed && !subscribed {
@@ -107,25 +157,56 @@ async fn make_target<T: Target>(
 async fn create<T: Target>(
     target: &mut T,
     pair: &mut Pair,
+    there: &[Mailbox],
     taken: &mut BTreeSet<MailboxPath>,
 ) -> Result<WireName, Fault> {
-    let refused = match target.spell(&pair.target) {
-        Some(name) => match target.create(&name, pair.source.special_use).await {
-            Ok(()) => return Ok(name),
-            Err(fault) if fault.scope == Scope::Mailbox => fault,
-            Err(fault) => return Err(fault),
-        },
-        None => mailbox::no_name(&pair.target),
-    };
-    let plainer = mailboxes::free(mailboxes::plainer(&pair.target), taken);
-    match target.spell(&plainer) {
-        Some(name) if plainer != pair.target && pair.reason != Reason::Fixed => {
-            target.create(&name, pair.source.special_use).await?;
-            taken.insert(plainer.clone());
-            pair.target = plainer;
-            pair.reason = Reason::Renamed;
-            Ok(name)
-        }
-        _ => Err(refused),
+    let wanted = pair.target.clone();
+    let mut paths = vec![wanted.clone()];
+    if !is_fixed(pair) {
+        paths.extend(mailboxes::other_names(&wanted, taken));
     }
+    let mut renamed = Renamed::Refused;
+    let mut refused = None;
+    for path in paths {
+        let made = match target.spell(&path) {
+            Some(name) => target.create(&name, pair.make_for).await.map(|made| (name, made)),
+            None => Err(mailbox::no_name(&path)),
+        };
+        let (mut name, made) = match made {
+            Ok(made) => made,
+            Err(fault) if fault.scope == Scope::Mailbox => {
+                refused.get_or_insert(fault);
+                continue;
+            }
+            Err(fault) => return Err(fault),
+        };
+        let mut path = path;
+        if made == Made::There && !is_fixed(pair) && there.iter().all(|there| there.name != name) {
+            // Not of this name, so it is another one's: servers ignore case, or trim.
+            let is_alike =
+                |other: &&MailboxPath| **other != path && mailboxes::are_alike(other, &path);
+            let is_others = |other: &&MailboxPath| **other != wanted && is_alike(other);
+            if taken.iter().any(|other| is_others(&other)) {
+                renamed = Renamed::Alike;
+                refused.get_or_insert_with(|| {
+                    let action = format!("make the mailbox {path}");
+                    let cause = "the target takes that name for another mailbox's";
+                    Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target)
+                });
+                continue;
+            }
+            let listed = there.iter().find(|there| there.selectable && is_alike(&&there.path));
+            if let Some(listed) = listed {
+                (name, path) = (listed.name.clone(), listed.path.clone());
+                renamed = Renamed::Alike;
+            }
+        }
+        if path != wanted {
+            taken.insert(path.clone());
+            pair.target = path;
+            pair.renamed = Some(renamed);
+        }
+        return Ok(name);
+    }
+    Err(refused.unwrap_or_else(|| mailbox::no_name(&wanted)))
 }

@@ -21,7 +21,7 @@ use crate::ledger::{
 use crate::mail::{SpecialUse, Uid, WireName};
 use crate::own::{OwnName, Serial};
 use crate::plan::absent::Blame;
-use crate::plan::mailboxes::{Pair, Reason};
+use crate::plan::mailboxes::Pair;
 use crate::plan::staging::{dissolve, inside, is_where_told};
 use crate::plan::verdict::next_after;
 use crate::plan::windows::Window;
@@ -112,9 +112,7 @@ fn is_junk(pair: &Pair) -> bool {
         .names()
         .last()
         .is_some_and(|name| NAMES.iter().any(|junk| name.eq_ignore_ascii_case(junk)));
-    named
-        || pair.source.special_use == Some(SpecialUse::Junk)
-        || pair.reason == Reason::SpecialUse(SpecialUse::Junk)
+    named || pair.special_use == Some(SpecialUse::Junk)
 }
 
 /// Delivers a batch through a stage. The target mailbox is open afterwards, if all went well.

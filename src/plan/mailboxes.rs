@@ -1,13 +1,26 @@
 //! Which source mailbox goes to which target mailbox.
 //!
-//! In this order: what an earlier run fixed; INBOX; special use (RFC 6154); below a mailbox that was
-//! mapped, the same place below its target; else the same path, with what the target's names cannot
-//! hold replaced. Two source mailboxes never end in one.
+//! In this order: what an earlier run fixed; the user's rules; INBOX; the same use (RFC 6154, else by
+//! name); below a mailbox that goes elsewhere, the same place below its target; else the same path;
+//! with what the target's names cannot hold replaced. Two source mailboxes never end in one unless
+//! the user allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use super::roles::{self, Candidates, Known};
+use super::rules::{Names, Rules};
 use crate::mail::{Mailbox, MailboxPath, SpecialUse, WireName};
 use crate::target::Naming;
+
+/// What is to become of an account's mailboxes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Those that are copied: INBOX first, then by path.
+    pub pairs: Vec<Pair>,
+    /// Those that could be copied and are not.
+    pub left_out: Vec<LeftOut>,
+}
 
 /// One source mailbox and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,113 +33,466 @@ pub struct Pair {
     pub existing: Option<WireName>,
     /// Why it goes there.
     pub reason: Reason,
+    /// Why it does not go where that would have it.
+    pub renamed: Option<Renamed>,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+    /// What the target's mailbox is to be made for: none where it has one for that.
+    pub make_for: Option<SpecialUse>,
 }
 
 /// Why a mailbox goes where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// An earlier run sent messages there.
-    Fixed,
-    /// It is INBOX, or has the same path.
+    /// An earlier run sent messages there. A rule that would have it elsewhere comes too late.
+    Fixed {
+        /// That rule.
+        too_late: Option<String>,
+    },
+    /// The user's rule, as it was written.
+    Rule(String),
+    /// It has the same path (below the target's root, where the user names one).
     SamePath,
     /// Both are for the same use.
-    SpecialUse(SpecialUse),
+    SpecialUse {
+        /// The use.
+        special_use: SpecialUse,
+        /// How it is known of the source's.
+        source: Known,
+        /// How it is known of the target's.
+        target: Known,
+    },
     /// The mailbox above it goes elsewhere.
     Parent,
-    /// The target's names cannot hold its name, or another mailbox is there already.
-    Renamed,
 }
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Why a mailbox got another name than it should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renamed {
+    /// The target's names cannot hold it.
+    Unwritable,
+    /// Another mailbox goes there.
+    Taken,
+    /// The target would not make it.
+    Refused,
+    /// The target takes it for another mailbox.
+    Alike,
+}
+
+/// A mailbox that is not copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The source mailbox.
+    pub source: Mailbox,
+    /// Why.
+    pub because: Because,
+}
+
+/// Why a mailbox is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Because {
+    /// It is another user's or everybody's.
+    Foreign,
+    /// The user includes others only.
+    NotIncluded,
+    /// The user excludes it, by this pattern.
+    Excluded(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fixed => f.write_str("as in earlier runs"),
-            Self::SamePath => f.write_str("same name"),
-            Self::SpecialUse(special_use) => write!(f, "special use {special_use:?}"),
-            Self::Parent => f.write_str("below its parent"),
-            Self::Renamed => f.write_str("renamed: the target cannot hold this name"),
-        }
-    }
-}
-
-/// Decides for every source mailbox of the account's own that can hold messages. `fixed` are the targets of earlier runs
-/// by the source's spelling.
-#[must_use]
-pub fn pair(
-    source: &[Mailbox],
-    target: &[Mailbox],
-    naming: &Naming,
-    fixed: &BTreeMap<WireName, MailboxPath>,
-) -> Vec<Pair> {
-    let mut order: Vec<&Mailbox> =
-        source.iter().filter(|mailbox| mailbox.selectable && !mailbox.foreign).collect();
-    order.sort_by_key(|mailbox| (!mailbox.path.is_inbox(), &mailbox.path));
-    let mut taken: BTreeSet<MailboxPath> = fixed.values().cloned().collect();
-    taken.insert(MailboxPath::inbox());
-    let mut goes_to: BTreeMap<MailboxPath, MailboxPath> = BTreeMap::new();
-    // Special uses first: a mailbox of the same name as the target's own must not take its place.
-    let mut special: BTreeMap<&WireName, (MailboxPath, SpecialUse)> = BTreeMap::new();
-    for mailbox in &order {
-        if let Some(place) = own_place(mailbox, target)
-            && !fixed.contains_key(&mailbox.name)
-            && taken.insert(place.0.clone())
-        {
-            special.insert(&mailbox.name, place);
-        }
-    }
-    let mut pairs = Vec::with_capacity(order.len());
-    for mailbox in order {
-        let (path, reason) = if let Some(path) = fixed.get(&mailbox.name) {
-            (path.clone(), Reason::Fixed)
-        } else if mailbox.path.is_inbox() {
-            (MailboxPath::inbox(), Reason::SamePath)
-        } else if let Some((path, special_use)) = special.remove(&mailbox.name) {
-            (path, Reason::SpecialUse(special_use))
-        } else {
-            let (wanted, reason) = below_parent(&mailbox.path, &goes_to);
-            let writable = writable(&wanted, naming);
-            let free = free(writable, &taken);
-            let reason = if free == wanted { reason } else { Reason::Renamed };
-            (free, reason)
-        };
-        taken.insert(path.clone());
-        goes_to.insert(mailbox.path.clone(), path.clone());
-        let existing = target
-            .iter()
-            .find(|there| there.selectable && there.path == path)
-            .map(|there| there.name.clone());
-        pairs.push(Pair { source: mailbox.clone(), target: path, existing, reason });
-    }
-    pairs
-}
-
-/// The target's own mailbox for the same use. `\All` and `\Flagged` are views, not places.
-fn own_place(mailbox: &Mailbox, target: &[Mailbox]) -> Option<(MailboxPath, SpecialUse)> {
-    let special_use = mailbox
-        .special_use
-        .filter(|special_use| !matches!(special_use, SpecialUse::All | SpecialUse::Flagged))?;
-    let there =
-        target.iter().find(|there| there.selectable && there.special_use == Some(special_use))?;
-    Some((there.path.clone(), special_use))
-}
-
-fn below_parent(
-    path: &MailboxPath,
-    goes_to: &BTreeMap<MailboxPath, MailboxPath>,
-) -> (MailboxPath, Reason) {
-    let mut above = path.parent();
-    while let Some(ancestor) = above {
-        if let Some(target) = goes_to.get(&ancestor) {
-            if *target == ancestor {
-                break;
+            Self::Fixed { too_late: None } => f.write_str("as in earlier runs"),
+            Self::Fixed { too_late: Some(rule) } => {
+                write!(f, "as in earlier runs; the {rule} comes too late")
             }
-            let below = &path.names()[ancestor.names().len()..];
-            let names = target.names().iter().chain(below).cloned();
-            return (MailboxPath::new(names), Reason::Parent);
+            Self::Rule(text) => write!(f, "rule {text}"),
+            Self::SamePath => f.write_str("same name"),
+            Self::SpecialUse { special_use, source, target } => {
+                write!(f, "special use {special_use:?}")?;
+                for (side, known) in [("source", source), ("target", target)] {
+                    if let Known::ByName(language) = known {
+                        write!(f, ", by the {side}'s name in {language}")?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Parent => f.write_str("below its parent"),
         }
-        above = ancestor.parent();
     }
-    (path.clone(), Reason::SamePath)
+}
+
+impl fmt::Display for Renamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unwritable => "the target's names cannot hold its name",
+            Self::Taken => "another mailbox goes there",
+            Self::Refused => "the target refuses that name",
+            Self::Alike => "the target takes that name for another's",
+        })
+    }
+}
+
+impl Pair {
+    /// Why it goes there and not where one would think, in words.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self.renamed {
+            Some(renamed) => format!("{}, renamed: {renamed}", self.reason),
+            None => self.reason.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => f.write_str("it is not the account's own"),
+            Self::NotIncluded => f.write_str("no --include means it"),
+            Self::Excluded(pattern) => write!(f, "--exclude {pattern}"),
+        }
+    }
+}
+
+/// What is asked of an account's mailboxes.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes<'a> {
+    /// The rules for all accounts. Their paths begin below both roots.
+    pub rules: &'a Rules,
+    /// Only what is below it is copied, as if it were the account's root.
+    pub source_root: Option<&'a MailboxPath>,
+    /// Everything goes below it, and nothing by use.
+    pub target_root: Option<&'a MailboxPath>,
+    /// The targets of earlier runs by the source's spelling.
+    pub fixed: &'a BTreeMap<WireName, MailboxPath>,
+}
+
+/// A source mailbox as seen from the source's root.
+struct Own<'m> {
+    mailbox: &'m Mailbox,
+    path: MailboxPath,
+    names: Names,
+}
+
+/// Decides for every source mailbox that can hold messages.
+#[must_use]
+pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wishes<'_>) -> Plan {
+    let mut left_out = Vec::new();
+    let rooted = below_root(source, wishes.source_root, &mut left_out);
+    let uses = roles::candidates(rooted.iter().map(|(mailbox, path)| (*mailbox, path)));
+    let mut own = Vec::new();
+    for (mailbox, path) in rooted {
+        let names = Names::of(&path, &uses);
+        match because(&names, wishes.rules) {
+            Some(because) if mailbox.selectable => {
+                left_out.push(LeftOut { source: mailbox.clone(), because });
+            }
+            _ if mailbox.selectable => own.push(Own { mailbox, path, names }),
+            _ => {}
+        }
+    }
+    own.sort_by_key(|own| (!own.path.is_inbox(), !is_named_inbox(own.mailbox), own.path.clone()));
+    left_out.sort_by(|one, other| one.source.path.cmp(&other.source.path));
+    let pairs = Planning::new(&own, target, naming, wishes, &uses).pairs();
+    Plan { pairs, left_out }
+}
+
+fn is_named_inbox(mailbox: &Mailbox) -> bool {
+    mailbox.name.0.eq_ignore_ascii_case(b"INBOX")
+}
+
+/// The account's own mailboxes with their paths below the root: without one, what belongs to the
+/// account. The root itself is its INBOX, unless one of that name is in it.
+fn below_root<'m>(
+    source: &'m [Mailbox],
+    root: Option<&MailboxPath>,
+    left_out: &mut Vec<LeftOut>,
+) -> Vec<(&'m Mailbox, MailboxPath)> {
+    let mut rooted = Vec::new();
+    let mut names = BTreeSet::new();
+    for mailbox in source.iter().filter(|mailbox| names.insert(&mailbox.name)) {
+        let path = match root {
+            Some(root) if mailbox.path.is_in(root) => {
+                MailboxPath::new(mailbox.path.names()[root.names().len()..].to_vec())
+            }
+            None if !mailbox.foreign => mailbox.path.clone(),
+            // With a root, what is not in it is not the account's: an administrator sees everybody's.
+            Some(_) => continue,
+            None => {
+                if mailbox.selectable {
+                    let because = Because::Foreign;
+                    left_out.push(LeftOut { source: mailbox.clone(), because });
+                }
+                continue;
+            }
+        };
+        rooted.push((mailbox, path));
+    }
+    if let Some(root) = root {
+        let has_inbox = rooted.iter().any(|(_, path)| path.is_inbox());
+        let last = root.names().last().filter(|_| has_inbox);
+        for (_, path) in rooted.iter_mut().filter(|(_, path)| path.names().is_empty()) {
+            *path = last.map_or_else(MailboxPath::inbox, |name| MailboxPath::new([name]));
+        }
+    }
+    rooted
+}
+
+/// Why the rules leave a mailbox out.
+fn because(names: &Names, rules: &Rules) -> Option<Because> {
+    if !rules.include.is_empty() && !rules.include.iter().any(|pattern| pattern.matches(names)) {
+        return Some(Because::NotIncluded);
+    }
+    let excluded = rules.exclude.iter().find(|pattern| pattern.matches(names))?;
+    Some(Because::Excluded(excluded.text.clone()))
+}
+
+/// The state of a decision about all mailboxes of an account.
+struct Planning<'a> {
+    own: &'a [Own<'a>],
+    target: &'a [Mailbox],
+    naming: &'a Naming,
+    wishes: Wishes<'a>,
+    source_uses: &'a Candidates,
+    target_uses: Candidates,
+    /// The first mailbox of each path: there can be a second INBOX, and names that decode to the same.
+    firsts: BTreeMap<&'a MailboxPath, &'a WireName>,
+    /// Where mailboxes go that are decided already.
+    taken: BTreeSet<MailboxPath>,
+    /// The same, by their paths at the source.
+    goes_to: BTreeMap<MailboxPath, MailboxPath>,
+}
+
+/// Where a mailbox should go, and why.
+type Place = (MailboxPath, Reason);
+
+impl<'a> Planning<'a> {
+    fn new(
+        own: &'a [Own<'a>],
+        target: &'a [Mailbox],
+        naming: &'a Naming,
+        wishes: Wishes<'a>,
+        source_uses: &'a Candidates,
+    ) -> Self {
+        let places = target.iter().filter(|mailbox| mailbox.selectable && !mailbox.foreign);
+        let mut firsts = BTreeMap::new();
+        for own in own {
+            firsts.entry(&own.path).or_insert(&own.mailbox.name);
+        }
+        Self {
+            firsts,
+            own,
+            target,
+            naming,
+            wishes,
+            source_uses,
+            target_uses: roles::candidates(places.map(|mailbox| (mailbox, &mailbox.path))),
+            taken: wishes.fixed.values().cloned().collect(),
+            goes_to: BTreeMap::new(),
+        }
+    }
+
+    fn pairs(mut self) -> Vec<Pair> {
+        let inbox_place = self.at_root(&MailboxPath::inbox());
+        let takes_it =
+            |own: &&Own| self.is_inbox(own) && !self.is_fixed(own) && !self.is_ruled(own);
+        if self.own.iter().any(|own| takes_it(&own)) {
+            self.taken.insert(inbox_place);
+        }
+        let mut by_use = self.by_use();
+        let are_ruled: Vec<bool> = self
+            .own
+            .iter()
+            .map(|own| {
+                let is_placed = self.is_fixed(own) || by_use.contains_key(&own.mailbox.name);
+                !is_placed && (self.is_ruled(own) || self.is_below_ruled(&own.path))
+            })
+            .collect();
+        let mut pairs: BTreeMap<usize, Pair> = BTreeMap::new();
+        // Those that rules move come last: they take no other's place.
+        for rules_turn in [false, true] {
+            for (index, (own, is_ruled)) in self.own.iter().zip(&are_ruled).enumerate() {
+                if *is_ruled == rules_turn {
+                    let place = by_use.remove(&own.mailbox.name);
+                    pairs.insert(index, self.decide(own, place));
+                }
+            }
+        }
+        pairs.into_values().collect()
+    }
+
+    fn decide(&mut self, own: &Own<'_>, by_use: Option<Place>) -> Pair {
+        let (path, reason, renamed) = if let Some(path) = self.wishes.fixed.get(&own.mailbox.name) {
+            let by_rule = self.by_rule(&own.names).filter(|(wanted, _)| wanted != path);
+            let too_late = by_rule.map(|(_, rule)| rule.to_string());
+            (path.clone(), Reason::Fixed { too_late }, None)
+        } else if let Some((path, reason)) = by_use {
+            (path, reason, None)
+        } else if let Some((path, reason)) = self.by_rule(&own.names) {
+            self.settle(path, reason)
+        } else if self.is_inbox(own) {
+            (self.at_root(&MailboxPath::inbox()), Reason::SamePath, None)
+        } else {
+            let same = || (self.at_root(&own.path), Reason::SamePath);
+            let (path, reason) = self.by_parent(&own.path).unwrap_or_else(same);
+            self.settle(path, reason)
+        };
+        self.taken.insert(path.clone());
+        // What is below goes with the first of that path.
+        if self.firsts.get(&own.path) == Some(&&own.mailbox.name) {
+            self.goes_to.insert(own.path.clone(), path.clone());
+        }
+        self.pair(own, path, reason, renamed)
+    }
+
+    fn pair(
+        &self,
+        own: &Own<'_>,
+        target: MailboxPath,
+        reason: Reason,
+        renamed: Option<Renamed>,
+    ) -> Pair {
+        let may_be_foreign = self.wishes.target_root.is_some();
+        let there = self.target.iter().filter(|there| {
+            there.selectable && there.path == target && (may_be_foreign || !there.foreign)
+        });
+        // Of several ways to spell INBOX its own name is meant.
+        let existing = there.max_by_key(|mailbox| is_named_inbox(mailbox));
+        let mut uses = self.source_uses.iter();
+        let first = uses.find(|(_, places)| places.first().is_some_and(|(p, _)| *p == own.path));
+        let first = first.map(|(special_use, _)| *special_use);
+        let make_for = first.filter(|special_use| {
+            let is_there = |there: &Mailbox| there.special_use == Some(*special_use);
+            self.wishes.target_root.is_none() && !self.target.iter().any(is_there)
+        });
+        Pair {
+            source: own.mailbox.clone(),
+            existing: existing.map(|mailbox| mailbox.name.clone()),
+            target,
+            reason,
+            renamed,
+            special_use: own.mailbox.special_use.or(first),
+            make_for,
+        }
+    }
+
+    /// Whether it is the INBOX: one of several of that path. Courier can have an `INBOX.INBOX` beside it.
+    fn is_inbox(&self, own: &Own<'_>) -> bool {
+        let inbox = self.own.first().filter(|own| own.path.is_inbox());
+        inbox.is_some_and(|inbox| inbox.mailbox.name == own.mailbox.name)
+    }
+
+    fn is_fixed(&self, own: &Own<'_>) -> bool {
+        self.wishes.fixed.contains_key(&own.mailbox.name)
+    }
+
+    fn is_ruled(&self, own: &Own<'_>) -> bool {
+        self.by_rule(&own.names).is_some()
+    }
+
+    fn is_below_ruled(&self, path: &MailboxPath) -> bool {
+        let above = std::iter::successors(path.parent(), MailboxPath::parent);
+        let mut names = above.map(|above| Names::of(&above, self.source_uses));
+        names.any(|names| self.by_rule(&names).is_some())
+    }
+
+    /// The path below the target's root.
+    fn at_root(&self, path: &MailboxPath) -> MailboxPath {
+        match self.wishes.target_root {
+            Some(root) => root.join(path.names()),
+            None => path.clone(),
+        }
+    }
+
+    fn by_rule(&self, names: &Names) -> Option<Place> {
+        self.wishes.rules.map.iter().find_map(|rule| {
+            let path = rule.apply(names)?;
+            Some((self.at_root(&path), Reason::Rule(rule.text.clone())))
+        })
+    }
+
+    /// Gives the target's own mailboxes to the source's for the same uses, before mailboxes that happen
+    /// to have their names.
+    fn by_use(&mut self) -> BTreeMap<&'a WireName, Place> {
+        let mut by_use = BTreeMap::new();
+        let merge = self.wishes.rules.merge;
+        for (special_use, places) in self.source_uses {
+            let there = self.target_uses.get(special_use).map_or(&[][..], Vec::as_slice);
+            let mut paths: Vec<&MailboxPath> = places.iter().map(|(path, _)| path).collect();
+            // One that has the right name already needs no other.
+            let is_right = |path: &&MailboxPath| {
+                let place = (MailboxPath::clone(path), Known::ByAttribute);
+                there.contains(&place)
+            };
+            paths.sort_by_key(|path| !is_right(path));
+            // The place is the first one's, though that one went elsewhere in an earlier run.
+            paths.truncate(if merge { usize::MAX } else { 1 });
+            let own =
+                paths.iter().filter_map(|path| self.own.iter().find(|own| own.path == **path));
+            let free =
+                own.filter(|own| !self.is_inbox(own) && !self.is_fixed(own) && !self.is_ruled(own));
+            for own in free.collect::<Vec<_>>() {
+                if let Some(place) = self.place_for(*special_use, own)
+                    && (self.taken.insert(place.0.clone()) || merge)
+                {
+                    by_use.insert(&own.mailbox.name, place);
+                }
+            }
+        }
+        by_use
+    }
+
+    /// The target's own mailbox for a use that a source mailbox has. One that is only known by its name
+    /// is meant for the source mailbox of that name, or that a rule sends there, where there is one.
+    fn place_for(&self, special_use: SpecialUse, own: &Own<'_>) -> Option<Place> {
+        if self.wishes.target_root.is_some() {
+            return None;
+        }
+        let there = self.target_uses.get(&special_use)?;
+        let same = there.iter().find(|(path, _)| *path == own.path);
+        let is_ruled_to = |own: &Own, path: &MailboxPath| {
+            self.by_rule(&own.names).is_some_and(|(wanted, _)| wanted == *path)
+        };
+        let is_others = |path: &MailboxPath| {
+            self.own.iter().any(|own| own.path == *path || is_ruled_to(own, path))
+        };
+        let mut others = there.iter().filter(|(path, known)| {
+            *known == Known::ByAttribute || self.wishes.rules.merge || !is_others(path)
+        });
+        let (place, target) = same.or_else(|| others.next())?;
+        let places = self.source_uses.get(&special_use)?;
+        let (_, source) = places.iter().find(|(path, _)| *path == own.path)?;
+        let reason = Reason::SpecialUse { special_use, source: *source, target: *target };
+        Some((place.clone(), reason))
+    }
+
+    /// The same place below where a mailbox above goes, or should go by a rule.
+    fn by_parent(&self, path: &MailboxPath) -> Option<Place> {
+        for above in std::iter::successors(path.parent(), MailboxPath::parent) {
+            let by_rule = || Some(self.by_rule(&Names::of(&above, self.source_uses))?.0);
+            if let Some(target) = self.goes_to.get(&above).cloned().or_else(by_rule) {
+                let below = &path.names()[above.names().len()..];
+                let is_same = target == self.at_root(&above);
+                return (!is_same).then(|| (target.join(below), Reason::Parent));
+            }
+        }
+        None
+    }
+
+    /// Makes a place one that the target can hold, and that nobody else has.
+    fn settle(
+        &self,
+        wanted: MailboxPath,
+        reason: Reason,
+    ) -> (MailboxPath, Reason, Option<Renamed>) {
+        let writable = writable(&wanted, self.naming);
+        let may_share = self.wishes.rules.merge && writable == wanted;
+        if may_share || !self.taken.contains(&writable) {
+            let renamed = (writable != wanted).then_some(Renamed::Unwritable);
+            return (writable, reason, renamed);
+        }
+        (free(writable, &self.taken), reason, Some(Renamed::Taken))
+    }
 }
 
 /// The path with `_` for what the target's names cannot hold.
@@ -146,6 +512,10 @@ fn writable(path: &MailboxPath, naming: &Naming) -> MailboxPath {
     }
 }
 
+/// Characters of one name that every server takes: Gmail's whole paths have 225, Dovecot's names 255
+/// octets.
+const NAME_CHARACTERS_MAX: usize = 60;
+
 /// The path in the plainest words: for a server that refused it as it is.
 #[must_use]
 pub fn plainer(path: &MailboxPath) -> MailboxPath {
@@ -153,6 +523,7 @@ pub fn plainer(path: &MailboxPath) -> MailboxPath {
         let plain: String = name
             .trim()
             .chars()
+            .take(NAME_CHARACTERS_MAX)
             .map(|c| {
                 let is_plain = c.is_alphanumeric() && c < '\u{10000}';
                 if is_plain || matches!(c, ' ' | '-' | '_' | '.' | ',' | '(' | ')' | '+') {
@@ -165,6 +536,33 @@ pub fn plainer(path: &MailboxPath) -> MailboxPath {
         let plain = plain.trim_end_matches(['.', ' ']).to_owned();
         if plain.is_empty() { "_".to_owned() } else { plain }
     }))
+}
+
+/// What a server may take for the same path: many ignore case and outer spaces, and change what they do
+/// not like.
+#[must_use]
+pub fn are_alike(one: &MailboxPath, other: &MailboxPath) -> bool {
+    let folded = |path| plainer(path).names().iter().map(|name| name.to_lowercase()).collect();
+    let (one, other): (Vec<String>, Vec<String>) = (folded(one), folded(other));
+    one == other
+}
+
+/// The names to try for a path that the target refused, the nearest first: in plain words; with a
+/// number; with a number at the top, where that is what it refuses (`Files`, `Outbox`).
+#[must_use]
+pub fn other_names(path: &MailboxPath, taken: &BTreeSet<MailboxPath>) -> Vec<MailboxPath> {
+    let plain = plainer(path);
+    let mut taken = taken.clone();
+    let mut others = vec![free(plain.clone(), &taken)];
+    taken.extend([path.clone(), plain.clone()]);
+    others.push(free(plain.clone(), &taken));
+    if let [top, _, ..] = plain.names() {
+        let top = MailboxPath::new([format!("{top} (2)")]);
+        others.push(free(top.join(&plain.names()[1..]), &taken));
+    }
+    others.retain(|other| other != path);
+    others.dedup();
+    others
 }
 
 /// The path itself, or with the first number that no other mailbox has: `Work (2)`.
@@ -186,10 +584,15 @@ pub fn free(path: MailboxPath, taken: &BTreeSet<MailboxPath>) -> MailboxPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::rules::{MapRule, Pattern};
     use proptest::prelude::*;
 
     const SLASHES: Naming = Naming { forbidden: Some('/'), nested: true };
     const DOTS: Naming = Naming { forbidden: Some('.'), nested: true };
+
+    fn path(text: &str) -> MailboxPath {
+        MailboxPath::parse(text).expect(text)
+    }
 
     fn mailbox(path: &str, special_use: Option<SpecialUse>) -> Mailbox {
         Mailbox {
@@ -206,8 +609,35 @@ mod tests {
         pairs.iter().map(|p| (p.source.path.to_string(), p.target.to_string())).collect()
     }
 
+    /// What is asked for, to be borrowed.
+    #[derive(Debug, Default)]
+    struct Asked {
+        rules: Rules,
+        source_root: Option<MailboxPath>,
+        target_root: Option<MailboxPath>,
+        fixed: BTreeMap<WireName, MailboxPath>,
+    }
+
+    impl Asked {
+        fn map(rules: &[&str]) -> Self {
+            let map = rules.iter().map(|rule| MapRule::parse(rule).expect(rule)).collect();
+            let rules = Rules { map, ..Rules::default() };
+            Self { rules, ..Self::default() }
+        }
+
+        fn plan(&self, source: &[Mailbox], target: &[Mailbox], naming: &Naming) -> Plan {
+            let Self { rules, source_root, target_root, fixed } = self;
+            let (source_root, target_root) = (source_root.as_ref(), target_root.as_ref());
+            super::plan(source, target, naming, Wishes { rules, source_root, target_root, fixed })
+        }
+
+        fn targets(&self, source: &[Mailbox], target: &[Mailbox]) -> Vec<(String, String)> {
+            targets(&self.plan(source, target, &SLASHES).pairs)
+        }
+    }
+
     fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming) -> Vec<(String, String)> {
-        targets(&pair(source, target, naming, &BTreeMap::new()))
+        targets(&Asked::default().plan(source, target, naming).pairs)
     }
 
     fn to(source: &str, target: &str) -> (String, String) {
@@ -255,9 +685,10 @@ mod tests {
         let source = [mailbox("Sent", Some(SpecialUse::Sent)), mailbox("Old", None)];
         let target = [mailbox("Sent Items", Some(SpecialUse::Sent))];
         let fixed = BTreeMap::from([(WireName(b"Sent".to_vec()), MailboxPath::new(["Old"]))]);
-        let pairs = pair(&source, &target, &SLASHES, &fixed);
+        let asked = Asked { fixed, ..Asked::map(&["Sent=New"]) };
+        let pairs = asked.plan(&source, &target, &SLASHES).pairs;
         assert_eq!(targets(&pairs), [to("Old", "Old (2)"), to("Sent", "Old")]);
-        assert_eq!(pairs[1].reason, Reason::Fixed);
+        assert_eq!(pairs[1].why(), "as in earlier runs; the rule Sent=New comes too late");
     }
 
     #[test]
@@ -273,6 +704,188 @@ mod tests {
     }
 
     #[test]
+    fn d03_of_two_inboxes_one_is_the_inbox() {
+        let below = Mailbox { name: WireName(b"INBOX.inbox".to_vec()), ..mailbox("INBOX", None) };
+        let source = [below, mailbox("INBOX", None), mailbox("inbox/a", None)];
+        let pairs = Asked::default().plan(&source, &[mailbox("INBOX", None)], &SLASHES).pairs;
+        let expected = [to("INBOX", "INBOX"), to("INBOX", "INBOX (2)"), to("INBOX/a", "INBOX/a")];
+        assert_eq!(targets(&pairs), expected);
+        assert_eq!(pairs[0].source.name, WireName(b"INBOX".to_vec()));
+        assert_eq!(pairs[1].renamed, Some(Renamed::Taken));
+    }
+
+    #[test]
+    fn d14_a_mailbox_that_is_listed_twice_is_one() {
+        assert_eq!(plan(&[mailbox("a", None), mailbox("a", None)], &[], &SLASHES), [to("a", "a")]);
+    }
+
+    #[test]
+    fn names_tell_what_no_attribute_says_on_either_side() {
+        let source =
+            [mailbox("Gesendet", None), mailbox("Gesendet/2019", None), mailbox("Corbeille", None)];
+        for target in [
+            [mailbox("Sent Items", None), mailbox("Papelera", None)],
+            [
+                mailbox("Sent Items", Some(SpecialUse::Sent)),
+                mailbox("Papelera", Some(SpecialUse::Trash)),
+            ],
+        ] {
+            let expected = [
+                to("Corbeille", "Papelera"),
+                to("Gesendet", "Sent Items"),
+                to("Gesendet/2019", "Sent Items/2019"),
+            ];
+            assert_eq!(plan(&source, &target, &SLASHES), expected);
+        }
+        let made = Asked::default().plan(&source, &[], &SLASHES).pairs;
+        assert_eq!(made[1].make_for, Some(SpecialUse::Sent));
+        assert_eq!((made[0].special_use, made[2].make_for), (Some(SpecialUse::Trash), None));
+    }
+
+    #[test]
+    fn an_attribute_goes_before_every_name() {
+        let source = [mailbox("Sent", None), mailbox("x", Some(SpecialUse::Sent))];
+        let target = [mailbox("Gesendet", Some(SpecialUse::Sent)), mailbox("Sent", None)];
+        assert_eq!(plan(&source, &target, &SLASHES), [to("Sent", "Sent"), to("x", "Gesendet")]);
+    }
+
+    #[test]
+    fn a_name_on_the_target_is_meant_for_the_mailbox_of_that_name() {
+        let source = [mailbox("Sent", None), mailbox("x", Some(SpecialUse::Sent))];
+        assert_eq!(
+            plan(&source, &[mailbox("Sent", None)], &SLASHES),
+            [to("Sent", "Sent"), to("x", "x")]
+        );
+    }
+
+    #[test]
+    fn rules_go_first_and_take_no_other_s_place() {
+        let source = [
+            mailbox("New", None),
+            mailbox("Old", None),
+            mailbox("Old/a", None),
+            mailbox("Sent", None),
+        ];
+        let target = [mailbox("Sent Items", Some(SpecialUse::Sent))];
+        assert_eq!(
+            Asked::map(&["old=New", "Sent=Post/Sent"]).targets(&source, &target),
+            [
+                to("New", "New"),
+                to("Old", "New (2)"),
+                to("Old/a", "New (2)/a"),
+                to("Sent", "Post/Sent")
+            ]
+        );
+        let mut merging = Asked::map(&["old=New"]);
+        merging.rules.merge = true;
+        let merged = merging.targets(&source, &target);
+        assert_eq!(merged[1..3], [to("Old", "New"), to("Old/a", "New/a")]);
+    }
+
+    #[test]
+    fn mailboxes_can_change_places() {
+        let source = [mailbox("INBOX", None), mailbox("a", None), mailbox("b", None)];
+        assert_eq!(
+            Asked::map(&["a=b", "b=INBOX", "INBOX=a"]).targets(&source, &[]),
+            [to("INBOX", "a"), to("a", "b"), to("b", "INBOX")]
+        );
+    }
+
+    #[test]
+    fn what_is_below_a_mapped_place_goes_with_it_though_it_is_not_there() {
+        let parent = Mailbox { selectable: false, ..mailbox("Old", None) };
+        assert_eq!(
+            Asked::map(&["Old=New"]).targets(&[parent, mailbox("Old/a/b", None)], &[]),
+            [to("Old/a/b", "New/a/b")]
+        );
+    }
+
+    #[test]
+    fn merging_brings_all_of_one_use_together() {
+        let source = [mailbox("Sent", None), mailbox("Sent Items", None), mailbox("a.b", None)];
+        let target = [mailbox("Gesendet", Some(SpecialUse::Sent)), mailbox("a_b", None)];
+        let mut asked = Asked::default();
+        asked.rules.merge = true;
+        let pairs = asked.plan(&source, &target, &DOTS).pairs;
+        let expected = [to("Sent", "Gesendet"), to("Sent Items", "Gesendet"), to("a.b", "a_b")];
+        assert_eq!(targets(&pairs), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_with_the_rule() {
+        let source = [
+            mailbox("INBOX", None),
+            mailbox("Papierkorb", None),
+            mailbox("Papierkorb/a", None),
+            mailbox("Work", None),
+        ];
+        let pattern = |text| Pattern::parse(text).expect(text);
+        let mut asked = Asked::default();
+        asked.rules.exclude = vec![pattern("DeletedItems/*")];
+        let left_out = |asked: &Asked| {
+            let left_out = asked.plan(&source, &[], &SLASHES).left_out;
+            let told = |one: &LeftOut| (one.source.path.to_string(), one.because.to_string());
+            left_out.iter().map(told).collect::<Vec<_>>()
+        };
+        let excluded = to("Papierkorb", "--exclude DeletedItems/*");
+        assert_eq!(left_out(&asked)[0], excluded);
+        assert_eq!(left_out(&asked).len(), 2);
+        asked.rules.include = vec![pattern("Inbox"), pattern("DeletedItems/*")];
+        assert_eq!(left_out(&asked)[2], to("Work", "no --include means it"));
+        assert_eq!(asked.targets(&source, &[]), [to("INBOX", "INBOX")]);
+    }
+
+    #[test]
+    fn roots_stand_for_the_account() {
+        let user = Mailbox { foreign: true, ..mailbox("user/joe", None) };
+        let sent = Mailbox { foreign: true, ..mailbox("user/joe/Sent", Some(SpecialUse::Sent)) };
+        let other = Mailbox { foreign: true, ..mailbox("user/ann", None) };
+        let source = [mailbox("INBOX", None), user, sent, other];
+        let target = [mailbox("Sent Items", Some(SpecialUse::Sent)), mailbox("INBOX", None)];
+        let mut asked = Asked { source_root: Some(path("user/joe")), ..Asked::default() };
+        let joe = [to("user/joe", "INBOX"), to("user/joe/Sent", "Sent Items")];
+        assert_eq!(asked.targets(&source, &target), joe);
+        asked.target_root = Some(path("Old mail"));
+        let joe = [to("user/joe", "Old mail/INBOX"), to("user/joe/Sent", "Old mail/Sent")];
+        assert_eq!(asked.targets(&source, &target), joe);
+        assert!(asked.plan(&source, &target, &SLASHES).left_out.is_empty());
+    }
+
+    #[test]
+    fn a_root_with_an_inbox_in_it_keeps_its_name() {
+        let source = [mailbox("Old", None), mailbox("Old/INBOX", None), mailbox("New", None)];
+        let asked = Asked { source_root: Some(path("Old")), ..Asked::default() };
+        assert_eq!(asked.targets(&source, &[]), [to("Old/INBOX", "INBOX"), to("Old", "Old")]);
+    }
+
+    #[test]
+    fn d12_a_name_that_is_refused_whole_gets_a_number_where_it_may_be_refused() {
+        let names = |path: &str, taken: &[&str]| -> Vec<String> {
+            let taken = taken.iter().map(|taken| self::path(taken)).collect();
+            other_names(&self::path(path), &taken).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names("Files", &["Files"]), ["Files (2)"]);
+        assert_eq!(names("Files/a", &["Files/a"]), ["Files/a (2)", "Files (2)/a"]);
+        assert_eq!(names("[Gmail]", &[]), ["_Gmail_", "_Gmail_ (2)"]);
+        assert_eq!(names("~x ", &["_x"]), ["_x (2)"]);
+        let long = "é".repeat(300);
+        assert_eq!(names(&long, &[])[0], "é".repeat(60));
+    }
+
+    #[test]
+    fn d01_names_that_servers_take_for_one_are_alike() {
+        for (one, other) in
+            [("Trash", "trash"), ("a/B", "A/b"), ("x ", "x"), ("É", "é"), ("a:", "a?")]
+        {
+            assert!(are_alike(
+                &MailboxPath::new(one.split('/')),
+                &MailboxPath::new(other.split('/'))
+            ));
+        }
+        assert!(!are_alike(&path("a"), &path("b")) && !are_alike(&path("a/b"), &path("b")));
+    }
+
+    #[test]
     fn plainer_names_lose_what_servers_refuse() {
         let path = MailboxPath::new(["quote\"name", "100%*", "🎉 party", "trailing dot.", "日本"]);
         assert_eq!(
@@ -281,23 +894,77 @@ mod tests {
         );
     }
 
+    /// Names in which collisions of all kinds happen.
+    const NAMES: &str = "(sent|Sent|Gesendet|Drafts|INBOX|[ab._]{1,3})(/[ab._]{1,2}){0,2}";
+
+    fn some_use(number: u8) -> Option<SpecialUse> {
+        [None, None, None, Some(SpecialUse::Sent), Some(SpecialUse::Drafts), Some(SpecialUse::All)]
+            [usize::from(number) % 6]
+    }
+
+    prop_compose! {
+        fn mailboxes()(
+            mailboxes in prop::collection::btree_map(NAMES, any::<u8>(), 0..12),
+        ) -> Vec<Mailbox> {
+            mailboxes.iter().map(|(name, use_)| mailbox(name, some_use(*use_))).collect()
+        }
+    }
+
+    prop_compose! {
+        fn asked()(
+            rules in prop::collection::vec("(sent|a|[ab]/\\*|INBOX)=(b|New|Sent|INBOX)", 0..3),
+            root in prop::option::of("(Old|INBOX)"),
+        ) -> Asked {
+            let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+            Asked { target_root: root.as_deref().map(path), ..Asked::map(&rules) }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_two_source_mailboxes_share_a_target(
-            names in prop::collection::btree_set("[ab./_]{1,4}", 1..12),
-            there in prop::collection::btree_set("[ab._]{1,3}", 0..4),
+            source in mailboxes(),
+            target in mailboxes(),
+            asked in asked(),
         ) {
-            let source: Vec<Mailbox> = names.iter().map(|name| mailbox(name, None)).collect();
-            let target: Vec<Mailbox> = there.iter().map(|name| mailbox(name, None)).collect();
             for naming in [SLASHES, DOTS, Naming { forbidden: None, nested: false }] {
-                let pairs = pair(&source, &target, &naming, &BTreeMap::new());
-                let places: BTreeSet<&MailboxPath> = pairs.iter().map(|pair| &pair.target).collect();
-                prop_assert_eq!(places.len(), pairs.len());
-                for place in places {
-                    let holds = |name: &String| naming.forbidden.is_some_and(|c| name.contains(c));
+                let plan = asked.plan(&source, &target, &naming);
+                prop_assert_eq!(plan.pairs.len() + plan.left_out.len(), source.len());
+                let places: BTreeSet<&MailboxPath> = plan.pairs.iter().map(|pair| &pair.target).collect();
+                prop_assert_eq!(places.len(), plan.pairs.len());
+                let holds = |name: &String| naming.forbidden.is_some_and(|c| name.contains(c));
+                for place in plan.pairs.iter().filter(|p| p.existing.is_none()).map(|p| &p.target) {
                     prop_assert!(!place.names().iter().any(|name| name.is_empty() || holds(name)));
                 }
             }
+        }
+
+        #[test]
+        fn planning_again_gives_the_same(
+            source in mailboxes(),
+            target in mailboxes(),
+            asked in asked(),
+            fixed in prop::collection::vec(any::<bool>(), 12),
+            are_made_for_uses: bool,
+        ) {
+            let first = asked.plan(&source, &target, &SLASHES).pairs;
+            // Everything was made, and messages were sent to some.
+            let mut target = target;
+            for pair in first.iter().filter(|pair| pair.existing.is_none()) {
+                let special_use = pair.make_for.filter(|_| are_made_for_uses);
+                let path = pair.target.to_string();
+                target.retain(|there| there.path != pair.target);
+                target.push(mailbox(&path, special_use));
+            }
+            let of_some = first.iter().zip(&fixed).filter(|(_, is_fixed)| **is_fixed);
+            let fixed = of_some.map(|(pair, _)| (pair.source.name.clone(), pair.target.clone()));
+            let asked = Asked { fixed: fixed.collect(), ..asked };
+            let again = asked.plan(&source, &target, &SLASHES).pairs;
+            let told = |pairs: &[Pair]| pairs.iter().map(Pair::why).collect::<Vec<_>>();
+            prop_assert_eq!(
+                targets(&again), targets(&first), "{:?} {:?} {:?}", told(&first), told(&again), asked
+            );
+            prop_assert!(again.iter().all(|pair| pair.existing.is_some()));
         }
     }
 }

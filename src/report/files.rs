@@ -325,14 +325,14 @@ mod tests {
                 assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell}");
                 assert!(!cell.contains(char::is_control), "{cell}");
             }
-            assert_eq!((&row[0], &row[1]), ("'@anna", "'=cmd|'/c calc'!A0"));
+            assert_eq!((&row[0], &row[1]), ("'@anna", "'=cmd|'\\/c calc'!A0"));
         }
     }
 
     #[tokio::test]
     async fn a_remark_is_a_line_and_subjects_are_only_where_asked_for() {
         let ledger = ledger(vec![refused(7, "too big", Some("Hello"))]).await;
-        let line = "'@anna,'=cmd|'/c calc'!A0,7,9,1970-01-01T00:00:00Z,refused,reason,too big";
+        let line = "'@anna,'=cmd|'\\/c calc'!A0,7,9,1970-01-01T00:00:00Z,refused,reason,too big";
         let header = "account,mailbox,uid,size,date,fate,kind,reason";
         let text = written(&ledger, &Snapshot::default(), false).await;
         assert_eq!(text, format!("{header}\n{line}\n"));

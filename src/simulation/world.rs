@@ -385,12 +385,7 @@ pub fn account(user: &str, source_host: &str, target_host: &str) -> Account {
         auth: Auth::Password,
         secret: SecretSource::Literal(password(user).into()),
     };
-    Account {
-        line: 0,
-        id: None,
-        source: end(source_host, SOURCE_PORT),
-        target: end(target_host, TARGET_PORT),
-    }
+    Account::new(end(source_host, SOURCE_PORT), end(target_host, TARGET_PORT))
 }
 
 /// A user's password on both servers.

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use self::storable::Storable;
 use super::{
-    Answered, Created, Deleted, Destination, FlagChange, Found, Moved, Naming, ObjectId, Outgoing,
-    Target,
+    Answered, Created, Deleted, Destination, FlagChange, Found, Made, Moved, Naming, ObjectId,
+    Outgoing, Target,
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
@@ -95,7 +95,7 @@ impl Target for ImapTarget {
         &mut self,
         name: &WireName,
         special_use: Option<SpecialUse>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Made, Fault> {
         let quoted = self.connection.quoted(name)?;
         let action = format!("create the mailbox {}", name.0.escape_ascii());
         let attribute = special_use
@@ -104,17 +104,20 @@ impl Target for ImapTarget {
         if let Some(attribute) = attribute {
             let command = format!("CREATE {quoted}{attribute}");
             if self.connection.run(&command, &action).await?.status.kind == StatusKind::Ok {
-                return Ok(());
+                return Ok(Made::New);
             }
         }
         let done = self.connection.run(&format!("CREATE {quoted}"), &action).await?;
-        if done.status.kind == StatusKind::Ok || done.status.code == "ALREADYEXISTS" {
-            return Ok(());
+        if done.status.kind == StatusKind::Ok {
+            return Ok(Made::New);
+        }
+        if done.status.code == "ALREADYEXISTS" {
+            return Ok(Made::There);
         }
         // Servers say "it exists" in many words; whether it does is what counts.
         let status = self.connection.run(&format!("STATUS {quoted} (UIDNEXT)"), &action).await?;
         if status.status.kind == StatusKind::Ok {
-            return Ok(());
+            return Ok(Made::There);
         }
         Err(reply::fault(action, done.status, Scope::Mailbox).at(self.connection.side()))
     }

@@ -9,6 +9,7 @@ mod crashes;
 mod delta;
 mod fetches;
 mod late;
+mod mapping;
 mod odd_servers;
 mod outages;
 mod pace;

@@ -143,6 +143,29 @@ fn wrong_flags_are_usage_errors() {
 }
 
 #[test]
+fn rules_that_cannot_be_read_are_told_with_flag_value_and_remedy() {
+    let folder = Folder::new(&good());
+    folder.write("rules.txt", "# ours\nOld\na=b\ns/(/x/\n");
+    for (arguments, said) in [
+        ("--exclude a//b", &["'a//b'", "--exclude", "write it as in Projects/2019"][..]),
+        ("--include #SentItem#", &["'#SentItem#'", "--include", "the words are Inbox"]),
+        ("--map Old", &["'Old'", "--map", "write SOURCE=TARGET"]),
+        ("--map a/*=*/*", &["'a/*=*/*'", "more wildcards after the = than before it"]),
+        ("--map-regex s/(a/b/", &["'s/(a/b/'", "--map-regex", "unclosed group"]),
+        ("--map-file none.txt", &["--map-file: cannot read none.txt"]),
+        (
+            "--map-file rules.txt",
+            &["rules.txt:2: the rule has no =", "rules.txt:4: the rule is no"],
+        ),
+        ("--source-root a//b", &["--source-root: must be the path of a mailbox"]),
+    ] {
+        let ran = folder.run(&format!("migrate accounts.csv {arguments}")).code(2);
+        said.iter().fold(ran, |ran, said| ran.says(said));
+    }
+    assert!(!folder.path().join("accounts.mailhaul").exists());
+}
+
+#[test]
 fn help_names_every_flag_of_a_column_and_every_exit_code() {
     let folder = Folder::new("");
     let help = folder.run("migrate --help").code(0).stdout();

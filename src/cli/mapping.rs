@@ -1,0 +1,61 @@
+//! Flags that say which mailboxes are copied, and where they go.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+use mailhaul::plan::rules::{MapRule, Pattern, Rules};
+
+use super::Failure;
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Mailboxes; * is anything, % anything within a name")]
+pub(super) struct MappingFlags {
+    /// Copy a mailbox, and what is below it, to another place: 'Old=Archive/Old', 'Projects/*=Work/*'
+    #[arg(long, value_name = "SOURCE=TARGET", value_parser = MapRule::parse)]
+    map: Vec<MapRule>,
+    /// The same by a regular expression, as sed has it: 's/^Projects/Archive/'
+    #[arg(long, value_name = "s/OLD/NEW/", value_parser = MapRule::parse_regex)]
+    map_regex: Vec<MapRule>,
+    /// A file with one such rule on each line; the first rule that fits counts, those of flags first
+    #[arg(long, value_name = "FILE")]
+    map_file: Option<PathBuf>,
+    /// Copy only these mailboxes: Work, Work/* with all below it, or by use: Inbox, SentItems,
+    /// DeletedItems, Drafts, JunkEmail, Archive, Root
+    #[arg(long, value_name = "MAILBOX", value_parser = Pattern::parse)]
+    include: Vec<Pattern>,
+    /// Leave these mailboxes out; written as for --include
+    #[arg(long, value_name = "MAILBOX", value_parser = Pattern::parse)]
+    exclude: Vec<Pattern>,
+}
+
+impl MappingFlags {
+    pub(super) fn rules(&self) -> Result<Rules, Failure> {
+        let mut map = self.map.clone();
+        map.extend(self.map_regex.iter().cloned());
+        map.extend(self.of_file()?);
+        Ok(Rules {
+            map,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            ..Rules::default()
+        })
+    }
+
+    fn of_file(&self) -> Result<Vec<MapRule>, Failure> {
+        let Some(path) = &self.map_file else {
+            return Ok(Vec::new());
+        };
+        let hint = "one rule a line, SOURCE=TARGET or s/OLD/NEW/; # begins a comment";
+        let text = fs::read_to_string(path).map_err(|error| {
+            let text = format!("--map-file: cannot read {}: {error}", path.display());
+            Failure::usage(text, hint)
+        })?;
+        MapRule::parse_lines(&text).map_err(|wrong| {
+            let told = wrong.iter().map(|(line, text)| {
+                format!("--map-file: {}:{line}: the rule {text}", path.display())
+            });
+            Failure::usage(told.collect::<Vec<_>>().join("\n"), hint)
+        })
+    }
+}
