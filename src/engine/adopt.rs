@@ -43,7 +43,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
 ) -> Result<bool, Fault> {
     let ledger = &work.run.ledger;
     let from = bound.target_uid_next;
-    if work.run.config.adopt == Adopt::None || uid_next <= from {
+    if uid_next <= from {
         return Ok(false);
     }
     let claimed: BTreeSet<Uid> = ledger.claimed(bound.id, from).await?.into_iter().collect();
@@ -52,7 +52,12 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if there.is_empty() {
         return Ok(false);
     }
-    let wanted = wanted(work, source, bound, opened).await?;
+    let mut wanted = wanted(work, source, bound, opened).await?;
+    // What others have brought is copied beside, but not what is there by ourselves.
+    wanted.retain(|_, one| one.is_ours || work.run.config.adopt == Adopt::Match);
+    if wanted.is_empty() {
+        return Ok(false);
+    }
     let copies = match_all(source, target, &wanted, &there).await?;
     let is_new = !bound.fixed && from == Uid::FIRST;
     if is_new && looks_foreign(there.len(), copies.len()) {

@@ -116,6 +116,9 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
             return Ok(Pass::Stopped);
         }
     }
+    if copying.retry_last(source, target).await? == Pass::Stopped {
+        return Ok(Pass::Stopped);
+    }
     if copying.is_reset {
         // What was copied into the mailbox of before is owed again, in every part.
         for range in whole() {
@@ -123,9 +126,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
                 return Ok(Pass::Stopped);
             }
         }
-    }
-    if copying.retry_last(source, target).await? == Pass::Stopped {
-        return Ok(Pass::Stopped);
     }
     sweep::sweep(work, target, &copying.bound).await?;
     if mark.is_none() {

@@ -133,11 +133,12 @@ pub(super) async fn deliver<S: Source, T: Target, L: Ledger>(
     };
     let moved = Box::pin(window::transfer(work, &stage_place, source, target, windows)).await;
     let Moved { sent, missing, refused, halted, outcome } = moved;
-    let mut moved_on = Ok(());
-    if window::is_target_sound(&outcome) {
-        moved_on = move_on(work, place, target_name, &stage_place, target, &made, sent).await;
-    }
-    let outcome = outcome.and(moved_on);
+    // A stage that is not whole is left to the next try, which deletes it: what was not answered may
+    // be in it, or still come.
+    let outcome = match outcome {
+        Ok(()) => move_on(work, place, target_name, &stage_place, target, &made, sent).await,
+        Err(fault) => Err(fault),
+    };
     Moved { sent: Vec::new(), missing, refused, halted, outcome }
 }
 
