@@ -384,7 +384,10 @@ struct Recording<'a, 'w, L> {
 impl<L: Ledger> Recording<'_, '_, L> {
     async fn run(&mut self, mut answered: mpsc::Receiver<Answered>) -> Result<(), Fault> {
         let mut outcome = Ok(());
-        while let (Ok(()), Some(answered)) = (&outcome, answered.recv().await) {
+        while outcome.is_ok() {
+            let Some(answered) = answered.recv().await else {
+                break;
+            };
             outcome = self.record(answered).await;
         } // Dropping the window gives its memory back.
         self.settle_to = None;

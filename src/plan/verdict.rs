@@ -27,6 +27,8 @@ pub enum Evidence {
 pub struct Outlines {
     by_attributes: BTreeMap<(u64, Option<i64>), u32>,
     by_headers: BTreeMap<(u64, u64), Option<Digest>>,
+    /// By header lines alone.
+    namesakes: BTreeMap<u64, u32>,
     exact: BTreeSet<Digest>,
 }
 
@@ -41,6 +43,7 @@ impl Outlines {
             if let Some((exact, headers)) = entry.digest {
                 let known = outlines.by_headers.entry((entry.size, headers)).or_insert(Some(exact));
                 *known = known.filter(|digest| *digest == exact);
+                *outlines.namesakes.entry(headers).or_default() += 1;
                 outlines.exact.insert(exact);
             }
         }
@@ -88,10 +91,12 @@ impl Outlines {
         if stored.exact == exact || sent.is_some_and(|sent| sent.folded == stored.folded) {
             return true;
         }
-        // All messages without the usual headers have one key: then the size must speak, and that it
-        // is no other message's copy.
-        let tells_apart = headers != Identity::of(b"").headers
-            || (is_close(entry.size, size) && !self.exact.contains(&stored.exact));
+        // Where others have the same header lines (all have that have none of the usual ones), the size
+        // must speak, too; and it is no copy of another's.
+        let has_namesakes = headers == Identity::of(b"").headers
+            || self.namesakes.get(&headers).is_some_and(|count| *count > 1);
+        let tells_apart =
+            !self.exact.contains(&stored.exact) && (!has_namesakes || is_close(entry.size, size));
         stored.headers == headers && tells_apart
     }
 }
@@ -237,6 +242,9 @@ mod tests {
         assert!(!is_copy(b"no header 3", b"no header 7", &[b"no header 7"]));
         let (short, long) = (b"Subject: a\r\n\r\nx", [b"Subject: a\r\n\r\n", &bare[..]].concat());
         assert!(is_copy(short, &long, &[]));
+        // A target that tells one's UID for the other's.
+        assert!(!is_copy(short, &long, &[&long]));
+        assert!(!is_copy(short, &long, &[b"Subject: a\r\n\r\nyy"]));
     }
 
     #[test]
