@@ -92,8 +92,9 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         lo: Uid,
     ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
 
-    /// The messages with a claim, of any source mailbox of the account bound to the same target
-    /// mailbox, whose header key is one of these (see [`crate::identity::Identity::headers`]).
+    /// The messages whose digests are known, whatever became of them, of any source mailbox of the
+    /// account bound to the same target mailbox, whose header key is one of these (see
+    /// [`crate::identity::Identity::headers`]).
     fn twins(
         &self,
         mailbox: MailboxId,

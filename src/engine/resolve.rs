@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope};
 use crate::history::Entry;
-use crate::identity::Identity;
+use crate::identity::{Digest, Identity};
 use crate::ledger::{
     self, BoundMailbox, Doubt, Ledger, MailboxId, OpenWindow, Outcome, WindowId, WindowMessage,
 };
@@ -198,13 +198,17 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             .filter(|found| is_plausible(found, &sought))
             .cloned()
             .collect();
-        let mut lapsed = BTreeMap::new();
+        let (mut lapsed, mut others) = (BTreeMap::new(), Others::default());
         if !plausible.is_empty() {
             self.identify(source, &mut open, &mut sought, &plausible).await?;
-            lapsed = self.lapsed(target, first.id, lo, &there, &sought).await?;
+            let headers = sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
+            let twins = self.work.run.ledger.twins(first.id, headers).await?;
+            let own: BTreeSet<Key> = open.iter().map(|one| one.key).collect();
+            others = Others::of(&twins, |key| own.contains(&key));
+            lapsed = lapsed_of(target, twins, lo, &there).await?;
             sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry)));
         }
-        let look = settle_among(target, plausible, &sought).await?;
+        let look = settle_among(target, plausible, &sought, &others).await?;
         let seen = Seen { lo, uid_next: destination.uid_next, there: &there };
         let (settlement, given_up) = self.decide(target, ids, &open, &lapsed, look, &seen).await?;
         if !settlement.doubted.is_empty() {
@@ -266,33 +270,6 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             sought.digests = open.message.identity.map(<_>::from);
         }
         Ok(())
-    }
-
-    /// Messages with a claim, equal to one that is looked for, whose copies are not where they were
-    /// seen: their owner may have moved them away and back, and then what is there now is theirs.
-    async fn lapsed<T: Target>(
-        &self,
-        target: &mut T,
-        mailbox: MailboxId,
-        lo: Uid,
-        there: &[Found],
-        sought: &[Sought<Key>],
-    ) -> Result<BTreeMap<Key, Entry>, Fault> {
-        let headers: BTreeSet<u64> =
-            sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
-        let twins = self.work.run.ledger.twins(mailbox, headers).await?;
-        let uids = twins.iter().filter_map(|(_, _, entry)| entry.target_uid);
-        let mut below: Vec<Uid> = uids.filter(|uid| *uid < lo).collect();
-        below.sort_unstable();
-        below.dedup();
-        let mut present: BTreeSet<Uid> = there.iter().map(|found| found.uid).collect();
-        if !below.is_empty() {
-            present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
-        }
-        let lapsed = twins.into_iter().filter(|(_, _, entry)| {
-            entry.target_uid.is_none_or(|target_uid| !present.contains(&target_uid))
-        });
-        Ok(lapsed.map(|(mailbox, uid, entry)| ((mailbox, uid), entry)).collect())
     }
 
     async fn decide<T: Target>(
@@ -447,6 +424,63 @@ fn lapsed_sought(key: Key, entry: &Entry) -> Sought<Key> {
     Sought { key, claim: Claim::Lapsed, size: entry.size, date: entry.date, digests }
 }
 
+/// Of these messages those with a claim whose copies are not where they were seen: their owner may
+/// have moved them away and back, and then what is there now is theirs.
+async fn lapsed_of<T: Target>(
+    target: &mut T,
+    twins: Vec<(MailboxId, Uid, Entry)>,
+    lo: Uid,
+    there: &[Found],
+) -> Result<BTreeMap<Key, Entry>, Fault> {
+    let claimed: Vec<(Key, Uid, Entry)> = twins
+        .into_iter()
+        .filter(|(_, _, entry)| entry.fate.is_there())
+        .filter_map(|(mailbox, uid, entry)| Some(((mailbox, uid), entry.target_uid?, entry)))
+        .collect();
+    let mut below: Vec<Uid> =
+        claimed.iter().map(|(_, target_uid, _)| *target_uid).filter(|uid| *uid < lo).collect();
+    below.sort_unstable();
+    below.dedup();
+    let mut present: BTreeSet<Uid> = there.iter().map(|found| found.uid).collect();
+    if !below.is_empty() {
+        present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
+    }
+    let lapsed = claimed.into_iter().filter(|(_, target_uid, _)| !present.contains(target_uid));
+    Ok(lapsed.map(|(key, _, entry)| (key, entry)).collect())
+}
+
+/// Messages that are not looked for and could be mixed up with those that are: with the same header
+/// lines. What has the octets of one of these is none of those that a server rewrote.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    digests: BTreeSet<Digest>,
+    headers: BTreeSet<u64>,
+}
+
+impl Others {
+    /// Of these messages all but those that are looked for.
+    pub(super) fn of(
+        twins: &[(MailboxId, Uid, Entry)],
+        is_looked_for: impl Fn(Key) -> bool,
+    ) -> Self {
+        let digests = || {
+            twins
+                .iter()
+                .filter(|(mailbox, uid, _)| !is_looked_for((*mailbox, *uid)))
+                .filter_map(|(_, _, entry)| entry.digest)
+        };
+        Self {
+            digests: digests().map(|(exact, _)| exact).collect(),
+            headers: digests().map(|(_, headers)| headers).collect(),
+        }
+    }
+
+    /// Whether one of them has exactly these octets.
+    pub(super) fn has(&self, exact: Digest) -> bool {
+        self.digests.contains(&exact)
+    }
+}
+
 /// What a look at a target mailbox found.
 pub(super) struct Look<Key> {
     pub(super) settlement: Settlement<Key>,
@@ -462,10 +496,11 @@ pub(super) async fn look<T: Target, Key: Ord + Clone>(
     from: Uid,
     claimed: &BTreeSet<Uid>,
     sought: &[Sought<Key>],
+    others: &Others,
 ) -> Result<Look<Key>, Fault> {
     let mut there = target.look(from).await?;
     there.retain(|found| !claimed.contains(&found.uid) && is_plausible(found, sought));
-    settle_among(target, there, sought).await
+    settle_among(target, there, sought, others).await
 }
 
 /// Matches what is looked for with what could be copies of it, whose headers and, where these do not
@@ -474,6 +509,7 @@ pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
     target: &mut T,
     there: Vec<Found>,
     sought: &[Sought<Key>],
+    others: &Others,
 ) -> Result<Look<Key>, Fault> {
     let uids: Vec<Uid> = there.iter().map(|found| found.uid).collect();
     let headers = if uids.is_empty() { BTreeMap::new() } else { target.headers(&uids).await? };
@@ -487,7 +523,12 @@ pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
             identity: None,
         })
         .collect();
-    let unread = needs_body(sought, &candidates);
+    let mut unread = needs_body(sought, &candidates);
+    let has_namesakes =
+        |one: &&Candidate| one.headers.is_some_and(|headers| others.headers.contains(&headers));
+    unread.extend(candidates.iter().filter(has_namesakes).map(|one| one.uid));
+    unread.sort_unstable();
+    unread.dedup();
     let stored: BTreeMap<Uid, Identity> =
         if unread.is_empty() { BTreeMap::new() } else { target.identify(&unread).await? };
     for candidate in &mut candidates {
@@ -495,6 +536,11 @@ pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
     }
     // What was to be read and is not given is gone.
     candidates.retain(|one| one.identity.is_some() || unread.binary_search(&one.uid).is_err());
+    let exact: BTreeSet<Digest> =
+        sought.iter().filter_map(|one| Some(one.digests?.exact)).collect();
+    candidates.retain(|one| {
+        one.identity.is_none_or(|it| exact.contains(&it.exact) || !others.has(it.exact))
+    });
     let there = there.into_iter().map(|found| (found.uid, found)).collect();
     Ok(Look { settlement: settle(sought, &candidates), there, stored })
 }

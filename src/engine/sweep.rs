@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::{self, Look};
+use super::resolve::{self, Look, Others};
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
@@ -45,8 +45,13 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let below: Vec<Uid> = below.into_iter().collect();
     present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
     let mut asked = asked(&noted, &present);
+    let headers = noted.iter().filter_map(|noted| Some(noted.entry.digest?.1)).collect();
+    let twins = ledger.twins(bound.id, headers).await?;
+    let is_noted =
+        |key: Key| noted.iter().any(|noted| (noted.doubt.mailbox, noted.doubt.uid) == key);
+    let others = Others::of(&twins, is_noted);
     let Look { settlement, there, stored } =
-        resolve::look(target, lo, &claimed, &asked.lacking).await?;
+        resolve::look(target, lo, &claimed, &asked.lacking, &others).await?;
     let mut given = Settlement::default();
     for (key, uid) in settlement.found {
         let Some(noted) = noted.iter().find(|one| (one.doubt.mailbox, one.doubt.uid) == key) else {
@@ -71,7 +76,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         having.iter().map(|sought| (sought.key, Vec::new())).collect();
     loop {
         // One more copy of each at a time.
-        let more = resolve::look(target, lo, &claimed, &having).await?.settlement.found;
+        let more = resolve::look(target, lo, &claimed, &having, &others).await?.settlement.found;
         if more.is_empty() {
             break;
         }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::{self, Look};
+use super::resolve::{self, Look, Others};
 use super::window::{Place, Said, Sent, SentMessage};
 use super::work::Work;
 use crate::config::Verify;
@@ -15,7 +15,7 @@ use crate::fate::{Fate, Remark};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
 use crate::identity::Identity;
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::{Ledger, MailboxId, Outcome};
 use crate::mail::Uid;
 use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
@@ -96,7 +96,7 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
     let stored =
         || messages().filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere));
     let outlines = Outlines::of(stored().map(|message| &message.entry));
-    let mut seen = told_copies(work, target, told.collect(), &outlines).await?;
+    let mut seen = told_copies(work, place.mailbox, target, told.collect(), &outlines).await?;
     let astray: Vec<&SentMessage> =
         stored().filter(|message| !seen.contains_key(&message.uid)).collect();
     let mut unseen = 0;
@@ -112,6 +112,7 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
 /// The messages whose copies stand at the UIDs told, with what is to be said of each.
 async fn told_copies<T: Target, L: Ledger>(
     work: &Work<'_, L>,
+    mailbox: MailboxId,
     target: &mut T,
     told: Vec<(Uid, &SentMessage)>,
     outlines: &Outlines,
@@ -139,12 +140,27 @@ async fn told_copies<T: Target, L: Ledger>(
         *evidence == Evidence::Body || is_compared(work, &message.entry)
     });
     let stored = target.identify(&ascending(by_body)).await?;
+    let likely = looked.iter().filter(|(evidence, message, found)| {
+        let differs = |stored: &Identity| Some(stored.exact) != message.entry.digest.map(|it| it.0);
+        *evidence == Evidence::Body && stored.get(&found.uid).is_some_and(differs)
+    });
+    let headers: BTreeSet<u64> =
+        likely.filter_map(|(_, message, _)| Some(message.entry.digest?.1)).collect();
+    let mut others = Others::default();
+    if !headers.is_empty() {
+        let twins = work.run.ledger.twins(mailbox, headers).await?;
+        others = Others::of(&twins, |(of, uid)| {
+            of == mailbox && looked.iter().any(|(_, message, _)| message.uid == uid)
+        });
+    }
     let copies = looked.into_iter().filter_map(|(evidence, message, found)| {
         let stored = stored.get(&found.uid);
         let is_copy = evidence < Evidence::Body
             || stored.is_some_and(|stored| {
                 let sent = message.identity.as_ref();
-                outlines.is_copy(&message.entry, sent, found.size, stored)
+                let is_exact = message.entry.digest.is_some_and(|it| it.0 == stored.exact);
+                (is_exact || !others.has(stored.exact))
+                    && outlines.is_copy(&message.entry, sent, found.size, stored)
             });
         is_copy.then(|| (message.uid, (found.uid, judge(&message.entry, found, stored))))
     });
@@ -181,8 +197,13 @@ async fn search<T: Target, L: Ledger>(
     };
     claimed.extend(seen.values().map(|(uid, _)| uid));
     let sought: Vec<Sought<Uid>> = astray.iter().map(|message| sought(message)).collect();
+    let headers = sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
+    let twins = work.run.ledger.twins(place.mailbox, headers).await?;
+    let others = Others::of(&twins, |(mailbox, uid)| {
+        mailbox == place.mailbox && astray.iter().any(|one| one.uid == uid)
+    });
     let Look { settlement, there, mut stored } =
-        resolve::look(target, lo, &claimed, &sought).await?;
+        resolve::look(target, lo, &claimed, &sought, &others).await?;
     let entries: BTreeMap<Uid, &Entry> = astray.iter().map(|one| (one.uid, &one.entry)).collect();
     let unread: Vec<Uid> = settlement
         .found

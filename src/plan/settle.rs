@@ -4,7 +4,7 @@
 //! min(n, c) claims, each copy once. Finer classes are served first. It is never decided by text
 //! from mail sent to the server in a SEARCH.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fate::Fate;
 use crate::history::Entry;
@@ -194,15 +194,18 @@ pub fn settle<Key: Ord + Clone>(
         |candidate| Some(candidate.identity?.folded),
         |_, _| true,
     );
-    // Coarse: the same header lines, and as large and as old. All messages without the usual headers
-    // have one key: of them only what stands where the target told.
+    // Coarse: the same header lines, and as large and as old; and not the octets of another. All
+    // messages without the usual headers have one key: of them only what stands where the target told.
     let nothing = Identity::of(b"").headers;
+    let exact: BTreeSet<Digest> =
+        sought.iter().filter_map(|message| Some(message.digests?.exact)).collect();
     settling.claim(
         |message| Some(message.digests?.headers),
         |candidate| Some(candidate.identity?.headers),
         |message, found| {
             is_close(message.size, found.size)
                 && message.date == found.date
+                && found.identity.is_none_or(|identity| !exact.contains(&identity.exact))
                 && (message.digests.is_some_and(|digests| digests.headers != nothing)
                     || message.claim == Claim::At(found.uid))
         },
@@ -338,6 +341,14 @@ mod tests {
         assert_eq!(settle(&keys, &[candidate(7, b"no header 2")]).missing, [1]);
         let told = Sought { claim: Claim::At(Uid(7)), ..sought(1, b"no header 1") };
         assert_eq!(pairs(&settle(&[told], &[candidate(7, b"no header, rewritten")])), [(1, 7)]);
+    }
+
+    #[test]
+    fn a_copy_of_one_message_is_no_rewritten_copy_of_its_namesake() {
+        let (one, other) = (b"Subject: a\r\n\r\n1", b"Subject: a\r\n\r\n23");
+        let keys = [sought(1, one), sought(2, other)];
+        let settlement = settle(&keys, &[candidate(7, other), candidate(8, other)]);
+        assert_eq!((pairs(&settlement), settlement.missing), (vec![(2, 7)], vec![1]));
     }
 
     #[test]

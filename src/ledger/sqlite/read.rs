@@ -129,11 +129,10 @@ pub(super) fn twins(
     let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
     for mailbox in beside(connection, mailbox)? {
         let keywords = Keywords::of(connection, mailbox, &all)?;
-        let mut statement = connection.prepare_cached(&format!(
+        let mut statement = connection.prepare_cached(
             "SELECT uid, fate, target_uid, size, date, flags, digest FROM message
-             WHERE mailbox = ?1 AND digest IS NOT NULL AND target_uid IS NOT NULL AND {}",
-            codes::CLAIMED
-        ))?;
+             WHERE mailbox = ?1 AND digest IS NOT NULL",
+        )?;
         let mut rows = statement.query([mailbox.0])?;
         while let Some(row) = rows.next()? {
             let digest = codes::unpack_digest(row.get(6)?);
