@@ -2,6 +2,7 @@
 
 #[cfg(feature = "rehearsal")]
 mod demo;
+mod filters;
 mod flags;
 mod mapping;
 mod migrate;

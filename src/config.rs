@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::plan::filter::Filter;
 use crate::plan::rules::Rules;
 
 /// Everything a run can be told, beside its accounts. [`Config::default`] holds every default.
@@ -49,6 +50,10 @@ pub struct Config {
     pub dry_run: bool,
     /// Which mailboxes are copied, and where they go.
     pub rules: Rules,
+    /// Which messages are copied in this run.
+    pub filter: Filter,
+    /// Which messages of a mailbox come first.
+    pub order: Order,
     /// How messages come into their mailboxes.
     pub delivery: Delivery,
     /// Messages that go through one stage together, where delivery is staged.
@@ -88,6 +93,8 @@ impl Default for Config {
             drain_max: Duration::from_secs(60),
             dry_run: false,
             rules: Rules::default(),
+            filter: Filter::default(),
+            order: Order::default(),
             delivery: Delivery::default(),
             stage_messages_max: 200,
             verify: Verify::default(),
@@ -97,6 +104,16 @@ impl Default for Config {
             extra_roots_pem: None,
         }
     }
+}
+
+/// Which messages of a mailbox come first, window by window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As they lie in the mailbox.
+    #[default]
+    Oldest,
+    /// What arrived last: an owner who looks meanwhile finds the latest mail first.
+    Newest,
 }
 
 /// How messages come into their mailboxes.

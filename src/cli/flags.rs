@@ -13,6 +13,7 @@ use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
+use super::filters::FilterFlags;
 use super::mapping::MappingFlags;
 
 /// Less would not hold one window and the pieces of a large message.
@@ -183,6 +184,8 @@ pub(super) struct ConfigFlags {
     flags: LaterFlagsFlag,
     #[command(flatten)]
     mapping: MappingFlags,
+    #[command(flatten)]
+    filters: FilterFlags,
     /// Connect, list and plan, but write nothing on any server
     #[arg(long)]
     dry_run: bool,
@@ -249,6 +252,8 @@ impl ConfigFlags {
                 LaterFlagsFlag::Once => LaterFlags::Leave,
             },
             rules: self.mapping.rules()?,
+            filter: self.filters.filter()?,
+            order: self.filters.order(),
             dry_run: self.dry_run,
             report_headers: self.report_headers,
             extra_roots_pem: self.extra_roots()?,
@@ -284,7 +289,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let size: Result<ByteSize, _> = text.parse();
     size.map(|size| size.as_u64())
         .map_err(|_| "give a size such as 512KiB, 20MiB or 1GiB".to_owned())

@@ -7,7 +7,7 @@ use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
 use super::{adopt, flags, renumber, resolve, staged, sweep, verify};
-use crate::config::{Delivery, LaterFlags};
+use crate::config::{Delivery, LaterFlags, Order};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
@@ -111,7 +111,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
             whole()
         }
     };
-    for range in ranges {
+    for range in in_order(work, ranges) {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
             return Ok(Pass::Stopped);
         }
@@ -121,7 +121,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     }
     if copying.is_reset {
         // What was copied into the mailbox of before is owed again, in every part.
-        for range in whole() {
+        for range in in_order(work, whole()) {
             if copying.part(source, target, range, false).await? == Pass::Stopped {
                 return Ok(Pass::Stopped);
             }
@@ -151,6 +151,14 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
     Ok(Pass::Through)
+}
+
+fn in_order<L>(work: &Work<'_, L>, ranges: Ranges) -> Vec<RangeInclusive<Uid>> {
+    let mut ranges: Vec<RangeInclusive<Uid>> = ranges.collect();
+    if work.run.config.order == Order::Newest {
+        ranges.reverse();
+    }
+    ranges
 }
 
 /// Whether nothing can have changed in a mailbox since a pass after which nothing was owed of it. It is
@@ -327,7 +335,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         loop {
             let scan = source.scan(range.clone()).await?;
             let history = ledger.history(self.mailbox, range.clone()).await?;
-            let mut delta = delta(&scan, &history, &self.job.tried);
+            let mut delta = delta(&scan, &history, &self.job.tried, &self.work.run.config.filter);
             if self.work.run.config.later_flags == LaterFlags::Leave {
                 delta.reflag.clear();
             }
@@ -345,13 +353,17 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 continue;
             }
             self.note_gone(delta.gone).await?;
+            self.note_filtered(delta.filtered).await?;
             if let Some(place) = self.place.as_ref().filter(|_| !delta.reflag.is_empty()) {
                 flags::follow(self.work, place, target, delta.reflag).await?;
             }
             if delta.copy.is_empty() {
                 return Ok(Pass::Through);
             }
-            let windows = self.windows(delta.copy);
+            let mut windows = self.windows(delta.copy);
+            if self.work.run.config.order == Order::Newest {
+                windows.reverse();
+            }
             let again = self.move_windows(source, target, windows).await?;
             if self.work.run.stop.is_requested() {
                 return Ok(Pass::Stopped);
@@ -597,6 +609,27 @@ impl<L: Ledger> Copying<'_, '_, L> {
         };
         let remarks = vec![Remark::new(RemarkKind::Reason, reason)];
         Outcome { uid: owed.info.uid, entry, remarks, subject: None }
+    }
+
+    /// Notes what the filter leaves out of this pass.
+    async fn note_filtered(&mut self, filtered: Vec<Owed>) -> Result<(), Fault> {
+        if filtered.is_empty() {
+            return Ok(());
+        }
+        let outcomes = filtered.into_iter().map(|Owed { info, troubles }| {
+            let entry = Entry {
+                fate: Fate::Filtered,
+                target_uid: None,
+                size: info.size,
+                date: info.date,
+                flags: info.flags,
+                digest: None,
+                troubles,
+                risky: false,
+            };
+            Outcome { uid: info.uid, entry, remarks: Vec::new(), subject: None }
+        });
+        self.work.run.ledger.record(self.mailbox, outcomes.collect()).await
     }
 
     async fn note_gone(&mut self, gone: Vec<(Uid, Entry)>) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::filter::Filter;
 use super::windows::Owed;
 use crate::fate::Fate;
 use crate::history::{Entry, History, Troubles};
@@ -16,6 +17,8 @@ pub struct Delta {
     pub retry_last: Vec<Owed>,
     /// Never copied, and deleted at the source meanwhile.
     pub gone: Vec<(Uid, Entry)>,
+    /// Left out by the filter, and not noted as such yet.
+    pub filtered: Vec<Owed>,
     /// Copied, and with other flags at the source now than at the last pass.
     pub reflag: Vec<Reflag>,
 }
@@ -78,15 +81,23 @@ pub fn reflag(uid: Uid, flags: &Flags, history: &History) -> Option<Reflag> {
 
 /// Decides what this pass still owes the messages of a range. `scan` and `history` are of the same
 /// range, and nothing in it is in doubt any more; `tried` are those not copied earlier in this very
-/// pass.
+/// pass. The filter is about what has no copy yet, whatever an earlier one said.
 #[must_use]
-pub fn delta(scan: &[MessageInfo], history: &History, tried: &BTreeSet<Uid>) -> Delta {
+pub fn delta(
+    scan: &[MessageInfo],
+    history: &History,
+    tried: &BTreeSet<Uid>,
+    filter: &Filter,
+) -> Delta {
     let mut delta = Delta::default();
     for info in scan {
         let owed = |troubles| Owed { info: info.clone(), troubles };
         let known = history.get(info.uid);
         delta.reflag.extend(reflag(info.uid, &info.flags, history));
+        let is_taken = filter.takes(info);
         match known.map(|entry| (entry.fate, entry.troubles)) {
+            None if !is_taken => delta.filtered.push(owed(Troubles::default())),
+            Some((Fate::Filtered, troubles)) if is_taken => delta.copy.push(owed(troubles)),
             None => delta.copy.push(owed(Troubles::default())),
             Some((Fate::Pending, troubles)) => delta.copy.push(owed(troubles)),
             Some((fate, troubles)) if fate.is_retried() && !tried.contains(&info.uid) => {
@@ -125,22 +136,35 @@ mod tests {
 
     #[test]
     fn what_the_ledger_does_not_know_is_copied_and_what_is_settled_is_left() {
-        let history = History::new([
-            (Uid(1), entry(Fate::Copied, 0)),
-            (Uid(3), entry(Fate::Held, 1)),
-            (Uid(4), entry(Fate::Filtered, 0)),
-        ]);
-        let scan = [message(1), message(2), message(3), message(4)];
-        let delta = delta(&scan, &history, &BTreeSet::new());
+        let history =
+            History::new([(Uid(1), entry(Fate::Copied, 0)), (Uid(3), entry(Fate::Held, 1))]);
+        let scan = [message(1), message(2), message(3)];
+        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
         assert_eq!(uids(&delta.copy), [2]);
         assert!(delta.retry_last.is_empty());
+    }
+
+    #[test]
+    fn what_the_filter_leaves_out_is_noted_once_and_owed_when_a_later_one_takes_it() {
+        let history = History::new([
+            (Uid(1), entry(Fate::Filtered, 0)),
+            (Uid(2), entry(Fate::Copied, 0)),
+            (Uid(3), entry(Fate::Pending, 1)),
+        ]);
+        let scan = [message(1), message(2), message(3), message(4)];
+        let narrow = Filter { larger: Some(1), ..Filter::default() };
+        let first = delta(&scan, &history, &BTreeSet::new(), &narrow);
+        // What was being sent is seen through.
+        assert_eq!((uids(&first.copy), uids(&first.filtered)), (vec![3], vec![4]));
+        let later = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
+        assert_eq!((uids(&later.copy), uids(&later.filtered)), (vec![1, 3, 4], vec![]));
     }
 
     #[test]
     fn what_was_in_doubt_and_not_found_is_sent_again_or_gone() {
         let history =
             History::new([(Uid(1), entry(Fate::Pending, 2)), (Uid(2), entry(Fate::Pending, 1))]);
-        let delta = delta(&[message(1)], &history, &BTreeSet::new());
+        let delta = delta(&[message(1)], &history, &BTreeSet::new(), &Filter::default());
         assert_eq!((uids(&delta.copy), delta.copy[0].troubles.doubts), (vec![1], 2));
         assert_eq!(delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
     }
@@ -168,7 +192,7 @@ mod tests {
             now(3, &["\\Seen"]),
             now(4, &["\\Seen"]),
         ];
-        let delta = delta(&scan, &history, &BTreeSet::new());
+        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
         let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
         assert_eq!((one.uid, one.target_uid), (Uid(1), Uid(11)));
         assert_eq!((one.set(), one.unset()), (vec!["\\Flagged".into()], vec!["\\Seen".into()]));
@@ -185,7 +209,7 @@ mod tests {
         let history = History::new([(Uid(1), copied)])
             .with_flags_in_doubt([(Uid(1), flags(&["\\Seen", "\\Draft", "Work"]))]);
         let scan = [MessageInfo { flags: flags(&["\\Seen", "Work"]), ..message(1) }];
-        let delta = delta(&scan, &history, &BTreeSet::new());
+        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
         let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
         assert_eq!(one.set(), ["Work", "\\Seen"]);
         assert_eq!(one.unset(), ["\\Draft"]);
@@ -198,6 +222,6 @@ mod tests {
             History::new([(Uid(1), entry(Fate::Refused, 0)), (Uid(2), entry(Fate::Unreadable, 0))]);
         let scan = [message(1), message(2)];
         let tried = BTreeSet::from([Uid(2)]);
-        assert_eq!(uids(&delta(&scan, &history, &tried).retry_last), [1]);
+        assert_eq!(uids(&delta(&scan, &history, &tried, &Filter::default()).retry_last), [1]);
     }
 }

@@ -8,6 +8,7 @@ mod copy;
 mod crashes;
 mod delta;
 mod fetches;
+mod filters;
 mod late;
 mod mapping;
 mod odd_servers;

@@ -157,6 +157,13 @@ fn rules_that_cannot_be_read_are_told_with_flag_value_and_remedy() {
             "--map-file rules.txt",
             &["rules.txt:2: the rule has no =", "rules.txt:4: the rule is no"],
         ),
+        ("--since yesterday", &["'yesterday'", "--since", "give a day such as"]),
+        (
+            "--since 2024-02-01 --before 2024-02-01",
+            &["--since and --before together leave nothing"],
+        ),
+        ("--larger 2MiB --smaller 1MiB", &["--larger and --smaller together leave nothing"]),
+        ("--seen --unseen", &["cannot be used with"]),
         ("--source-root a//b", &["--source-root: must be the path of a mailbox"]),
     ] {
         let ran = folder.run(&format!("migrate accounts.csv {arguments}")).code(2);

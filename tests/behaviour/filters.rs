@@ -1,0 +1,90 @@
+//! Some messages now, the rest in a later pass.
+
+use mailhaul::config::Order;
+use mailhaul::fate::Fate;
+use mailhaul::plan::filter::Filter;
+use mailhaul::rehearsal::Profile;
+use mailhaul::report::Verdict;
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, World, letter};
+
+/// Between the dates of two letters.
+fn date_of(number: i64) -> i64 {
+    1_600_000_000 + 61 * number
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_filtered_is_counted_and_copied_by_a_wider_pass() {
+    for source in [Profile::dovecot(), Profile::courier()] {
+        let mut world = World::new(source, Profile::dovecot());
+        world.config.scan_messages_max = 4;
+        world.deliver(0..20);
+        world.config.filter = Filter { before: Some(date_of(12)), ..Filter::default() };
+        for _ in 0..2 {
+            let report = world.run().await;
+            assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (12, 8));
+            assert_eq!(report.verdict, Verdict::Done);
+        }
+        assert_eq!(world.copy().messages(&INBOX).len(), 12);
+        world.config.filter.since = Some(date_of(5)); // Narrower: nothing more, nothing undone.
+        world.config.filter.before = Some(date_of(16));
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (16, 4));
+        world.config.filter = Filter::default();
+        world.run().await.assert_done(20);
+        world.assert_copied();
+        world.run().await.assert_done(20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn flags_are_looked_at_anew_in_every_pass() {
+    let mut world = World::usual();
+    world.deliver(0..5);
+    world.config.filter = Filter { seen: Some(false), ..Filter::default() };
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (3, 2));
+    assert!(world.anna().set_flags(&INBOX, 1, &[]));
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_filtered_and_on_the_target_already_is_not_copied_twice_later() {
+    let mut world = World::usual();
+    world.deliver(0..10);
+    for number in 0..10 {
+        world.copy().deliver(&INBOX, letter(number));
+    }
+    world.config.filter = Filter { since: Some(date_of(7)), ..Filter::default() };
+    world.run().await;
+    world.config.filter = Filter::default();
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (10, 0));
+    assert_eq!(world.copy().messages(&INBOX).len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_come_first_if_asked_for_and_kills_change_nothing() {
+    for sent in [0, 300, 900, 1_500, 2_500, 4_000] {
+        let mut world = World::usual();
+        world.config.order = Order::Newest;
+        world.config.window_messages_max = 1;
+        world.config.scan_messages_max = 3;
+        world.deliver(0..10);
+        if sent > 0 {
+            world.run_until(Kill::Sent(mailhaul::fault::Side::Target, sent)).await;
+            world.run().await;
+        } else {
+            world.run().await.assert_done(10);
+            let there = world.copy().messages(&INBOX);
+            assert_eq!(there[0].body, letter(9).body);
+            assert_eq!(there[9].body, letter(0).body);
+        }
+        let mut bodies: Vec<_> =
+            world.copy().messages(&INBOX).into_iter().map(|message| message.body).collect();
+        bodies.sort();
+        bodies.dedup();
+        assert_eq!((bodies.len(), world.copy().messages(&INBOX).len()), (10, 10));
+    }
+}
