@@ -38,9 +38,11 @@
 //! | a server of our own (feature `rehearsal`) | `rehearsal` |
 //! | worlds in memory, for tests (feature `simulation`) | `simulation` |
 //! | deliberate bugs that the tests must catch (feature `mutants`) | [`mutant`] |
+//! | points to die at, for tests (feature `crash-points`) | [`crash`] |
 
 pub mod accounts;
 pub mod config;
+pub mod crash;
 pub mod endpoint;
 pub mod engine;
 pub mod escape;

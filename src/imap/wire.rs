@@ -16,6 +16,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::{Instant, Sleep};
 
+use crate::crash;
+
 /// Any bidirectional stream of bytes.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -187,7 +189,9 @@ impl AsyncWrite for Wire {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while !this.unsent.is_empty() {
+            crash::point();
             let count = ready!(Pin::new(&mut this.writer).poll_write(cx, &this.unsent))?;
+            crash::point();
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -310,7 +314,10 @@ impl BulkWriter<'_> {
     ///
     /// The stream's.
     pub async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.writer.write_all(octets).await
+        crash::point();
+        let written = self.writer.write_all(octets).await;
+        crash::point();
+        written
     }
 
     /// Sees to it that everything written is on its way.

@@ -9,6 +9,8 @@
 
 mod client;
 mod commit_point;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod deadline;
 mod dump;
 mod fixtures;

@@ -139,11 +139,22 @@ impl Migration {
 
     /// Another process of this name, beside those of others.
     pub(crate) fn start_as(&self, name: &'static str, more: &[&str]) -> Running {
+        self.spawn(name, more, &[])
+    }
+
+    /// A process that dies at the n-th of its crash points, with these arguments, too.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_to_crash(&self, point: usize, more: &[&str]) -> Running {
+        self.spawn("first", more, &[("MAILHAUL_CRASH_AT", &point.to_string())])
+    }
+
+    fn spawn(&self, name: &'static str, more: &[&str], environment: &[(&str, &str)]) -> Running {
         let create = |end| File::create(self.folder.path().join(format!("{name}.{end}"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_mailhaul"))
             .args(["migrate", "accounts.csv", "--progress", "none", "--settle", "200ms"])
             .args(&self.arguments)
             .args(more)
+            .envs(environment.iter().copied())
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(create("stdout"))
@@ -257,6 +268,11 @@ impl Run {
 
     pub(crate) fn ended_with(&self, code: i32) -> bool {
         self.code == Some(code)
+    }
+
+    /// Whether a signal ended it.
+    pub(crate) fn died(&self) -> bool {
+        self.code.is_none()
     }
 
     /// All that the user saw.

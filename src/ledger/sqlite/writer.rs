@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::crash;
 use crate::fault::Fault;
 use crate::ledger::Refusal;
 
@@ -133,14 +134,18 @@ impl Writer {
         });
         self.send(Request { records: 1, barrier: true, apply }).await?;
         // Unanswered means that the transaction failed, or that the runtime is ending.
-        answer.await.map_err(|_| self.shared.fault())
+        let answered = answer.await.map_err(|_| self.shared.fault());
+        crash::point();
+        answered
     }
 
     async fn send(&self, request: Request) -> Result<(), Fault> {
         if self.shared.failure.get().is_some() {
             return Err(self.shared.fault());
         }
+        crash::point();
         let sent = self.queue.send(request).await;
+        crash::point();
         sent.map_err(|_| self.shared.fault())
     }
 
