@@ -15,6 +15,7 @@ mod deadline;
 mod dump;
 mod fixtures;
 mod harness;
+mod killed;
 mod ledger;
 mod messages;
 mod migrate;
