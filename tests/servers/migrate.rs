@@ -322,6 +322,41 @@ fn asked_to_stop_it_stops_early_and_the_next_run_ends_the_work() {
     stored.assert_copied_to(&dump(&target, "u0001"));
 }
 
+/// A26, A27 (D): a mailbox made anew at either end, with the same mail in another order, or half of it.
+#[test]
+fn a_mailbox_made_anew_is_compared_and_only_what_is_missing_is_copied() {
+    if !available() {
+        return;
+    }
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
+    let mut mails: Vec<Mail> = (0..40).map(|number| small("Work", number % 30)).collect();
+    source.client("u0001").create("Work");
+    source.client("u0001").append(&mails);
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    migration.run_expecting(exit::ALL_THERE);
+
+    mails.reverse();
+    mails.push(small("Work", 77));
+    let made_anew = |server: &Server, mails: &[Mail]| {
+        let mut client = server.client("u0001");
+        client.ok("DELETE \"Work\"");
+        client.create("Work");
+        client.append(mails);
+    };
+    made_anew(&source, &mails);
+    migration.run_expecting(exit::ALL_THERE);
+    dump(&source, "u0001").assert_copied_to(&dump(&target, "u0001"));
+    assert_eq!(target.client("u0001").uid_nexts()["Work"], 42, "one more than the first forty");
+
+    made_anew(&target, &mails[..20]);
+    source.client("u0001").append([&small("Work", 78)]);
+    migration.run_expecting(exit::ALL_THERE);
+    dump(&source, "u0001").assert_copied_to(&dump(&target, "u0001"));
+    assert_eq!(target.client("u0001").uid_nexts()["Work"], 43, "twenty, and the rest once");
+}
+
 /// F04 (D): the first SIGINT finishes what is in flight, a second one ends it there.
 #[test]
 fn interrupted_once_or_twice_it_is_resumed() {
