@@ -127,9 +127,14 @@ impl Writer {
                 Ok(value) => (Ok(()), Some(value)),
                 Err(error) => (Err(error), None),
             };
-            let told = sender.take().zip(value);
-            // Whoever gave up waiting need not be told.
-            let answer: Answer = Box::new(move || drop(told.map(|(to, value)| to.send(value))));
+            // Kept without a value, too: who waits would look for the failure before it is noted.
+            let sender = sender.take();
+            let answer: Answer = Box::new(move || {
+                if let (Some(sender), Some(value)) = (sender, value) {
+                    // Whoever gave up waiting need not be told.
+                    let _ = sender.send(value);
+                }
+            });
             (done, answer)
         });
         self.send(Request { records: 1, barrier: true, apply }).await?;
