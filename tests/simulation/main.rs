@@ -1,3 +1,4 @@
 //! Worlds that a seed makes, and what must be true in each of them.
 
+mod points;
 mod seeds;
