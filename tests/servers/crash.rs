@@ -79,6 +79,9 @@ fn dies_at(
         (Dump::read(&mut client), client.uid_nexts())
     };
     migration.start_with(&arguments).wait().assert_code(exit::ALL_THERE);
+    // What was in doubt is claimed, not taken for somebody else's.
+    let claimed = &migration.report()["totals"]["copied"]["messages"];
+    assert_eq!(claimed, 6, "point {point}: messages told as copied");
     let (copied, before) = look();
     stored.assert_copied_to(&copied);
     migration.start_with(&arguments).wait().assert_code(exit::ALL_THERE);
