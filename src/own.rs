@@ -75,10 +75,11 @@ impl OwnName {
         spelled.into_iter().find(|name| name.0 == text)
     }
 
-    /// Whether a mailbox looks as if a mailhaul made it: this one or another.
+    /// Whether a mailhaul made a mailbox, this one or another: spelled in any other way it is
+    /// somebody's mailbox.
     #[must_use]
     pub fn looks_like_one(path: &MailboxPath) -> bool {
-        path.names().last().is_some_and(|name| name.starts_with(START))
+        path.names().last().is_some_and(|name| Self::parse(name).is_some())
     }
 
     /// The name as text.
@@ -135,7 +136,9 @@ mod tests {
 
     #[test]
     fn a_mailbox_of_any_mailhaul_is_recognised() {
-        assert!(OwnName::looks_like_one(&MailboxPath::new(["INBOX", "mailhaul-0-1-2"])));
-        assert!(!OwnName::looks_like_one(&MailboxPath::new(["mailhaul-0-1-2", "kept"])));
+        let name = OwnName::stage(SERIAL).to_string();
+        assert!(OwnName::looks_like_one(&MailboxPath::new(["INBOX", name.as_str()])));
+        assert!(!OwnName::looks_like_one(&MailboxPath::new([name.as_str(), "kept"])));
+        assert!(!OwnName::looks_like_one(&MailboxPath::new(["mailhaul-notes"])));
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use super::roles::{self, Candidates, Known};
 use super::rules::{Names, Rules};
 use crate::mail::{Mailbox, MailboxPath, SpecialUse, WireName};
+use crate::own::OwnName;
 use crate::target::Naming;
 
 /// What is to become of an account's mailboxes.
@@ -93,6 +94,8 @@ pub struct LeftOut {
 pub enum Because {
     /// It is another user's or everybody's.
     Foreign,
+    /// A mailhaul has made it for itself.
+    Ours,
     /// The user includes others only.
     NotIncluded,
     /// The user excludes it, by this pattern.
@@ -148,6 +151,7 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str("it is not the account's own"),
+            Self::Ours => f.write_str("a mailhaul has made it for itself"),
             Self::NotIncluded => f.write_str("no --include means it"),
             Self::Excluded(pattern) => write!(f, "--exclude {pattern}"),
         }
@@ -183,7 +187,11 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
     let mut own = Vec::new();
     for (mailbox, path) in rooted {
         let names = Names::of(&path, &uses);
-        match because(&names, wishes.rules) {
+        let because = match OwnName::looks_like_one(&mailbox.path) {
+            true => Some(Because::Ours),
+            false => because(&names, wishes.rules),
+        };
+        match because {
             Some(because) if mailbox.selectable => {
                 left_out.push(LeftOut { source: mailbox.clone(), because });
             }

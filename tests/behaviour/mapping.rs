@@ -151,3 +151,19 @@ async fn a_dry_run_tells_the_plan_and_makes_nothing() {
         world.copy().mailboxes().iter().filter(|m| m.path == INBOX).count()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_mailhaul_made_for_itself_is_not_copied_and_what_is_only_called_so_is() {
+    let ours = "mailhaul-00000000000000ab-7-12";
+    let mailboxes: [&[&str]; 4] =
+        [&[ours], &["mailhaul-lock"], &["mailhaul-notes"], &["mailhaul-2024-05-01", "kept"]];
+    let mut world = world_with(Profile::dovecot(), Profile::dovecot(), &mailboxes);
+    let report = world.run().await;
+    report.assert_done(2);
+    assert_eq!(there(&world.copy()), ["mailhaul-2024-05-01/kept: 1", "mailhaul-notes: 1"]);
+    let told = planned(&report);
+    for name in [ours, "mailhaul-lock"] {
+        let left_out = format!("{name} -> left out: a mailhaul has made it for itself");
+        assert!(told.contains(&left_out), "{told:?}");
+    }
+}
