@@ -56,6 +56,8 @@ pub struct Config {
     pub order: Order,
     /// How messages come into their mailboxes.
     pub delivery: Delivery,
+    /// Whether a mailbox at the target keeps other ledgers away from an account.
+    pub lock: Lock,
     /// Messages that go through one stage together, where delivery is staged.
     pub stage_messages_max: usize,
     /// Which copies are compared octet by octet with what was sent.
@@ -96,6 +98,7 @@ impl Default for Config {
             filter: Filter::default(),
             order: Order::default(),
             delivery: Delivery::default(),
+            lock: Lock::default(),
             stage_messages_max: 200,
             verify: Verify::default(),
             adopt: Adopt::default(),
@@ -126,6 +129,18 @@ pub enum Delivery {
     /// They are appended to a mailbox of our own and moved from there, on servers that offer MOVE
     /// and UIDPLUS: no late APPEND can make a second copy.
     Staged,
+}
+
+/// Whether a mailbox at the target says that somebody works on an account. Users can see it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lock {
+    /// None does.
+    #[default]
+    Open,
+    /// It is made, and an account where another ledger has made it fails.
+    Locked,
+    /// It is made, or taken from whoever has made it.
+    TakenOver,
 }
 
 /// Which copies are read back whole and compared with what was sent. Size, date and flags of every

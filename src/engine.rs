@@ -7,6 +7,7 @@ mod adopt;
 mod batch;
 mod flags;
 mod hosts;
+mod lock;
 mod logins;
 mod mailbox;
 mod prepare;

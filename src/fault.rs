@@ -59,6 +59,8 @@ pub enum About {
     Credentials,
     /// Room in the mailbox.
     Quota,
+    /// Who else works on the account.
+    Lock,
 }
 
 /// One of the two ends.

@@ -289,7 +289,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         mailbox: MailboxId,
     ) -> impl Future<Output = Result<Vec<(MailboxId, Uid, ObjectId)>, Fault>> + Send;
 
-    /// Remembers a mailbox of our own that is no stage, before it is made. Durable on return.
+    /// Remembers a mailbox of our own that is no stage. Durable on return.
     fn note_own(
         &self,
         account: AccountId,

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Rates, Verify};
+use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -174,6 +174,10 @@ pub(super) struct ConfigFlags {
     /// a lost connection can make a second copy, however late
     #[arg(long, value_name = "HOW", default_value = "direct")]
     delivery: DeliveryFlag,
+    /// Make the mailbox mailhaul-lock in each target account while it is worked on: a mailhaul with
+    /// another state directory that asks for it, too, stops there. Users can see it
+    #[arg(long)]
+    lock_mailbox: bool,
     /// What to do about messages that are on the target before: those that are copies are not copied
     /// again (match), or everything is copied beside them (none)
     #[arg(long, value_name = "HOW", default_value = "match")]
@@ -243,6 +247,7 @@ impl ConfigFlags {
                 DeliveryFlag::Direct => Delivery::Direct,
                 DeliveryFlag::Staged => Delivery::Staged,
             },
+            lock: if self.lock_mailbox { Lock::Locked } else { Lock::Open },
             adopt: match self.adopt {
                 AdoptFlag::Match => Adopt::Match,
                 AdoptFlag::None => Adopt::None,
@@ -340,7 +345,8 @@ mod tests {
         let config = parse(
             "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
-             --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none",
+             --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none \
+             --lock-mailbox",
         )
         .expect("good")
         .config
@@ -359,6 +365,7 @@ mod tests {
         assert_eq!(config.give_up_after, Duration::from_secs(90));
         assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
+        assert_eq!(config.lock, Lock::Locked);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{self, Batch, Loaded};
-use mailhaul::config::Config;
+use mailhaul::config::{Config, Lock};
 use mailhaul::engine;
 use mailhaul::stop::Stop;
 
@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "USER")]
     only: Vec<String>,
 
-    /// Go on in the place of a run that uses the same state directory and hangs
+    /// Go on in the place of a run that uses the same state directory and hangs, or, with
+    /// --lock-mailbox, of one with another state directory
     #[arg(long)]
     take_over: bool,
 
@@ -71,7 +72,10 @@ enum Progress {
 
 impl Arguments {
     pub(super) async fn run(self) -> Result<Exit, Failure> {
-        let config = self.config.config()?;
+        let mut config = self.config.config()?;
+        if self.take_over && config.lock == Lock::Locked {
+            config.lock = Lock::TakenOver;
+        }
         let batch = self.batch()?;
         check_connections(&config, &batch)?;
         raise_open_files(&config, &batch);

@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 
 use super::mailbox::{self, Job};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{prepare, resolve, staged, sweep};
+use super::{lock, prepare, resolve, staged, sweep};
 use crate::accounts::Account;
+use crate::config::Lock;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{About, Fault, Scope, Side};
@@ -70,7 +71,12 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
             retry.progressed(now);
         }
         let fault = match tried {
-            Ok(pass) => return end(&work, pass).await,
+            Ok(pass) => {
+                if is_locked(run) {
+                    Box::pin(release(&work, account)).await?;
+                }
+                return end(&work, pass).await;
+            }
             Err(fault) if fault.scope == Scope::Batch => return Err(fault),
             Err(fault) => fault,
         };
@@ -144,6 +150,10 @@ fn hint(fault: &Fault) -> String {
             "check the {side} user and password in the accounts file, and that the server lets \
              them use IMAP"
         ),
+        About::Lock => {
+            return "let the other one end; if there is none, run the same command with --take-over"
+                .to_owned();
+        }
         About::Quota => "make room in the target mailbox, or raise its quota".to_owned(),
         About::Server => format!("see to the {side} server"),
     };
@@ -186,6 +196,9 @@ async fn attempt<L: Ledger>(
     let mut source = connect_source(work, account).await?;
     let mut target = connect_target(work, account).await?;
     let ledger = &work.run.ledger;
+    if is_locked(work.run) {
+        lock::acquire(work, &mut target).await?;
+    }
     let mut bound = ledger.mailboxes(work.claim.account).await?;
     let plan = match plan {
         Some(plan) => plan,
@@ -238,6 +251,35 @@ async fn attempt<L: Ledger>(
             sweep_again(work, account).await?;
             Ok(Pass::Through)
         }
+    }
+}
+
+fn is_locked<L>(run: &Run<L>) -> bool {
+    run.config.lock != Lock::Open && !run.config.dry_run
+}
+
+/// Lets others at the account again.
+async fn release<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(), Fault> {
+    if !lock::is_ours(work).await? {
+        return Ok(());
+    }
+    let released = match connect_target(work, account).await {
+        Ok(mut target) => {
+            let released = lock::release(work, &mut target).await;
+            if released.is_ok() {
+                target.log_out().await;
+            }
+            released
+        }
+        Err(fault) => Err(fault),
+    };
+    match released {
+        Err(fault) if fault.scope < Scope::Batch => {
+            let text = format!("the lock stays at the target: {}", fault.chain());
+            work.event(Event::Warning { account: Some(work.label.clone()), text });
+            Ok(())
+        }
+        released => released,
     }
 }
 

@@ -10,6 +10,7 @@ mod delta;
 mod fetches;
 mod filters;
 mod late;
+mod locks;
 mod mapping;
 mod odd_servers;
 mod outages;

@@ -1,0 +1,126 @@
+//! Two ledgers on one target: the mailbox that keeps the second one away. Tests that carry an id are
+//! cases of the catalogue.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mailhaul::config::Lock;
+use mailhaul::event::Event;
+use mailhaul::fault::Side;
+use mailhaul::rehearsal::{Deed, Fault, Profile, Store};
+use mailhaul::report::Verdict;
+use mailhaul::simulation::ledger::CrashLedger;
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, Report, World};
+
+fn locking(target: Profile) -> World {
+    let mut world = World::new(Profile::dovecot(), target);
+    world.deliver(0..6);
+    world.config.lock = Lock::Locked;
+    world
+}
+
+fn has_lock(store: &Store) -> bool {
+    store.mailboxes().iter().any(|mailbox| mailbox.path == ["mailhaul-lock"])
+}
+
+/// Why the account failed, and what to do about it.
+fn failed(report: &Report) -> Option<(&str, &str)> {
+    report.events.iter().find_map(|event| match event {
+        Event::AccountFailed { reason, hint, .. } => Some((reason.as_str(), hint.as_str())),
+        _ => None,
+    })
+}
+
+#[track_caller]
+fn assert_refused(report: &Report) {
+    let (reason, hint) = failed(report).expect("an account that fails");
+    assert!(reason.contains("a mailhaul with another ledger works on this account"), "{reason}");
+    assert!(hint.contains("--take-over"), "{hint}");
+    assert_eq!(report.verdict, Verdict::Incomplete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lock_is_there_while_an_account_is_worked_on_and_gone_afterwards() {
+    for target in [Profile::dovecot(), Profile::cyrus(), Profile::courier()] {
+        let mut world = locking(target);
+        let (copy, seen) = (world.copy(), Arc::new(AtomicUsize::new(0)));
+        let watched = seen.clone();
+        world.on_event(move |event| {
+            if matches!(event, Event::AccountListed { .. }) {
+                watched.fetch_add(usize::from(has_lock(&copy)), Ordering::Relaxed);
+            }
+        });
+        for runs in 1..=2 {
+            world.run().await.assert_done(6);
+            assert_eq!(seen.load(Ordering::Relaxed), runs);
+            world.assert_copied();
+        }
+    }
+}
+
+/// A20
+#[tokio::test(start_paused = true)]
+async fn a_second_ledger_stops_at_the_lock_of_the_first_and_can_take_it_over() {
+    let mut world = locking(Profile::dovecot());
+    assert!(world.run_until(Kill::Sent(Side::Target, 1_000)).await.is_none());
+    assert!(has_lock(&world.copy()));
+    let first = std::mem::replace(&mut world.ledger, CrashLedger::new());
+    let before = world.target.counters().command("APPEND");
+    assert_refused(&world.run().await);
+    assert_eq!(world.target.counters().command("APPEND"), before);
+    assert!(has_lock(&world.copy()), "another's lock is left alone");
+    // The first one knows its own.
+    let second = std::mem::replace(&mut world.ledger, first);
+    world.run().await.assert_done(6);
+    world.assert_copied();
+    // Somebody else's who will not come back.
+    world.copy().create_mailbox(&["mailhaul-lock"], None).unwrap();
+    world.ledger = second;
+    assert_refused(&world.run().await);
+    world.config.lock = Lock::TakenOver;
+    assert_eq!(world.run().await.verdict, Verdict::Done);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_anywhere_with_a_lock_loses_and_doubles_nothing() {
+    let mut refused = 0;
+    for point in 1.. {
+        let mut world = locking(Profile::dovecot());
+        if world.run_until(Kill::Point(point)).await.is_some() {
+            break;
+        }
+        let report = world.run().await;
+        if failed(&report).is_some() {
+            // It died between making or forgetting it and noting that.
+            assert_refused(&report);
+            refused += 1;
+            world.config.lock = Lock::TakenOver;
+            world.run().await;
+        }
+        world.assert_copied();
+    }
+    assert!((1..10).contains(&refused), "{refused} points leave a lock that nobody knows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_makes_no_lock_gets_no_mail() {
+    let mut world = locking(Profile::dovecot());
+    world.target.faults().arm(Fault::always(Deed::RefuseCreate("mailhaul-".to_owned())));
+    let report = world.run().await;
+    let (reason, _) = failed(&report).expect("an account that fails");
+    assert!(reason.contains("lock the account by the mailbox mailhaul-lock"), "{reason}");
+    assert_eq!(world.copy().messages(&INBOX).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_makes_no_lock() {
+    let mut world = locking(Profile::dovecot());
+    world.config.dry_run = true;
+    let told = Arc::new(Mutex::new(0));
+    let (copy, locks) = (world.copy(), told.clone());
+    world.on_event(move |_| *locks.lock().unwrap() += usize::from(has_lock(&copy)));
+    world.run().await;
+    assert_eq!(*told.lock().unwrap(), 0);
+}
