@@ -19,6 +19,7 @@ use crate::ledger::{
     BoundMailbox, Dissolved, Ledger, MoveIntent, NewStage, Outcome, Stage, StageId, StagedMessage,
 };
 use crate::mail::{SpecialUse, Uid, WireName};
+use crate::mutant::{self, Mutant};
 use crate::own::{OwnName, Serial};
 use crate::plan::absent::Blame;
 use crate::plan::mailboxes::Pair;
@@ -41,6 +42,7 @@ impl<L> Work<'_, L> {
     /// What names the next mailbox of our own.
     pub(super) fn serial(&self) -> Serial {
         let number = self.staging.number.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = if mutant::is(Mutant::ReuseStageName) { 1 } else { number };
         Serial { run: self.run.seed, epoch: self.claim.epoch, number }
     }
 
@@ -294,6 +296,12 @@ async fn clear<T: Target, L: Ledger>(
         let action = format!("clear {name}, which an earlier run has left at the target");
         Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target)
     };
+    if mutant::is(Mutant::RepeatMove)
+        && let Some(intent) = &stage.intent
+    {
+        let staged: Vec<Uid> = intent.messages.iter().map(|message| message.staged).collect();
+        target.move_out(&name, &staged, &mailbox.binding.target_name).await?;
+    }
     let listed = match target.open_own(&name).await? {
         Some(_) => Some(target.look(Uid::FIRST).await?),
         None => None,
