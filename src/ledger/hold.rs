@@ -95,6 +95,8 @@ enum HoldError {
 }
 
 fn make(path: &Path) -> Result<(), HoldError> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().skip(1).filter(is_missing).collect();
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -102,9 +104,19 @@ fn make(path: &Path) -> Result<(), HoldError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        Err(error) if !path.is_dir() => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if !path.is_dir() => return Err(error.into()),
+        _ => {}
     }
+    missing.into_iter().chain([path]).for_each(keep_name);
+    Ok(())
+}
+
+/// Brings a directory's name to the disk, or a power loss takes it, and the ledger behind it, however
+/// well that was synced. Not every file system lets a directory be synced, and then it has to do
+/// without.
+fn keep_name(directory: &Path) {
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let _ = File::open(parent.unwrap_or(Path::new("."))).and_then(|parent| parent.sync_all());
 }
 
 fn hold(path: &Path) -> Result<File, HoldError> {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use mailhaul::mutant::Mutant;
 
-/// The test that a deliberate bug must fail; none yet for a power loss.
+/// The test that a deliberate bug must fail; none where it takes a power loss to see it (`tests/power`).
 fn world(mutant: Mutant) -> Option<&'static str> {
     Some(match mutant {
         Mutant::SkipSettle => "an_append_that_takes_effect_late_is_waited_for",
