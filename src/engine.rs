@@ -15,6 +15,7 @@ mod renumber;
 mod resolve;
 mod scan;
 mod staged;
+mod survey;
 mod sweep;
 mod verify;
 mod window;

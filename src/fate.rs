@@ -105,17 +105,20 @@ pub enum RemarkKind {
     RemovedAtTarget,
     /// The target seems to have a further copy that is ours too.
     PossibleDuplicate,
+    /// It was copied, and is not at the source any more; its copy stays.
+    RemovedAtSource,
 }
 
 impl RemarkKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Reason,
         Self::BytesAltered,
         Self::DateAltered,
         Self::FlagsReduced,
         Self::RemovedAtTarget,
         Self::PossibleDuplicate,
+        Self::RemovedAtSource,
     ];
 
     /// The word for it in reports.
@@ -128,6 +131,7 @@ impl RemarkKind {
             Self::FlagsReduced => "flags-reduced",
             Self::RemovedAtTarget => "removed-at-target",
             Self::PossibleDuplicate => "possible-duplicate",
+            Self::RemovedAtSource => "removed-at-source",
         }
     }
 }

@@ -155,6 +155,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         text: Option<String>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// The messages of a mailbox of which this is said.
+    fn remarked(
+        &self,
+        mailbox: MailboxId,
+        kind: RemarkKind,
+    ) -> impl Future<Output = Result<BTreeSet<Uid>, Fault>> + Send;
+
     /// Notes which flags of copies are about to be changed: until [`Ledger::set_flags`] it is not known
     /// whether the copies have them (see [`History::flags_in_doubt`]). Durable on return.
     fn intend_flags(

@@ -4,6 +4,7 @@ pub mod absent;
 pub mod adopt;
 pub mod delta;
 pub mod filter;
+pub mod gone;
 pub mod mailboxes;
 pub mod rescan;
 pub mod retry;

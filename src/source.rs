@@ -37,6 +37,12 @@ pub trait Source: Send {
         uids: RangeInclusive<Uid>,
     ) -> impl Future<Output = Result<Vec<MessageInfo>, Fault>> + Send;
 
+    /// The UIDs that stand in a range, ascending: cheaper than a scan.
+    fn listed(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
+
     /// The flags of the messages of a range that were changed since a HIGHESTMODSEQ (RFC 7162 section
     /// 3.1.4.1), ascending; only of a mailbox that has one.
     fn changed(

@@ -1,14 +1,15 @@
 //! One account: tries until it is through, given up or stopped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::mailbox::{self, Job};
+use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{lock, prepare, resolve, staged, sweep};
+use super::{lock, resolve, staged, survey, sweep};
 use crate::accounts::Account;
 use crate::config::Lock;
 use crate::endpoint::Endpoint;
@@ -16,6 +17,7 @@ use crate::event::Event;
 use crate::fault::{About, Fault, Scope, Side};
 use crate::imap::exec::Connection;
 use crate::ledger::{AccountState, Ledger};
+use crate::mail::WireName;
 use crate::mutant::{self, Mutant};
 use crate::plan::retry::{Next, Retry};
 use crate::source::Source;
@@ -173,6 +175,10 @@ fn random(seed: u64, label: &str, now: Duration) -> f64 {
 /// The mailboxes of an account that are still to be done.
 struct Plan {
     jobs: Mutex<VecDeque<Job>>,
+    /// What the source lists.
+    listed: BTreeSet<WireName>,
+    /// Whether what is gone at the source was looked for in this run.
+    is_surveyed: bool,
 }
 
 impl Plan {
@@ -203,8 +209,9 @@ async fn attempt<L: Ledger>(
     let plan = match plan {
         Some(plan) => plan,
         None => {
-            let jobs = prepare::jobs(work, account, &mut source, &mut target, &bound).await?;
-            plan.insert(Plan { jobs: Mutex::new(jobs) })
+            let Prepared { jobs, listed } =
+                prepare::prepare(work, account, &mut source, &mut target, &bound).await?;
+            plan.insert(Plan { jobs: Mutex::new(jobs), listed, is_surveyed: false })
         }
     };
     if work.run.config.dry_run {
@@ -233,6 +240,13 @@ async fn attempt<L: Ledger>(
             .cloned()
             .collect();
     }
+    if !plan.is_surveyed {
+        let jobs: Vec<Job> = plan.jobs().iter().cloned().collect();
+        survey::survey(work, &mut source, &jobs, &bound, &plan.listed, &resolved.unresolved)
+            .await?;
+        plan.is_surveyed = true;
+    }
+    let plan = &*plan;
     let lanes_max = work.run.config.connections_max.min(plan.jobs().len()).max(1);
     let failed = Mutex::new(Vec::new());
     let first = lane(work, plan, &failed, source, target);

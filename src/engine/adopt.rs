@@ -112,8 +112,9 @@ async fn wanted<S: Source, L: Ledger>(
             let known = history.get(info.uid);
             // A streamed message has digests only when it was sent; whoever is refused may be there. What
             // the filter leaves out too: a later pass would not look below what is seen now.
-            let may_be_there =
-                |fate: Fate| matches!(fate, Fate::Pending | Fate::Filtered) || fate.is_retried();
+            let may_be_there = |fate: Fate| {
+                matches!(fate, Fate::Pending | Fate::Filtered | Fate::Gone) || fate.is_retried()
+            };
             if known.is_none_or(|entry| may_be_there(entry.fate)) {
                 let entry = known.cloned().unwrap_or_else(|| new_entry(info));
                 let is_ours = entry.digest.is_some();

@@ -14,14 +14,21 @@ use crate::plan::mailboxes::{self, Pair, Plan, Reason, Renamed, Wishes};
 use crate::source::Source;
 use crate::target::{Made, Target};
 
+/// What there is to do for an account.
+pub(super) struct Prepared {
+    pub(super) jobs: VecDeque<Job>,
+    /// Every mailbox that the source lists, also those that are left out.
+    pub(super) listed: BTreeSet<WireName>,
+}
+
 /// Lists both ends, decides which mailbox goes where, and makes what is missing at the target.
-pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
+pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
     source: &mut S,
     target: &mut T,
     bound: &[BoundMailbox],
-) -> Result<VecDeque<Job>, Fault> {
+) -> Result<Prepared, Fault> {
     let there = target.list().await?;
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()
@@ -83,7 +90,8 @@ pub(super) async fn jobs<S: Source, T: Target, L: Ledger>(
             tell_plan(work, &pair.source.path, Some(&pair.target), &pair.why());
         }
     }
-    Ok(jobs)
+    let listed = listed.into_iter().map(|mailbox| mailbox.name).collect();
+    Ok(Prepared { jobs, listed })
 }
 
 fn is_fixed(pair: &Pair) -> bool {

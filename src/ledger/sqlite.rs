@@ -266,6 +266,10 @@ impl Ledger for SqliteLedger {
         writer.queue(1, apply).await
     }
 
+    async fn remarked(&self, mailbox: MailboxId, kind: RemarkKind) -> Result<BTreeSet<Uid>, Fault> {
+        self.read(move |connection| read::remarked(connection, mailbox, kind)).await
+    }
+
     async fn intend_flags(
         &self,
         mailbox: MailboxId,

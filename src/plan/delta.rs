@@ -15,7 +15,7 @@ pub struct Delta {
     pub copy: Vec<Owed>,
     /// Not copied in an earlier pass for a reason of their own: once a pass, last and alone.
     pub retry_last: Vec<Owed>,
-    /// Never copied, and deleted at the source meanwhile.
+    /// Without a copy, and deleted at the source meanwhile.
     pub gone: Vec<(Uid, Entry)>,
     /// Left out by the filter, and not noted as such yet.
     pub filtered: Vec<Owed>,
@@ -97,7 +97,10 @@ pub fn delta(
         let is_taken = filter.takes(info);
         match known.map(|entry| (entry.fate, entry.troubles)) {
             None if !is_taken => delta.filtered.push(owed(Troubles::default())),
-            Some((Fate::Filtered, troubles)) if is_taken => delta.copy.push(owed(troubles)),
+            // What was gone and is there again was never copied.
+            Some((Fate::Filtered | Fate::Gone, troubles)) if is_taken => {
+                delta.copy.push(owed(troubles));
+            }
             None => delta.copy.push(owed(Troubles::default())),
             Some((Fate::Pending, troubles)) => delta.copy.push(owed(troubles)),
             Some((fate, troubles)) if fate.is_retried() && !tried.contains(&info.uid) => {
@@ -106,7 +109,8 @@ pub fn delta(
             Some(_) => {}
         }
     }
-    for (uid, entry) in history.iter().filter(|(_, entry)| entry.fate == Fate::Pending) {
+    let is_owed = |fate: Fate| matches!(fate, Fate::Pending | Fate::Filtered) || fate.is_retried();
+    for (uid, entry) in history.iter().filter(|(_, entry)| is_owed(entry.fate)) {
         if scan.binary_search_by_key(&uid, |info| info.uid).is_err() {
             delta.gone.push((uid, entry.clone()));
         }
@@ -167,6 +171,26 @@ mod tests {
         let delta = delta(&[message(1)], &history, &BTreeSet::new(), &Filter::default());
         assert_eq!((uids(&delta.copy), delta.copy[0].troubles.doubts), (vec![1], 2));
         assert_eq!(delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn what_has_no_copy_is_gone_when_the_source_lists_it_no_more_and_owed_when_it_is_back() {
+        let fates = [
+            Fate::Copied,
+            Fate::Filtered,
+            Fate::Refused,
+            Fate::Unreadable,
+            Fate::Lost,
+            Fate::Held,
+            Fate::Gone,
+        ];
+        let entries = (1..).map(Uid).zip(fates.map(|fate| entry(fate, 0)));
+        let history = History::new(entries);
+        let delta =
+            |scan: &[MessageInfo]| delta(scan, &history, &BTreeSet::new(), &Filter::default());
+        let gone = delta(&[]).gone;
+        assert_eq!(gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!(uids(&delta(&[message(6), message(7)]).copy), [7]);
     }
 
     #[test]

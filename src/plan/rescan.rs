@@ -14,7 +14,10 @@ pub fn resumes(mark: Option<Watermark>, opened: &Opened, follow: bool) -> Option
             (Some(then), Some(now)) => now >= then,
             _ => false,
         };
-        opened.uid_next >= mark.uid_next && (tells_changes || !follow)
+        let new = u64::from(opened.uid_next.0.saturating_sub(mark.uid_next.0));
+        // Mail that has come back below the watermark was never looked at.
+        let may_be_back = opened.messages > mark.listed + new;
+        opened.uid_next >= mark.uid_next && !may_be_back && (tells_changes || !follow)
     })
 }
 
@@ -59,6 +62,11 @@ mod tests {
         assert!(!resumes(opened(9, Some(9))));
         assert!(!resumes(opened(12, Some(4))));
         assert!(!resumes(opened(12, None)));
+        assert!(resumes(Opened { messages: 9, ..opened(12, Some(9)) }));
+        assert!(
+            !resumes(Opened { messages: 10, ..opened(12, Some(9)) }),
+            "one more than can be new"
+        );
     }
 
     #[test]

@@ -220,6 +220,10 @@ impl Ledger for CrashLedger {
         self.queue(Queued::Remark(mailbox, uid, kind, text)).await
     }
 
+    async fn remarked(&self, mailbox: MailboxId, kind: RemarkKind) -> Result<BTreeSet<Uid>, Fault> {
+        self.call(self.durable.remarked(mailbox, kind)).await
+    }
+
     async fn intend_flags(
         &self,
         mailbox: MailboxId,

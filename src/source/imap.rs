@@ -73,6 +73,16 @@ impl Source for ImapSource {
         Ok(infos)
     }
 
+    async fn listed(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Uid>, Fault> {
+        let command = format!("UID FETCH {}:{} (UID)", uids.start(), uids.end());
+        let found = listing::messages(&mut self.connection, &command, "list the messages").await?;
+        let mut listed: Vec<Uid> = found.into_iter().filter_map(|fetched| fetched.uid).collect();
+        listed.retain(|uid| uids.contains(uid));
+        listed.sort_unstable();
+        listed.dedup();
+        Ok(listed)
+    }
+
     async fn changed(
         &mut self,
         uids: RangeInclusive<Uid>,

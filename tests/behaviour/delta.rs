@@ -2,11 +2,13 @@
 //! is touched there.
 
 use mailhaul::config::LaterFlags;
-use mailhaul::fate::Fate;
+use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
+use mailhaul::plan::rules::Pattern;
 use mailhaul::rehearsal::{BodyFault, Deed, Fault, Matching, Profile};
+use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{INBOX, World, letter};
+use mailhaul::simulation::world::{INBOX, Report, World, letter};
 
 #[tokio::test(start_paused = true)]
 async fn a_target_mailbox_that_was_deleted_and_made_again_is_filled_again() {
@@ -155,20 +157,97 @@ async fn only_what_is_new_or_changed_is_listed_where_the_source_tells_it() {
     world.assert_copied();
 }
 
+/// All is copied, and so many messages are said to be gone at the source.
+#[track_caller]
+fn assert_removed(report: &Report, copied: u64, removed: u64) {
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, copied));
+    assert_eq!(report.remarked(RemarkKind::RemovedAtSource), removed);
+    assert_eq!(report.remarks.len() as u64, removed, "and nothing else");
+}
+
 #[tokio::test(start_paused = true)]
-async fn mail_that_is_removed_at_the_source_stays_counted_and_at_the_target() {
+async fn mail_that_is_removed_at_the_source_is_noted_and_stays_at_the_target() {
     for profile in [Profile::dovecot(), Profile::exchange()] {
         let mut world = World::new(profile, Profile::dovecot());
+        world.config.scan_messages_max = 4;
         world.deliver(0..10);
         world.run().await.assert_done(10);
         assert!(world.anna().expunge(&INBOX, 4));
-        world.run().await.assert_done(10);
+        assert_removed(&world.run().await, 10, 1);
         assert!(world.anna().expunge(&INBOX, 10));
         world.deliver(20..22);
-        world.run().await.assert_done(12);
-        world.run().await.assert_done(12);
+        let report = world.run().await;
+        assert_removed(&report, 12, 2);
+        let uids: Vec<u32> = report.remarks.iter().map(|row| row.uid.0).collect();
+        assert_eq!(uids, [4, 10]);
+        assert_removed(&world.run().await, 12, 2);
         assert_eq!(world.copy().messages(&INBOX).len(), 12);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_uids_are_asked_for_where_mail_was_removed_at_the_source() {
+    let mut world = World::usual();
+    world.deliver(0..20);
+    world.run().await.assert_done(20);
+    assert!(world.anna().expunge(&INBOX, 4));
+    let fetches = world.source.counters().command("UID FETCH");
+    assert_removed(&world.run().await, 20, 1);
+    // The UIDs, and what was changed.
+    assert_eq!(world.source.counters().command("UID FETCH") - fetches, 2);
+    let fetches = world.source.counters().command("UID FETCH");
+    assert_removed(&world.run().await, 20, 1);
+    assert_eq!(world.source.counters().command("UID FETCH"), fetches);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_is_removed_at_the_source_is_noted_and_stays_at_the_target() {
+    let mut world = World::usual();
+    world.deliver(0..2);
+    for number in 2..7 {
+        world.anna().deliver(&["Work"], letter(number));
+    }
+    let refuse = Deed::Refuse(Matching::Contains(b"letter 6\r".to_vec()), "NO [LIMIT] no".into());
+    world.target.faults().arm(Fault::always(refuse));
+    let report = world.run().await;
+    assert_eq!((report.verdict, report.fate(Fate::Refused)), (Verdict::Incomplete, 1));
+    world.anna().delete_mailbox(&["Work"]).unwrap();
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 6));
+        assert_eq!(report.fate(Fate::Gone), 1, "what was refused cannot be copied any more");
+        assert_eq!(report.remarked(RemarkKind::RemovedAtSource), 4);
+        assert_eq!(world.copy().messages(&["Work"]).len(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_was_removed_before_it_was_looked_through_is_gone() {
+    let mut parts = 0;
+    for sent in (1_000..2_600).step_by(100) {
+        let mut world = World::usual();
+        world.config.scan_messages_max = 2;
+        for number in 0..9 {
+            world.anna().deliver(&["Work"], letter(number));
+        }
+        world.run_until(Kill::Sent(Side::Target, sent)).await;
+        world.anna().delete_mailbox(&["Work"]).unwrap();
+        let report = world.run().await;
+        let (copied, gone) = (report.fate(Fate::Copied), report.fate(Fate::Gone));
+        assert_eq!((report.verdict, copied + gone), (Verdict::Done, 9), "{sent} {copied}");
+        parts += u32::from(copied > 0 && gone > 0);
+    }
+    assert!(parts > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_is_left_out_has_lost_nothing() {
+    let mut world = World::usual();
+    world.deliver(0..2);
+    world.anna().deliver(&["Work"], letter(3));
+    world.run().await.assert_done(3);
+    world.config.rules.exclude = vec![Pattern::parse("Work").unwrap()];
+    world.run().await.assert_done(3);
 }
 
 #[tokio::test(start_paused = true)]

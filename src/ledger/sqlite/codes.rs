@@ -97,6 +97,7 @@ pub(super) fn kind_code(kind: RemarkKind) -> u8 {
         RemarkKind::FlagsReduced => 3,
         RemarkKind::RemovedAtTarget => 4,
         RemarkKind::PossibleDuplicate => 5,
+        RemarkKind::RemovedAtSource => 6,
     }
 }
 

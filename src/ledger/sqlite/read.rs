@@ -420,6 +420,17 @@ fn in_doubt(connection: &Connection) -> Result<HashMap<MailboxId, u64>, StoreErr
     Ok(counts)
 }
 
+pub(super) fn remarked(
+    connection: &Connection,
+    mailbox: MailboxId,
+    kind: RemarkKind,
+) -> Result<BTreeSet<Uid>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT uid FROM note WHERE mailbox = ?1 AND kind = ?2")?;
+    let rows = statement.query(params![mailbox.0, codes::kind_code(kind)])?;
+    Ok(collect(rows, |row| Ok(Uid(row.get(0)?)))?.into_iter().collect())
+}
+
 pub(super) fn remarks(
     connection: &Connection,
     after: Option<RemarkCursor>,

@@ -1,0 +1,162 @@
+//! Looks, before anything is copied, for what was there at earlier passes and is not at the source any
+//! more. It is noted; its copy stays.
+
+use std::collections::BTreeSet;
+
+use super::mailbox::Job;
+use super::scan::Ranges;
+use super::work::Work;
+use crate::fate::{Fate, Remark, RemarkKind};
+use crate::fault::{Fault, Scope};
+use crate::history::Entry;
+use crate::ledger::{BoundMailbox, Ledger, Outcome, ScanTotals};
+use crate::mail::{MailboxStatus, Uid, WireName};
+use crate::plan::gone::{self, Gone};
+use crate::source::{Opened, Source};
+
+/// Finds and notes what is gone: of the mailboxes that are to be done, and of those the source does
+/// not list any more.
+///
+/// # Errors
+///
+/// Anything wider than a mailbox.
+pub(super) async fn survey<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    jobs: &[Job],
+    bound: &[BoundMailbox],
+    listed: &BTreeSet<WireName>,
+    unresolved: &BTreeSet<WireName>,
+) -> Result<(), Fault> {
+    for mailbox in bound.iter().filter(|bound| bound.fixed) {
+        let name = &mailbox.binding.source_name;
+        let job = jobs.iter().find(|job| job.pair.source.name == *name);
+        let is_left_out = job.is_none() && listed.contains(name);
+        if is_left_out || unresolved.contains(name) {
+            continue;
+        }
+        let status = job.and_then(|job| job.status);
+        if !is_suspect(mailbox, status.as_ref()) {
+            continue;
+        }
+        let seen = match look(work, source, mailbox, job.is_some()).await {
+            Err(fault) if fault.scope <= Scope::Mailbox => continue, // The pass will tell.
+            seen => seen?,
+        };
+        let Some(Seen { mut gone, is_there }) = seen else {
+            continue;
+        };
+        if !is_there {
+            gone.never_copied.append(&mut gone.pending);
+        }
+        note(work, mailbox, &gone).await?;
+        if !is_there {
+            end(work, mailbox).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_suspect(mailbox: &BoundMailbox, status: Option<&MailboxStatus>) -> bool {
+    let validity = status.and_then(|status| status.uid_validity);
+    let is_other = validity.is_some_and(|validity| validity != mailbox.binding.source_validity);
+    // Under another UIDVALIDITY nothing can be told by UIDs.
+    !is_other && gone::may_have_lost(mailbox.watermark.as_ref(), status)
+}
+
+/// What a look at a source mailbox saw.
+struct Seen {
+    gone: Gone,
+    /// Whether the mailbox itself is there.
+    is_there: bool,
+}
+
+/// Compares what the source lists with what the ledger knows; none where it cannot tell.
+async fn look<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    mailbox: &BoundMailbox,
+    is_listed: bool,
+) -> Result<Option<Seen>, Fault> {
+    let opened = match source.open(&mailbox.binding.source_name).await {
+        Ok(opened) if opened.uid_validity == Some(mailbox.binding.source_validity) => Some(opened),
+        Ok(_) => return Ok(None),
+        Err(fault) if fault.scope == Scope::Mailbox && !is_listed => None,
+        Err(fault) => return Err(fault),
+    };
+    let mut gone = Gone::default();
+    let mut messages = 0;
+    for range in ranges(work, mailbox, opened.as_ref()) {
+        let listed: BTreeSet<Uid> = match &opened {
+            Some(_) => source.listed(range.clone()).await?.into_iter().collect(),
+            None => BTreeSet::new(),
+        };
+        messages += listed.len() as u64;
+        let history = work.run.ledger.history(mailbox.id, range).await?;
+        let Gone { copied, never_copied, pending } = gone::gone(&listed, &history);
+        gone.copied.extend(copied);
+        gone.never_copied.extend(never_copied);
+        gone.pending.extend(pending);
+    }
+    // A source that lists fewer than it counts has not lost what it does not list.
+    if opened.as_ref().is_some_and(|opened| messages < opened.messages) {
+        return Ok(None);
+    }
+    Ok(Some(Seen { gone, is_there: opened.is_some() }))
+}
+
+fn ranges<L>(work: &Work<'_, L>, mailbox: &BoundMailbox, opened: Option<&Opened>) -> Ranges {
+    let known = Uid(mailbox.scan.uid_next.max(mailbox.watermark.map_or(1, |mark| mark.uid_next.0)));
+    let (uid_next, messages) = match opened {
+        Some(opened) => (opened.uid_next.max(known), opened.messages),
+        None => (Uid(u32::MAX), 0),
+    };
+    let expected = messages.max(mailbox.scan.messages);
+    Ranges::new(uid_next, expected, work.run.config.scan_messages_max)
+}
+
+/// Notes what is gone; what was noted before and is there after all, too.
+async fn note<L: Ledger>(
+    work: &Work<'_, L>,
+    mailbox: &BoundMailbox,
+    gone: &Gone,
+) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let kind = RemarkKind::RemovedAtSource;
+    let noted = ledger.remarked(mailbox.id, kind).await?;
+    let now: BTreeSet<Uid> = gone.copied.iter().map(|(uid, _)| *uid).collect();
+    for uid in now.difference(&noted) {
+        let text = "it is not at the source any more; its copy stays".to_owned();
+        ledger.set_remark(mailbox.id, *uid, kind, Some(text)).await?;
+    }
+    for uid in noted.difference(&now) {
+        ledger.set_remark(mailbox.id, *uid, kind, None).await?;
+    }
+    let reason = "deleted at the source before it was copied";
+    let outcomes: Vec<Outcome> = gone
+        .never_copied
+        .iter()
+        .map(|(uid, entry)| Outcome {
+            uid: *uid,
+            entry: Entry { fate: Fate::Gone, ..entry.clone() },
+            remarks: vec![Remark::new(RemarkKind::Reason, reason)],
+            subject: None,
+        })
+        .collect();
+    ledger.record(mailbox.id, outcomes).await
+}
+
+/// Notes that a mailbox is not at the source any more: what was seen in it and never touched has
+/// vanished with it, and nothing hinders it.
+async fn end<L: Ledger>(work: &Work<'_, L>, mailbox: &BoundMailbox) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let mut touched = 0;
+    for range in ranges(work, mailbox, None) {
+        touched += ledger.history(mailbox.id, range).await?.iter().count() as u64;
+    }
+    let vanished = mailbox.scan.messages.saturating_sub(touched);
+    if vanished != mailbox.scan.vanished {
+        ledger.scanned(mailbox.id, ScanTotals { vanished, ..mailbox.scan }).await?;
+    }
+    ledger.set_mailbox_fault(mailbox.id, None).await
+}
