@@ -54,9 +54,13 @@ pub(crate) fn start(options: &Options) -> Server {
         let configuration = folder.join("dovecot.conf");
         super::write(&configuration, &configuration_text(options, folder, port, tls_port));
         let command = [
+            "/usr/bin/unshare".to_owned(),
+            "-m".to_owned(),
+            super::support("over-usr"),
+            super::packages("dovecot").display().to_string(),
             "/usr/bin/env".to_owned(),
             format!("LD_LIBRARY_PATH={}", library_path()),
-            super::packages("dovecot").join("usr/sbin/dovecot").display().to_string(),
+            "/usr/sbin/dovecot".to_owned(),
             "-F".to_owned(),
             "-c".to_owned(),
             configuration.display().to_string(),

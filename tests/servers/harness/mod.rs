@@ -290,19 +290,23 @@ fn cache_folder() -> PathBuf {
 /// Says whether the servers can be started. Where `tests/run` or CI promised them, their absence
 /// fails the test; a bare `cargo test` goes on without, and says so past the capture of output.
 pub(crate) fn available() -> bool {
-    let missing: Vec<&str> = ["dovecot", "cyrus", "courier"]
-        .into_iter()
-        .filter(|name| !packages(name).join(".complete").exists())
-        .collect();
-    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    let why = match missing.as_slice() {
-        [] if is_root => return true,
-        [] => "not root".to_owned(),
-        _ => format!("no {} below {}", missing.join(", "), cache_folder().display()),
+    let Some(why) = hindrance(&["dovecot", "cyrus", "courier"]) else {
+        return true;
     };
     let promised = ["CI", "MAILHAUL_SERVERS"].iter().any(|name| std::env::var_os(name).is_some());
     assert!(!promised, "{why}: run tests/run");
     let notice = format!("SKIPPED a test against real servers: {why}; run tests/run\n");
     std::io::stderr().write_all(notice.as_bytes()).unwrap();
     false
+}
+
+/// Why these servers cannot be started, if they cannot.
+pub(crate) fn hindrance(servers: &[&str]) -> Option<String> {
+    let missing: Vec<&str> =
+        servers.iter().copied().filter(|name| !packages(name).join(".complete").exists()).collect();
+    if !missing.is_empty() {
+        return Some(format!("no {} below {}", missing.join(", "), cache_folder().display()));
+    }
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    (!is_root).then(|| "not root".to_owned())
 }
