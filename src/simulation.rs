@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod model;
 pub mod network;
 pub mod plan;
+pub mod small;
 pub mod soak;
 pub mod world;
 

@@ -19,6 +19,7 @@ use tokio::io::{
 };
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::between::{Meddle, Meddler};
 use super::lock;
@@ -175,7 +176,7 @@ pub enum What {
 /// Brings connections to rehearsal servers, by port.
 #[derive(Default)]
 pub struct Network {
-    servers: Mutex<BTreeMap<u16, Server>>,
+    servers: Mutex<BTreeMap<u16, (Server, Option<TlsAcceptor>)>>,
     refusals: Mutex<BTreeMap<(String, u16), u64>>,
     meddlers: Mutex<BTreeMap<u16, Meddler>>,
     sessions: Mutex<BTreeMap<u16, JoinSet<()>>>,
@@ -185,9 +186,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// Puts a server behind a port.
-    pub fn attach(&self, port: u16, server: &Server) {
-        lock(&self.servers).insert(port, server.clone());
+    /// Puts a server behind a port, inside TLS where an acceptor is given.
+    pub fn attach(&self, port: u16, server: &Server, tls: Option<TlsAcceptor>) {
+        lock(&self.servers).insert(port, (server.clone(), tls));
     }
 
     /// Refuses the next so many connections to a host.
@@ -237,7 +238,7 @@ impl Network {
         }
         let servers = lock(&self.servers);
         let server = servers.get(&port).cloned();
-        let server = server.ok_or(io::ErrorKind::HostUnreachable)?;
+        let (server, tls) = server.ok_or(io::ErrorKind::HostUnreachable)?;
         let side = match port {
             SOURCE_PORT => Side::Source,
             _ => Side::Target,
@@ -260,7 +261,7 @@ impl Network {
         let at = |way| troubles.iter().find(|trouble| trouble.way == way && narrow.is_none());
         let (there, back) = (at(Way::There), at(Way::Back));
         let ours = if there.is_none() && back.is_none() {
-            sessions.spawn(async move { server.serve(theirs).await });
+            sessions.spawn(serve(server, tls, theirs));
             ours
         } else {
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
@@ -273,7 +274,7 @@ impl Network {
             };
             reset = Some(mark);
             sessions.spawn(async move {
-                tokio::join!(server.serve(theirs), relay.run(far, ours));
+                tokio::join!(serve(server, tls, theirs), relay.run(far, ours));
             });
             near
         };
@@ -301,6 +302,18 @@ impl Network {
             true
         });
         now
+    }
+}
+
+async fn serve(server: Server, tls: Option<TlsAcceptor>, stream: DuplexStream) {
+    match tls {
+        None => server.serve(stream).await,
+        Some(acceptor) => {
+            // Who hangs up in the handshake is served no further.
+            if let Ok(secured) = acceptor.accept(stream).await {
+                server.serve_secured(secured).await;
+            }
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
-use crate::endpoint::{Auth, Endpoint, SecretSource, Tls};
+use crate::endpoint::{Auth, Endpoint, Fingerprint, SecretSource, Tls};
 use crate::engine::{Env, run_in};
 use crate::event::{Event, Observer};
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
 use crate::ledger::{AccountSnapshot, AccountState, Ledger, RemarkRow};
-use crate::rehearsal::{InternalDate, Message, Profile, Server, Snapshot, Store};
+use crate::rehearsal::{Certificate, InternalDate, Message, Profile, Server, Snapshot, Store};
 use crate::report::{Totals, Verdict};
 use crate::stop::Stop;
 use tokio::time::Instant;
@@ -102,8 +102,8 @@ impl World {
     pub fn new(source: Profile, target: Profile) -> Self {
         let (source, target) = (Server::new(source), Server::new(target));
         let network = Arc::new(Network::default());
-        network.attach(SOURCE_PORT, &source);
-        network.attach(TARGET_PORT, &target);
+        network.attach(SOURCE_PORT, &source, None);
+        network.attach(TARGET_PORT, &target, None);
         let mut world = Self {
             source,
             target,
@@ -124,6 +124,19 @@ impl World {
     /// One account between two servers as Dovecot.
     pub fn usual() -> Self {
         Self::new(Profile::dovecot(), Profile::dovecot())
+    }
+
+    /// Puts both servers behind TLS, for the accounts there are.
+    pub fn secure(&mut self, certificate: &Certificate) {
+        for (port, server) in [(SOURCE_PORT, &self.source), (TARGET_PORT, &self.target)] {
+            self.network.attach(port, server, Some(certificate.acceptor()));
+        }
+        for account in &mut self.accounts {
+            for end in [&mut account.source, &mut account.target] {
+                end.tls = Tls::Implicit;
+                end.pin = Fingerprint::parse(&certificate.fingerprint());
+            }
+        }
     }
 
     /// One more account, on both servers.

@@ -1,28 +1,74 @@
-use mailhaul::config::Delivery;
 use mailhaul::fate::Fate;
-use mailhaul::rehearsal::{Message, Profile};
+use mailhaul::fault::Side;
 use mailhaul::report::Verdict;
 use mailhaul::simulation::ledger::Failure;
-use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{Circumstances, INBOX, World, letter};
+use mailhaul::simulation::network::Way;
+use mailhaul::simulation::small::{ALL, Cut, MESSAGES, Small};
+use mailhaul::simulation::world::{Circumstances, World};
 
-const MESSAGES: u64 = 6;
+/// Counts up until something gives false.
+fn until_over(first: u64, step: u64, mut play: impl FnMut(u64) -> Result<bool, String>) -> u64 {
+    let mut number = first;
+    while play(number).unwrap_or_else(|wrong| panic!("{wrong}")) {
+        number += step;
+    }
+    number
+}
 
-/// A job of six messages with what makes recovery hard: twins, a message without headers, one that is
-/// streamed, two mailboxes.
-fn world(target: Profile, delivery: Delivery) -> World {
-    let mut world = World::new(Profile::dovecot(), target);
-    world.anna().deliver(&INBOX, letter(3));
-    world.anna().deliver(&INBOX, letter(2));
-    world.anna().deliver(&INBOX, letter(2));
-    world.anna().deliver(&INBOX, Message::new("no header at all"));
-    let body = [&letter(50).body[..], &[b'x'; 3_000]].concat();
-    world.anna().deliver(&INBOX, Message::new(body));
-    world.anna().deliver(&["Archive"], letter(10));
-    world.config.window_bytes_max = 2_000;
-    world.config.window_messages_max = 2;
-    world.config.delivery = delivery;
-    world
+/// Stops the job before and after every call to the ledger and every write to a connection, and
+/// resumes it.
+fn stopped_at_every_point(small: &Small) {
+    let points = until_over(1, 1, |point| small.stop(&[point]));
+    assert!(points > 60, "only {points} points");
+}
+
+#[test]
+fn stopped_at_any_point_the_job_ends_the_same_at_dovecot() {
+    stopped_at_every_point(&ALL[0]);
+}
+
+#[test]
+fn stopped_at_any_point_the_job_ends_the_same_at_exchange() {
+    stopped_at_every_point(&ALL[1]);
+}
+
+#[test]
+fn stopped_at_any_point_the_job_ends_the_same_at_courier() {
+    stopped_at_every_point(&ALL[2]);
+}
+
+#[test]
+fn stopped_at_any_point_the_job_ends_the_same_without_extensions() {
+    stopped_at_every_point(&ALL[3]);
+}
+
+#[test]
+fn stopped_at_any_point_the_job_ends_the_same_through_stages() {
+    stopped_at_every_point(&ALL[4]);
+}
+
+/// All pairs: `cargo run --release --features simulation --example soak -- --pairs`.
+#[test]
+fn stopped_twice_the_job_ends_the_same() {
+    for small in &ALL {
+        for first in (3..90).step_by(29) {
+            until_over(2, 31, |second| small.stop(&[first, second]));
+        }
+    }
+}
+
+/// All bytes: `cargo run --release --features simulation --example soak -- --bytes`.
+#[test]
+fn cut_at_a_byte_the_job_ends_the_same() {
+    for small in &ALL {
+        for side in [Side::Source, Side::Target] {
+            for way in [Way::There, Way::Back] {
+                let cut = |after| small.cut(Cut { side, connection: 0, way, after });
+                let bytes = until_over(7, 607, cut);
+                assert!(bytes > 600, "only {bytes} bytes");
+            }
+        }
+    }
 }
 
 async fn resume(mut world: World, what: &str) {
@@ -32,56 +78,12 @@ async fn resume(mut world: World, what: &str) {
     world.assert_copied();
 }
 
-/// Stops the job before and after every call to the ledger and every write to a connection, and
-/// resumes it.
-async fn stopped_at_every_point(target: Profile, delivery: Delivery) {
-    let mut whole = world(target.clone(), delivery);
-    whole.run().await.assert_done(MESSAGES);
-    let points = whole.points;
-    assert!(points > 60, "only {points} points");
-    for point in 1..=points {
-        let mut world = world(target.clone(), delivery);
-        let killed = world.run_until(Kill::Point(point)).await;
-        assert!(killed.is_none(), "{point} of {points}");
-        resume(world, &format!("point {point}")).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopped_at_any_point_the_job_ends_the_same_at_dovecot() {
-    stopped_at_every_point(Profile::dovecot(), Delivery::Direct).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopped_at_any_point_the_job_ends_the_same_at_exchange() {
-    stopped_at_every_point(Profile::exchange(), Delivery::Direct).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopped_at_any_point_the_job_ends_the_same_at_courier() {
-    stopped_at_every_point(Profile::courier(), Delivery::Direct).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopped_at_any_point_the_job_ends_the_same_without_extensions() {
-    stopped_at_every_point(Profile::plain(), Delivery::Direct).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopped_at_any_point_the_job_ends_the_same_through_stages() {
-    stopped_at_every_point(Profile::dovecot(), Delivery::Staged).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_fails_at_any_call_ends_the_run_and_the_next_one_goes_on() {
-    for (target, delivery) in [
-        (Profile::dovecot(), Delivery::Direct),
-        (Profile::plain(), Delivery::Direct),
-        (Profile::dovecot(), Delivery::Staged),
-    ] {
+    for small in [ALL[0], ALL[3], ALL[4]] {
         for for_ever in [false, true] {
             for call in 0.. {
-                let mut world = world(target.clone(), delivery);
+                let mut world = small.world();
                 let failure = Some(Failure { call, for_ever });
                 let circumstances = Circumstances { failure, ..Circumstances::default() };
                 let report = world.run_with(circumstances).await.expect("nothing kills it");
@@ -89,7 +91,7 @@ async fn a_ledger_that_fails_at_any_call_ends_the_run_and_the_next_one_goes_on()
                     assert!(call > 30, "only {call} calls");
                     break;
                 }
-                resume(world, &format!("{call} {for_ever}")).await;
+                resume(world, &format!("{}, {call} {for_ever}", small.name)).await;
             }
         }
     }

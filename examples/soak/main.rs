@@ -1,7 +1,10 @@
-//! Plays seeds of the simulation, as many as asked, until one breaks a promise.
+//! Plays seeds of the simulation, as many as asked, until one breaks a promise; or small jobs stopped
+//! at every point, at every pair of points, or cut at every byte.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for a terminal")]
 #![expect(clippy::disallowed_methods, reason = "it tells how long it took by the real clock")]
+
+mod small;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,6 +34,26 @@ struct Flags {
     /// Go on after a seed that broke a promise.
     #[arg(long)]
     keep_going: bool,
+    /// Instead of seeds, stop a job of six messages at every point: before and after each call to the
+    /// ledger and each write to a server.
+    #[arg(long, group = "small")]
+    points: bool,
+    /// Instead of seeds, stop it at every pair of points, one in each of two runs.
+    #[arg(long, group = "small")]
+    pairs: bool,
+    /// Instead of seeds, cut each of its connections after every byte, either way.
+    #[arg(long, group = "small")]
+    bytes: bool,
+    /// With --points, --pairs or --bytes: play only every n-th of them.
+    #[arg(long, default_value_t = 1, requires = "small")]
+    every: u64,
+}
+
+impl Flags {
+    fn jobs(&self) -> usize {
+        let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
+        jobs.unwrap_or(1).max(1)
+    }
 }
 
 /// What became of a seed: a panic is a broken promise, too.
@@ -46,8 +69,10 @@ fn play(seed: u64, verbose: bool) -> Played {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let jobs = flags.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
-    let jobs = jobs.unwrap_or(1).max(1);
+    if flags.points || flags.pairs || flags.bytes {
+        return small::play(&flags);
+    }
+    let jobs = flags.jobs();
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let (tell, told) = mpsc::channel();
     let begun = Instant::now();
