@@ -66,6 +66,8 @@ pub struct Config {
     pub adopt: Adopt,
     /// What later passes do about flags that changed at the source.
     pub later_flags: LaterFlags,
+    /// What later passes do about messages that were moved at the source.
+    pub moves: Moves,
     /// Keep the subjects of messages that are not exact, for the report.
     pub report_headers: bool,
     /// Trusted roots beside the platform's, PEM.
@@ -103,6 +105,7 @@ impl Default for Config {
             verify: Verify::default(),
             adopt: Adopt::default(),
             later_flags: LaterFlags::default(),
+            moves: Moves::default(),
             report_headers: false,
             extra_roots_pem: None,
         }
@@ -172,6 +175,16 @@ pub enum LaterFlags {
     Follow,
     /// Nothing: flags are copied with their messages, once.
     Leave,
+}
+
+/// What a later pass does about a message that was moved at the source since the last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Moves {
+    /// Its copy is moved, too, where the target offers MOVE and UIDPLUS, and it is still where it was.
+    #[default]
+    Follow,
+    /// It is copied again, and its copy stays.
+    Copy,
 }
 
 /// How fast mail may flow; none means as fast as both ends allow.

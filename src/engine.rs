@@ -10,6 +10,7 @@ mod hosts;
 mod lock;
 mod logins;
 mod mailbox;
+mod moves;
 mod prepare;
 mod renumber;
 mod resolve;

@@ -110,6 +110,15 @@ pub enum Event {
         /// Messages.
         messages: u64,
     },
+    /// Copies of messages that were moved at the source were moved at the target.
+    MovesFollowed {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox they are in now.
+        mailbox: String,
+        /// Messages.
+        messages: u64,
+    },
     /// Messages whose outcome was unknown were looked for on the target.
     Settled {
         /// The account.

@@ -5,9 +5,11 @@
 //! then their windows are still open, and the next run settles them by looking at the target.
 
 pub mod hold;
+mod moving;
 pub mod sqlite;
 mod stage;
 
+pub use moving::{MoveId, NewMove, OpenMove};
 pub use stage::{
     Dissolved, MoveIntent, NewStage, OwnMailbox, Removal, Stage, StageId, StagedMessage,
 };
@@ -134,6 +136,21 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         mailbox: MailboxId,
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Notes which copies are about to be moved at the target. Durable on return, together with
+    /// everything queued before. Fails with scope `Account`, and notes nothing, if the account was
+    /// claimed again since. [`Ledger::settle`] ends them.
+    fn intend_moves(
+        &self,
+        claim: Claim,
+        moves: Vec<NewMove>,
+    ) -> impl Future<Output = Result<Vec<OpenMove>, Fault>> + Send;
+
+    /// The moves of an account that were intended and never ended.
+    fn open_moves(
+        &self,
+        account: AccountId,
+    ) -> impl Future<Output = Result<Vec<OpenMove>, Fault>> + Send;
 
     /// Writes what a look at a target mailbox decided, in one transaction. Durable on return.
     fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -448,6 +465,8 @@ pub struct OpenWindow {
 pub struct Settlement {
     /// Windows that are through.
     pub windows: Vec<WindowId>,
+    /// Moves that are through.
+    pub moves: Vec<MoveId>,
     /// What became of messages.
     pub outcomes: Vec<(MailboxId, Outcome)>,
     /// Messages that will be sent again although a copy of theirs may still appear.

@@ -6,6 +6,7 @@ pub mod delta;
 pub mod filter;
 pub mod gone;
 pub mod mailboxes;
+pub mod moves;
 pub mod rescan;
 pub mod retry;
 pub mod roles;

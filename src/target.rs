@@ -1,5 +1,6 @@
 //! The end where mail is written. It can delete no mailbox but one of our own making, and move
-//! messages only out of such a one, or one message into it: [`OwnName`] sees to that.
+//! messages only out of such a one, or one message into it: [`OwnName`] sees to that. A copy moves
+//! between mailboxes of its owner only where the ledger has noted it before.
 
 pub mod imap;
 mod staging;
@@ -15,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::fault::Fault;
 use crate::identity::{HeaderKeys, Identity};
-use crate::ledger::{WindowId, WindowMessage};
+use crate::ledger::{OpenMove, WindowId, WindowMessage};
 use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
 };
@@ -127,6 +128,13 @@ pub trait Target: Send {
         &mut self,
         uid: Uid,
         into: &OwnName,
+    ) -> impl Future<Output = Result<Moved, Fault>> + Send;
+
+    /// Moves copies out of the open mailbox, as the ledger has noted.
+    fn move_copies(
+        &mut self,
+        moves: &[OpenMove],
+        into: &WireName,
     ) -> impl Future<Output = Result<Moved, Fault>> + Send;
 
     /// What tells messages of the open mailbox, by ascending UIDs, from others; of those the server

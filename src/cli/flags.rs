@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Rates, Verify};
+use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -186,6 +186,10 @@ pub(super) struct ConfigFlags {
     /// (follow), or leave them as they were copied (once)
     #[arg(long, value_name = "HOW", default_value = "follow")]
     flags: LaterFlagsFlag,
+    /// What later passes do about messages that were moved to another mailbox at the source: move their
+    /// copies, too, where the target offers MOVE and UIDPLUS (follow), or copy them again (copy)
+    #[arg(long, value_name = "HOW", default_value = "follow")]
+    moves: MovesFlag,
     #[command(flatten)]
     mapping: MappingFlags,
     #[command(flatten)]
@@ -222,6 +226,12 @@ enum LaterFlagsFlag {
     Once,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MovesFlag {
+    Follow,
+    Copy,
+}
+
 impl ConfigFlags {
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let defaults = Config::default();
@@ -255,6 +265,10 @@ impl ConfigFlags {
             later_flags: match self.flags {
                 LaterFlagsFlag::Follow => LaterFlags::Follow,
                 LaterFlagsFlag::Once => LaterFlags::Leave,
+            },
+            moves: match self.moves {
+                MovesFlag::Follow => Moves::Follow,
+                MovesFlag::Copy => Moves::Copy,
             },
             rules: self.mapping.rules()?,
             filter: self.filters.filter()?,
@@ -346,7 +360,7 @@ mod tests {
             "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
              --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none \
-             --lock-mailbox",
+             --lock-mailbox --moves copy",
         )
         .expect("good")
         .config
@@ -365,7 +379,7 @@ mod tests {
         assert_eq!(config.give_up_after, Duration::from_secs(90));
         assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
-        assert_eq!(config.lock, Lock::Locked);
+        assert_eq!((config.lock, config.moves), (Lock::Locked, Moves::Copy));
     }
 
     #[test]

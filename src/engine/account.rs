@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{lock, resolve, staged, survey, sweep};
+use super::{lock, moves, resolve, staged, survey, sweep};
 use crate::accounts::Account;
 use crate::config::Lock;
 use crate::endpoint::Endpoint;
@@ -172,13 +172,17 @@ fn random(seed: u64, label: &str, now: Duration) -> f64 {
     f64::from(octets.as_bytes()[0]) / 255.0
 }
 
+/// A survey that a lost connection breaks off is made again so often: moves that it would find then are
+/// followed, and those that it does not find are copied.
+const SURVEYS_MAX: u8 = 3;
+
 /// The mailboxes of an account that are still to be done.
 struct Plan {
     jobs: Mutex<VecDeque<Job>>,
     /// What the source lists.
     listed: BTreeSet<WireName>,
-    /// Whether what is gone at the source was looked for in this run.
-    is_surveyed: bool,
+    /// How often it will still be looked for what is gone at the source in this run.
+    surveys: u8,
 }
 
 impl Plan {
@@ -211,7 +215,7 @@ async fn attempt<L: Ledger>(
         None => {
             let Prepared { jobs, listed } =
                 prepare::prepare(work, account, &mut source, &mut target, &bound).await?;
-            plan.insert(Plan { jobs: Mutex::new(jobs), listed, is_surveyed: false })
+            plan.insert(Plan { jobs: Mutex::new(jobs), listed, surveys: SURVEYS_MAX })
         }
     };
     if work.run.config.dry_run {
@@ -233,18 +237,27 @@ async fn attempt<L: Ledger>(
         let given_up = resolved.given_up.remove(&job.pair.source.name);
         job.tried.extend(given_up.unwrap_or_default());
     }
+    if moves::recover(work, &mut target, &bound).await? {
+        bound = ledger.mailboxes(work.claim.account).await?;
+    }
+    if plan.surveys > 0 {
+        plan.surveys -= 1;
+        let jobs: Vec<Job> = plan.jobs().iter().cloned().collect();
+        let unresolved = &resolved.unresolved;
+        let lost =
+            survey::survey(work, &mut source, &jobs, &bound, &plan.listed, unresolved).await?;
+        let followed = moves::follow(work, &mut source, &mut target, &jobs, &bound, &lost).await;
+        if followed? {
+            bound = ledger.mailboxes(work.claim.account).await?;
+        }
+        plan.surveys = 0;
+    }
     for job in plan.jobs().iter_mut() {
         job.bound = bound
             .iter()
             .filter(|b| b.binding.source_name == job.pair.source.name)
             .cloned()
             .collect();
-    }
-    if !plan.is_surveyed {
-        let jobs: Vec<Job> = plan.jobs().iter().cloned().collect();
-        survey::survey(work, &mut source, &jobs, &bound, &plan.listed, &resolved.unresolved)
-            .await?;
-        plan.is_surveyed = true;
     }
     let plan = &*plan;
     let lanes_max = work.run.config.connections_max.min(plan.jobs().len()).max(1);

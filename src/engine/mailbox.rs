@@ -38,7 +38,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn binding(&self, source: UidValidity, target: Option<UidValidity>) -> Binding {
+    pub(super) fn binding(&self, source: UidValidity, target: Option<UidValidity>) -> Binding {
         Binding {
             source_name: self.pair.source.name.clone(),
             source_path: self.pair.source.path.clone(),

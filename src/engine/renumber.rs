@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scan::Ranges;
 use super::work::Work;
 use crate::event::Event;
+use crate::fate::Fate;
 use crate::fault::Fault;
 use crate::history::{Entry, History};
 use crate::ledger::{BoundMailbox, Ledger, MailboxId};
@@ -38,7 +39,7 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         }));
         infos.extend(scan.into_iter().map(|info| (info.uid, info)));
     }
-    let wanted = known.iter().filter_map(|(uid, entry)| {
+    let wanted = known.iter().filter(|(_, entry)| is_wanted(entry)).filter_map(|(uid, entry)| {
         let (_, headers) = entry.digest?;
         Some((Class::outline(entry.size, entry.date, headers), uid))
     });
@@ -56,6 +57,11 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
     ledger.renumber(old.id, new, pairs).await?;
     work.event(Event::Warning { account: Some(work.label.clone()), text });
     Ok(())
+}
+
+/// What is gone is not looked for: an equal message that is there is another one.
+fn is_wanted(entry: &Entry) -> bool {
+    entry.digest.is_some() && entry.fate != Fate::Gone
 }
 
 /// What header lines did not match, by size and date: some servers (Zimbra) tell other header lines
@@ -79,7 +85,7 @@ fn of_one_size(
     let mut classes: BTreeMap<(u64, Option<i64>), Unclear> = BTreeMap::new();
     let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
     let wanted =
-        known.iter().filter(|(uid, entry)| entry.digest.is_some() && !wanted_before.contains(uid));
+        known.iter().filter(|(uid, entry)| is_wanted(entry) && !wanted_before.contains(uid));
     for (uid, entry) in wanted {
         classes.entry((entry.size, seconds(entry.date))).or_default().wanted.push(uid);
     }

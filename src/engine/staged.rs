@@ -18,11 +18,10 @@ use crate::history::{Entry, History};
 use crate::ledger::{
     BoundMailbox, Dissolved, Ledger, MoveIntent, NewStage, Outcome, Stage, StageId, StagedMessage,
 };
-use crate::mail::{SpecialUse, Uid, WireName};
+use crate::mail::{MailboxPath, SpecialUse, Uid, WireName};
 use crate::mutant::{self, Mutant};
 use crate::own::{OwnName, Serial};
 use crate::plan::absent::Blame;
-use crate::plan::mailboxes::Pair;
 use crate::plan::staging::{dissolve, inside, is_where_told};
 use crate::plan::verdict::next_after;
 use crate::plan::windows::Window;
@@ -70,7 +69,8 @@ pub(super) async fn make<T: Target, L: Ledger>(
     target: &mut T,
 ) -> Result<Option<Made>, Fault> {
     let wanted = work.run.config.delivery == Delivery::Staged;
-    if !wanted || is_junk(&place.pair) || work.staging.off.load(Ordering::Relaxed) {
+    let (path, special_use) = (&place.pair.target, place.pair.special_use);
+    if !wanted || is_junk(path, special_use) || work.staging.off.load(Ordering::Relaxed) {
         return Ok(None);
     }
     if !target.can_stage() {
@@ -107,14 +107,13 @@ pub(super) async fn make<T: Target, L: Ledger>(
 }
 
 /// Servers train their filters with what is moved into a mailbox for junk.
-fn is_junk(pair: &Pair) -> bool {
+pub(super) fn is_junk(target: &MailboxPath, special_use: Option<SpecialUse>) -> bool {
     const NAMES: [&str; 4] = ["junk", "spam", "junk e-mail", "junk email"];
-    let named = pair
-        .target
+    let named = target
         .names()
         .last()
         .is_some_and(|name| NAMES.iter().any(|junk| name.eq_ignore_ascii_case(junk)));
-    named || pair.special_use == Some(SpecialUse::Junk)
+    named || special_use == Some(SpecialUse::Junk)
 }
 
 /// Delivers a batch through a stage. The target mailbox is open afterwards, if all went well.

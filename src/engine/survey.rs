@@ -14,6 +14,17 @@ use crate::mail::{MailboxStatus, Uid, WireName};
 use crate::plan::gone::{self, Gone};
 use crate::source::{Opened, Source};
 
+/// What one mailbox has lost at the source since it was copied.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) mailbox: BoundMailbox,
+    /// Messages with a copy that is known well enough to be moved.
+    pub(super) movable: Vec<(Uid, Entry)>,
+}
+
+/// Messages of one mailbox that are remembered to be moved; more are copied.
+const MOVABLE_MAX: usize = 20_000;
+
 /// Finds and notes what is gone: of the mailboxes that are to be done, and of those the source does
 /// not list any more.
 ///
@@ -27,10 +38,14 @@ pub(super) async fn survey<S: Source, L: Ledger>(
     bound: &[BoundMailbox],
     listed: &BTreeSet<WireName>,
     unresolved: &BTreeSet<WireName>,
-) -> Result<(), Fault> {
+) -> Result<Vec<Lost>, Fault> {
+    let mut lost = Vec::new();
     for mailbox in bound.iter().filter(|bound| bound.fixed) {
         let name = &mailbox.binding.source_name;
         let job = jobs.iter().find(|job| job.pair.source.name == *name);
+        if work.run.stop.is_requested() {
+            break;
+        }
         let is_left_out = job.is_none() && listed.contains(name);
         if is_left_out || unresolved.contains(name) {
             continue;
@@ -43,7 +58,7 @@ pub(super) async fn survey<S: Source, L: Ledger>(
             Err(fault) if fault.scope <= Scope::Mailbox => continue, // The pass will tell.
             seen => seen?,
         };
-        let Some(Seen { mut gone, is_there }) = seen else {
+        let Some(Seen { mut gone, movable, is_there }) = seen else {
             continue;
         };
         if !is_there {
@@ -53,8 +68,11 @@ pub(super) async fn survey<S: Source, L: Ledger>(
         if !is_there {
             end(work, mailbox).await?;
         }
+        if !movable.is_empty() {
+            lost.push(Lost { mailbox: mailbox.clone(), movable });
+        }
     }
-    Ok(())
+    Ok(lost)
 }
 
 fn is_suspect(mailbox: &BoundMailbox, status: Option<&MailboxStatus>) -> bool {
@@ -67,6 +85,7 @@ fn is_suspect(mailbox: &BoundMailbox, status: Option<&MailboxStatus>) -> bool {
 /// What a look at a source mailbox saw.
 struct Seen {
     gone: Gone,
+    movable: Vec<(Uid, Entry)>,
     /// Whether the mailbox itself is there.
     is_there: bool,
 }
@@ -85,7 +104,7 @@ async fn look<S: Source, L: Ledger>(
         Err(fault) => return Err(fault),
     };
     let mut gone = Gone::default();
-    let mut messages = 0;
+    let (mut messages, mut movable) = (0, Vec::new());
     for range in ranges(work, mailbox, opened.as_ref()) {
         let listed: BTreeSet<Uid> = match &opened {
             Some(_) => source.listed(range.clone()).await?.into_iter().collect(),
@@ -94,6 +113,12 @@ async fn look<S: Source, L: Ledger>(
         messages += listed.len() as u64;
         let history = work.run.ledger.history(mailbox.id, range).await?;
         let Gone { copied, never_copied, pending } = gone::gone(&listed, &history);
+        let is_movable = |(uid, entry): &&(Uid, Entry)| {
+            let is_known = entry.target_uid.is_some() && entry.digest.is_some();
+            is_known && history.flags_in_doubt(*uid).is_none()
+        };
+        let room = MOVABLE_MAX - movable.len();
+        movable.extend(copied.iter().filter(is_movable).take(room).cloned());
         gone.copied.extend(copied);
         gone.never_copied.extend(never_copied);
         gone.pending.extend(pending);
@@ -102,7 +127,7 @@ async fn look<S: Source, L: Ledger>(
     if opened.as_ref().is_some_and(|opened| messages < opened.messages) {
         return Ok(None);
     }
-    Ok(Some(Seen { gone, is_there: opened.is_some() }))
+    Ok(Some(Seen { gone, movable, is_there: opened.is_some() }))
 }
 
 fn ranges<L>(work: &Work<'_, L>, mailbox: &BoundMailbox, opened: Option<&Opened>) -> Ranges {

@@ -3,6 +3,7 @@
 mod ballast;
 mod codes;
 mod error;
+mod moving;
 mod read;
 mod schema;
 mod stage;
@@ -26,8 +27,8 @@ use crate::target::ObjectId;
 
 use super::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
-    MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
+    MailboxId, MoveIntent, NewMove, NewStage, NewWindow, OpenMove, OpenWindow, Outcome, OwnMailbox,
+    RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
 use ballast::Ballast;
 use error::{StoreError, fault, store_fault};
@@ -242,6 +243,21 @@ impl Ledger for SqliteLedger {
         let records = outcomes.len() + 1;
         let apply = move |store: &mut Store| store.close_window(window, mailbox, &outcomes);
         writer.queue(records, apply).await
+    }
+
+    async fn intend_moves(
+        &self,
+        claim: Claim,
+        moves: Vec<NewMove>,
+    ) -> Result<Vec<OpenMove>, Fault> {
+        let Claim { account, epoch } = claim;
+        let intend = move |store: &mut Store| store.intend_moves(account, epoch, &moves);
+        let intended = self.writer()?.barrier(intend);
+        intended.await?.ok_or_else(|| self.claimed_again("note what is to be moved"))
+    }
+
+    async fn open_moves(&self, account: AccountId) -> Result<Vec<OpenMove>, Fault> {
+        self.read(move |connection| moving::open_moves(connection, account)).await
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {

@@ -11,8 +11,8 @@ use crate::history::{Entry, History};
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
-    MailboxId, MoveIntent, NewStage, NewWindow, OpenWindow, Outcome, OwnMailbox, RemarkCursor,
-    RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
+    MailboxId, MoveIntent, NewMove, NewStage, NewWindow, OpenMove, OpenWindow, Outcome, OwnMailbox,
+    RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
 use crate::mail::{Flags, Uid, UidValidity};
 use crate::own::OwnName;
@@ -200,6 +200,18 @@ impl Ledger for CrashLedger {
         outcomes: Vec<Outcome>,
     ) -> Result<(), Fault> {
         self.queue(Queued::Close(window, mailbox, outcomes)).await
+    }
+
+    async fn intend_moves(
+        &self,
+        claim: Claim,
+        moves: Vec<NewMove>,
+    ) -> Result<Vec<OpenMove>, Fault> {
+        self.call(self.durable.intend_moves(claim, moves)).await
+    }
+
+    async fn open_moves(&self, account: AccountId) -> Result<Vec<OpenMove>, Fault> {
+        self.call(self.durable.open_moves(account)).await
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), Fault> {

@@ -21,6 +21,7 @@ use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select};
 use crate::imap::reply::{self, StatusKind, uid_set};
 use crate::imap::{download, listing};
+use crate::ledger::OpenMove;
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
@@ -238,6 +239,12 @@ impl Target for ImapTarget {
             Some(into) => self.move_open(&[uid], &into).await,
             None => Ok(Moved::Unknown("its names cannot hold it".to_owned())),
         }
+    }
+
+    async fn move_copies(&mut self, moves: &[OpenMove], into: &WireName) -> Result<Moved, Fault> {
+        let mut uids: Vec<Uid> = moves.iter().map(|one| one.intent.target_uid).collect();
+        uids.sort_unstable();
+        self.move_open(&uids, into).await
     }
 
     async fn object_ids(&mut self, uids: &[Uid]) -> Result<Vec<(Uid, ObjectId)>, Fault> {

@@ -140,6 +140,12 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             display(mailbox),
             count(*messages, "message")
         ),
+        Event::MovesFollowed { account, mailbox, messages } if is_verbose => format!(
+            "{}: mailbox \"{}\": {} moved there, as at the source",
+            names.label(account),
+            display(mailbox),
+            count(*messages, "message")
+        ),
         Event::Settled { account, mailbox, found, missing } if is_verbose => format!(
             "{}: mailbox \"{}\": in doubt were {found} that arrived and {missing} that did not",
             names.label(account),

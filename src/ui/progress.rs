@@ -195,6 +195,7 @@ impl Progress {
             | Event::NotCopied { .. }
             | Event::Adopted { .. }
             | Event::FlagsFollowed { .. }
+            | Event::MovesFollowed { .. }
             | Event::Settled { .. }
             | Event::MailboxDone { .. }
             | Event::MailboxFailed { .. }

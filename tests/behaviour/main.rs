@@ -12,6 +12,7 @@ mod filters;
 mod late;
 mod locks;
 mod mapping;
+mod moves;
 mod odd_servers;
 mod outages;
 mod pace;

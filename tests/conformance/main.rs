@@ -3,5 +3,6 @@
 
 mod ledger;
 mod ledger_laws;
+mod moves;
 mod sqlite;
 mod stages;

@@ -11,7 +11,7 @@ use crate::mutant::{self, Mutant};
 /// `mhld`: tells a ledger from other SQLite files (`file` shows it).
 const APPLICATION_ID: i32 = 0x6d68_6c64;
 /// The newest format that this program writes and reads; kept in `PRAGMA user_version`.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// A larger file is not checked whole when it is opened: that would take minutes.
 const QUICK_CHECK_BYTES_MAX: u64 = 1 << 30;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -174,13 +174,15 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    if version.is_none() {
-        connection.execute_batch(&format!(
-            "BEGIN EXCLUSIVE; {TABLES} {}
-             PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT",
-            super::stage::TABLES
-        ))?;
-    }
+    let tables = match version {
+        None => format!("{TABLES} {} {}", super::stage::TABLES, super::moving::TABLE),
+        Some(1) => super::moving::TABLE.to_owned(),
+        Some(_) => return Ok(()),
+    };
+    connection.execute_batch(&format!(
+        "BEGIN EXCLUSIVE; {tables}
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT"
+    ))?;
     Ok(())
 }
 
@@ -192,8 +194,9 @@ fn version(connection: &Connection) -> Result<Option<i32>, StoreError> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let refused = match (id, version) {
         (0, 0) if tables == 0 => return Ok(None),
-        (APPLICATION_ID, VERSION) => return Ok(Some(version)),
-        (APPLICATION_ID, VERSION..) => format!(
+        // Whoever writes one of an older format brings it up to this one first.
+        (APPLICATION_ID, 1..=VERSION) => return Ok(Some(version)),
+        (APPLICATION_ID, _) if version > VERSION => format!(
             "a newer mailhaul wrote it (format {version}, this one knows {VERSION}): use that one"
         ),
         (APPLICATION_ID, _) => {

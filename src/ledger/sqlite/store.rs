@@ -405,6 +405,7 @@ impl Store {
                 .prepare_cached("DELETE FROM window WHERE id = ?1")?
                 .execute([window.0])?;
         }
+        self.end_moves(&settlement.moves)?;
         for (mailbox, outcome) in &settlement.outcomes {
             self.record(*mailbox, std::slice::from_ref(outcome))?;
         }
