@@ -1,14 +1,17 @@
 //! Flags and their help; the only reader of flags and environment.
 
+mod chosen;
 #[cfg(feature = "rehearsal")]
 mod demo;
 mod filters;
 mod flags;
 mod mapping;
 mod migrate;
+mod output;
 mod signals;
 mod state;
 mod status;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -40,6 +43,8 @@ struct Cli {
 pub(crate) enum Command {
     /// Copy what is missing of every account; the same line again resumes, or copies what is new
     Migrate(Box<migrate::Arguments>),
+    /// Compare both ends of every account, message by message, whatever the ledger says
+    Verify(Box<verify::Arguments>),
     /// Show how everything stands, from the ledger alone
     Status(status::Arguments),
     /// Try it all in seconds: two servers in this process, a migration cut off, resumed, compared
@@ -72,6 +77,7 @@ impl Command {
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Migrate(arguments) => Box::pin(arguments.run()).await,
+            Self::Verify(arguments) => Box::pin(arguments.run()).await,
             Self::Status(arguments) => arguments.run().await,
             #[cfg(feature = "rehearsal")]
             Self::Demo(arguments) => Box::pin(arguments.run()).await,
@@ -116,7 +122,6 @@ pub(crate) enum Exit {
     /// The ledger cannot be used, or another process holds it.
     Ledger,
     /// A check found problems.
-    #[cfg(feature = "rehearsal")]
     Problems,
     /// Stopped early: the same line again goes on.
     Stopped,
@@ -133,7 +138,6 @@ impl Exit {
             Self::Incomplete => 3,
             Self::Doubtful => 4,
             Self::Ledger => 5,
-            #[cfg(feature = "rehearsal")]
             Self::Problems => 6,
             Self::Stopped => 75,
             Self::Aborted => 130,
@@ -231,7 +235,6 @@ mod tests {
             (Exit::Incomplete, 3),
             (Exit::Doubtful, 4),
             (Exit::Ledger, 5),
-            #[cfg(feature = "rehearsal")]
             (Exit::Problems, 6),
             (Exit::Stopped, 75),
             (Exit::Aborted, 130),

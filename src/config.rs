@@ -68,6 +68,8 @@ pub struct Config {
     pub later_flags: LaterFlags,
     /// What later passes do about messages that were moved at the source.
     pub moves: Moves,
+    /// How closely a comparison of both ends looks.
+    pub depth: Depth,
     /// Keep the subjects of messages that are not exact, for the report.
     pub report_headers: bool,
     /// Trusted roots beside the platform's, PEM.
@@ -106,6 +108,7 @@ impl Default for Config {
             adopt: Adopt::default(),
             later_flags: LaterFlags::default(),
             moves: Moves::default(),
+            depth: Depth::default(),
             report_headers: false,
             extra_roots_pem: None,
         }
@@ -155,6 +158,19 @@ pub enum Verify {
     Sample,
     /// All.
     Full,
+}
+
+/// How closely a comparison of both ends looks. Dates and flags are compared in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Every body is read at both ends.
+    #[default]
+    Full,
+    /// So many of ten thousand bodies are read, the same ones at both ends and in every run; the rest
+    /// is compared as by [`Depth::Fast`].
+    Sample(u16),
+    /// No body is read: size, date and header lines must do.
+    Fast,
 }
 
 /// What to do about messages that were on the target before.

@@ -5,10 +5,12 @@
 mod account;
 mod adopt;
 mod batch;
+mod compare;
 mod flags;
 mod hosts;
 mod lock;
 mod logins;
+mod look;
 mod mailbox;
 mod moves;
 mod prepare;
@@ -25,6 +27,8 @@ mod work;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
+pub use look::{Bound, bound};
+
 use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::Observer;
@@ -37,7 +41,7 @@ use crate::stop::Stop;
 pub struct Env<L> {
     /// Opens connections.
     pub dial: Arc<dyn Dial>,
-    /// The durable memory.
+    /// The durable memory; none where nothing is written.
     pub ledger: L,
     /// Decides everything random: pauses between tries, and the names of mailboxes that a run makes
     /// for itself. Two runs on one account must not have the same.
@@ -57,9 +61,8 @@ pub async fn run<L: Ledger>(
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    // Random, as the keys of a map are: no other run may name a mailbox as this one does.
-    let seed = RandomState::new().build_hasher().finish();
-    run_in(Env { dial: Arc::new(TcpDial), ledger, seed }, config, batch, observer, stop).await
+    run_in(Env { dial: Arc::new(TcpDial), ledger, seed: random() }, config, batch, observer, stop)
+        .await
 }
 
 /// Copies what is missing of every account of a batch, in a given world.
@@ -75,4 +78,42 @@ pub async fn run_in<L: Ledger>(
     stop: Stop,
 ) -> Result<(), Fault> {
     batch::run(env, config, batch, observer, stop).await
+}
+
+/// Compares what both ends of every account hold, over TCP: all messages, without a word of the
+/// ledger. Nothing is written on either server. What differs is told to the observer.
+///
+/// # Errors
+///
+/// Only what stops the whole run, which is unusable settings.
+pub async fn compare(
+    config: Config,
+    batch: Batch,
+    bound: Bound,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let env = Env { dial: Arc::new(TcpDial), ledger: (), seed: random() };
+    compare_in(env, config, batch, bound, observer, stop).await
+}
+
+/// Compares what both ends of every account hold, in a given world.
+///
+/// # Errors
+///
+/// As [`compare`].
+pub async fn compare_in(
+    env: Env<()>,
+    config: Config,
+    batch: Batch,
+    bound: Bound,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    batch::look(env, config, batch, bound, observer, stop).await
+}
+
+/// As the keys of a map are: no other run has the same, and names a mailbox as this one does.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

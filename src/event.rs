@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::difference::{Compared, Difference};
 use crate::fate::Fate;
 use crate::fault::Side;
 
@@ -171,6 +172,69 @@ pub enum Event {
         /// Messages that this run could not copy.
         not_copied: u64,
     },
+    /// Part of a source mailbox was read, to be compared with the target's.
+    Read {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox.
+        mailbox: String,
+        /// Messages.
+        messages: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// A message is not the same at both ends.
+    Differs {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox, or those that go to the same target mailbox.
+        mailbox: String,
+        /// The target mailbox.
+        target: String,
+        /// In what they differ.
+        difference: Difference,
+        /// Its UID at the source, if it is there.
+        source_uid: Option<u32>,
+        /// Its UID at the target, if it is there.
+        target_uid: Option<u32>,
+        /// Its bytes.
+        size: u64,
+        /// Its internal date.
+        date: Option<String>,
+        /// Details; empty where there are none.
+        text: String,
+    },
+    /// A mailbox was compared with the target's.
+    MailboxCompared {
+        /// The account.
+        account: Arc<str>,
+        /// The source mailbox, or those that go to the same target mailbox.
+        mailbox: String,
+        /// The target mailbox.
+        target: String,
+        /// What was found.
+        #[serde(flatten)]
+        compared: Compared,
+    },
+    /// Only the target has this mailbox.
+    ExtraMailbox {
+        /// The account.
+        account: Arc<str>,
+        /// The target mailbox.
+        target: String,
+        /// Messages in it.
+        messages: u64,
+    },
+    /// Both ends of an account were compared.
+    AccountCompared {
+        /// The account.
+        account: Arc<str>,
+        /// What was found.
+        #[serde(flatten)]
+        compared: Compared,
+        /// Mailboxes that could not be compared.
+        mailboxes_failed: u64,
+    },
     /// An account failed.
     AccountFailed {
         /// The account.
@@ -210,6 +274,13 @@ fn seconds<S: serde::Serializer>(wait: &Duration, serializer: S) -> Result<S::Ok
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: &Event);
+}
+
+/// Tells all of them.
+impl Observer for Vec<Arc<dyn Observer>> {
+    fn event(&self, event: &Event) {
+        self.iter().for_each(|observer| observer.event(event));
+    }
 }
 
 /// Tells nobody.

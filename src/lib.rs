@@ -30,7 +30,7 @@
 //! | to be done | modules |
 //! |---|---|
 //! | what is moved, and how | [`accounts`], [`endpoint`], [`config`], [`stop`] |
-//! | what happens, and how it ended | [`event`], [`fault`], [`fate`], [`report`], [`escape`] |
+//! | what happens, and how it ended | [`event`], [`fault`], [`fate`], [`difference`], [`report`], [`escape`] |
 //! | the words of mail | [`mail`], [`identity`], [`history`], [`own`] |
 //! | decisions: facts in, decision out | [`plan`] |
 //! | both ends, and the memory | [`source`], [`target`], [`imap`], [`throttle`], [`ledger`] |
@@ -43,6 +43,7 @@
 pub mod accounts;
 pub mod config;
 pub mod crash;
+pub mod difference;
 pub mod endpoint;
 pub mod engine;
 pub mod escape;

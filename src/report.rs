@@ -1,5 +1,6 @@
 //! What is told at the end: totals, verdict and exit code over all passes, from the ledger alone.
 
+mod compared;
 mod files;
 mod screen;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::fate::{Fate, RemarkKind};
 use crate::ledger::{AccountSnapshot, AccountState, Count, MailboxSnapshot, Snapshot};
 
+pub use compared::{AccountFindings, Comparison, FailedMailbox, Findings, MailboxFindings};
 pub use files::{status_json, write_csv, write_json};
 pub use screen::{status_text, summary_text};
 

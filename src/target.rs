@@ -172,6 +172,14 @@ pub struct Naming {
     pub nested: bool,
 }
 
+impl Naming {
+    /// How a server with this delimiter takes names.
+    #[must_use]
+    pub fn of(delimiter: Option<u8>) -> Self {
+        Self { forbidden: delimiter.map(char::from), nested: delimiter.is_some() }
+    }
+}
+
 /// What opening a target mailbox told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {

@@ -121,9 +121,9 @@ impl AccountFlags {
     }
 }
 
-/// What becomes the configuration.
+/// What every command has that connects to servers.
 #[derive(Debug, Args)]
-pub(super) struct ConfigFlags {
+pub(super) struct LookFlags {
     /// Trust the certificates in this file too
     #[arg(long, value_name = "PEM", help_heading = "Security")]
     ca_file: Option<PathBuf>,
@@ -132,10 +132,6 @@ pub(super) struct ConfigFlags {
     #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Limits")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     accounts: usize,
-    /// Connections of one account to one side
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Limits")]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
-    connections: usize,
     /// Connections to one host from all accounts
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Limits")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
@@ -156,14 +152,28 @@ pub(super) struct ConfigFlags {
     #[arg(long, value_name = "SIZE", value_parser = memory, default_value = "16MiB")]
     #[arg(help_heading = "Limits")]
     memory: usize,
-    /// How long a message of a lost connection may take to appear on the target
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
-    #[arg(help_heading = "Limits")]
-    settle: Duration,
     /// An account without progress for this long has failed
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2h")]
     #[arg(help_heading = "Limits")]
     give_up_after: Duration,
+
+    #[command(flatten)]
+    mapping: MappingFlags,
+    #[command(flatten)]
+    filters: FilterFlags,
+}
+
+/// What becomes the configuration of a run that copies.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFlags {
+    /// Connections of one account to one side
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Limits")]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
+    connections: usize,
+    /// How long a message of a lost connection may take to appear on the target
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    #[arg(help_heading = "Limits")]
+    settle: Duration,
 
     /// Which copies are read back whole and compared: a sample and what servers are known to change,
     /// or all. Size, date and flags of every copy are looked at in any case
@@ -191,9 +201,7 @@ pub(super) struct ConfigFlags {
     #[arg(long, value_name = "HOW", default_value = "follow")]
     moves: MovesFlag,
     #[command(flatten)]
-    mapping: MappingFlags,
-    #[command(flatten)]
-    filters: FilterFlags,
+    look: LookFlags,
     /// Connect, list and plan, but write nothing on any server
     #[arg(long)]
     dry_run: bool,
@@ -234,21 +242,11 @@ enum MovesFlag {
 
 impl ConfigFlags {
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        let defaults = Config::default();
+        let look = self.look.config()?;
         Ok(Config {
-            accounts_max: self.accounts,
             connections_max: self.connections,
-            host_connections_max: self.connections_per_host,
-            rates: Rates {
-                account_messages: self.message_rate,
-                account_bytes: self.byte_rate,
-                host_messages: self.host_message_rate,
-                host_bytes: self.host_byte_rate,
-            },
-            memory_bytes_max: self.memory,
             settle: self.settle,
-            settle_max: defaults.settle_max.max(self.settle),
-            give_up_after: self.give_up_after,
+            settle_max: look.settle_max.max(self.settle),
             verify: match self.verify {
                 VerifyFlag::Sample => Verify::Sample,
                 VerifyFlag::Full => Verify::Full,
@@ -270,13 +268,31 @@ impl ConfigFlags {
                 MovesFlag::Follow => Moves::Follow,
                 MovesFlag::Copy => Moves::Copy,
             },
+            dry_run: self.dry_run,
+            report_headers: self.report_headers,
+            ..look
+        })
+    }
+}
+
+impl LookFlags {
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        Ok(Config {
+            accounts_max: self.accounts,
+            host_connections_max: self.connections_per_host,
+            rates: Rates {
+                account_messages: self.message_rate,
+                account_bytes: self.byte_rate,
+                host_messages: self.host_message_rate,
+                host_bytes: self.host_byte_rate,
+            },
+            memory_bytes_max: self.memory,
+            give_up_after: self.give_up_after,
             rules: self.mapping.rules()?,
             filter: self.filters.filter()?,
             order: self.filters.order(),
-            dry_run: self.dry_run,
-            report_headers: self.report_headers,
             extra_roots_pem: self.extra_roots()?,
-            ..defaults
+            ..Config::default()
         })
     }
 

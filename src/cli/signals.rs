@@ -4,6 +4,8 @@ use std::io;
 
 use mailhaul::stop::Stop;
 
+use super::Failure;
+
 /// Runs to the end, or to the second signal: then none. `stopping` is told of the first one.
 pub(super) async fn supervise<T>(
     run: impl Future<Output = T>,
@@ -67,6 +69,15 @@ impl Signals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await; // No signal will ever come.
         }
+    }
+}
+
+impl Signals {
+    /// As [`Signals::listen`], told as a command's failure.
+    pub(super) fn listen_or_fail() -> Result<Self, Failure> {
+        Self::listen().map_err(|error| Failure::Internal {
+            text: format!("cannot listen for signals: {error}"),
+        })
     }
 }
 

@@ -4,10 +4,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mailhaul::ledger::hold::{StateDir, ledger_path};
+use mailhaul::accounts::Batch;
+use mailhaul::config::Config;
+use mailhaul::engine::{self, Bound};
+use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::ledger::{Ledger, Snapshot};
 use mailhaul::report::{self, Verdict};
+
+use crate::ui::{Show, Ui};
 
 use super::{Exit, Failure};
 
@@ -20,6 +25,33 @@ pub(super) fn hold(path: &Path, take_over: bool) -> Result<StateDir, Failure> {
                     it had in flight is looked for";
         Failure::ledger(&fault, hint)
     })
+}
+
+/// Begins to show a run, and to write its log.
+pub(super) fn show(show: Show, batch: &Batch, config: &Config, log: &Path) -> Result<Ui, Failure> {
+    Ui::start(show, batch, config, log).map_err(|error| {
+        let text = format!("cannot write {}: {error}", log.display());
+        let hint = "check the disk and the directory's owner".to_owned();
+        Failure::Ledger { text, hint }
+    })
+}
+
+/// The state directory for a command that only looks at servers, beside whoever holds it.
+pub(super) fn visit(path: &Path) -> Result<Visited, Failure> {
+    Visited::open(path).map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+/// Where mailboxes went in earlier runs, if there were any. Those that hold nothing of ours count
+/// `with_empty`.
+pub(super) async fn bound(path: &Path, with_empty: bool) -> Result<Bound, Failure> {
+    let ledger = ledger_path(path);
+    if !ledger.exists() {
+        return Ok(Bound::new());
+    }
+    let failed = |fault| Failure::ledger(&fault, UNUSABLE);
+    let ledger = SqliteLedger::open_read_only(&ledger).await.map_err(failed)?;
+    let known = ledger.bound().await.map_err(failed)?;
+    Ok(engine::bound(&known, with_empty))
 }
 
 /// Opens the ledger of a directory that is held.

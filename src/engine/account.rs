@@ -85,9 +85,7 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
         match retry.next(&fault, now, random(run.seed, &label, now), &run.config) {
             Next::GiveUp => return give_up(&work, &fault).await,
             Next::After(wait) => {
-                let reason = fault.chain();
-                let account = work.label.clone();
-                work.event(Event::AccountParked { account, side: fault.side, reason, wait });
+                work.event(parked(&work.label, &fault, wait));
                 tokio::select! {
                     biased;
                     () = run.stop.requested() => {}
@@ -131,13 +129,20 @@ async fn give_up<L: Ledger>(work: &Work<'_, L>, fault: &Fault) -> Result<End, Fa
         None => fault.chain(),
     };
     note_state(work, AccountState::Failed, Some(reason)).await?;
-    work.event(Event::AccountFailed {
-        account: work.label.clone(),
-        side: fault.side,
-        reason: fault.chain(),
-        hint: hint(fault),
-    });
+    work.event(failed(&work.label, fault));
     Ok(End::Failed)
+}
+
+/// Tells that an account waits.
+pub(super) fn parked(account: &Arc<str>, fault: &Fault, wait: Duration) -> Event {
+    let (account, reason) = (account.clone(), fault.chain());
+    Event::AccountParked { account, side: fault.side, reason, wait }
+}
+
+/// Tells that an account is given up.
+pub(super) fn failed(account: &Arc<str>, fault: &Fault) -> Event {
+    let (account, reason) = (account.clone(), fault.chain());
+    Event::AccountFailed { account, side: fault.side, reason, hint: hint(fault) }
 }
 
 /// What to do next.
@@ -163,7 +168,7 @@ fn hint(fault: &Fault) -> String {
 }
 
 /// A number from 0 to 1 that the seed decides.
-fn random(seed: u64, label: &str, now: Duration) -> f64 {
+pub(super) fn random(seed: u64, label: &str, now: Duration) -> f64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_be_bytes());
     hasher.update(label.as_bytes());

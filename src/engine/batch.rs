@@ -6,11 +6,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Env;
-use super::account;
 use super::hosts::Hosts;
 use super::logins::Logins;
+use super::look::{self, Bound};
 use super::work::{End, Run};
+use super::{Env, account};
 use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::{Event, Observer};
@@ -27,10 +27,52 @@ pub(super) async fn run<L: Ledger>(
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let run = Arc::new(Run {
+    let run = begin(env, config, &batch, observer, stop)?;
+    let mut tasks = JoinSet::new();
+    for account in batch.accounts {
+        let run = run.clone();
+        tasks.spawn(async move { account::run(&run, &account).await });
+    }
+    let outcome = join(&run, &mut tasks).await;
+    let flushed = run.ledger.flush().await;
+    let ended = outcome?;
+    flushed?;
+    tell_finished(&run, ended);
+    Ok(())
+}
+
+/// Looks at all accounts, and changes nothing anywhere.
+pub(super) async fn look(
+    env: Env<()>,
+    config: Config,
+    batch: Batch,
+    bound: Bound,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let run = begin(env, config, &batch, observer, stop)?;
+    let bound = Arc::new(bound);
+    let mut tasks = JoinSet::new();
+    for account in batch.accounts {
+        let (run, bound) = (run.clone(), bound.clone());
+        tasks.spawn(async move { look::run(&run, &bound, &account).await });
+    }
+    let ended = join(&run, &mut tasks).await?;
+    tell_finished(&run, ended);
+    Ok(())
+}
+
+fn begin<L>(
+    env: Env<L>,
+    config: Config,
+    batch: &Batch,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<Arc<Run<L>>, Fault> {
+    let run = Run {
         connector: Connector::new(env.dial, &config)?,
         memory: Memory::new(config.memory_bytes_max),
-        hosts: Hosts::new(&batch, &config),
+        hosts: Hosts::new(batch, &config),
         logins: Logins::default(),
         places: Semaphore::new(config.accounts_max.max(1)),
         begun: Instant::now(),
@@ -39,23 +81,17 @@ pub(super) async fn run<L: Ledger>(
         observer,
         stop,
         config,
-    });
+    };
     run.observer.event(&Event::RunStarted { accounts: batch.accounts.len() });
-    let mut tasks = JoinSet::new();
-    for account in batch.accounts {
-        let run = run.clone();
-        tasks.spawn(async move { account::run(&run, &account).await });
-    }
-    let outcome = join(&run, &mut tasks).await;
-    let flushed = run.ledger.flush().await;
-    let [done, failed, stopped] = outcome?;
-    flushed?;
+    Ok(Arc::new(run))
+}
+
+fn tell_finished<L>(run: &Run<L>, [done, failed, stopped]: [usize; 3]) {
     run.observer.event(&Event::RunFinished { done, failed, stopped });
-    Ok(())
 }
 
 /// Waits for all accounts; after a stop was asked for, only as long as what is in flight may take.
-async fn join<L: Ledger>(
+async fn join<L>(
     run: &Run<L>,
     tasks: &mut JoinSet<Result<End, Fault>>,
 ) -> Result<[usize; 3], Fault> {

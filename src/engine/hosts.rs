@@ -41,6 +41,12 @@ impl Hosts {
         self.needed(account).into_iter().map(|(host, _)| host.rates.clone()).collect()
     }
 
+    /// The rates of one host.
+    pub(super) fn rates_at(&self, host: &str) -> Vec<Arc<HostRates>> {
+        let host = self.by_name.get(&host.to_lowercase());
+        host.map(|host| host.rates.clone()).into_iter().collect()
+    }
+
     /// Waits for a connection to each end. Hosts are asked in one order by all, so that no two
     /// accounts wait for each other.
     pub(super) async fn lane(&self, account: &Account) -> LanePermit {

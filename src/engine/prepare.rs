@@ -99,7 +99,7 @@ fn is_fixed(pair: &Pair) -> bool {
 }
 
 /// A root that is not there is a slip of the pen, not an empty account.
-fn check_root(account: &Account, listed: &[Mailbox]) -> Result<(), Fault> {
+pub(super) fn check_root(account: &Account, listed: &[Mailbox]) -> Result<(), Fault> {
     match &account.source_root {
         Some(root) if !listed.iter().any(|mailbox| mailbox.path.is_in(root)) => {
             let action = format!("find the source root {root}");

@@ -42,10 +42,7 @@ impl StateDir {
     fn hold(path: &Path, before: impl Fn(&Path) -> io::Result<()>) -> Result<Self, Fault> {
         let lock = path.join("lock");
         let held = make(path).and_then(|()| Ok(before(&lock)?)).and_then(|()| hold(&lock));
-        let lock = held.map_err(|cause| {
-            let action = format!("use the state directory {}", path.display());
-            Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
-        })?;
+        let lock = held.map_err(|cause| unusable(path, cause))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -76,8 +73,53 @@ impl StateDir {
     /// Where the log goes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join("log.ndjson")
+        self.visited().log()
     }
+
+    /// The directory as those see it who only look.
+    #[must_use]
+    pub fn visited(&self) -> Visited {
+        Visited(self.path.clone())
+    }
+}
+
+/// A run's directory for those who look at servers, beside whoever holds it.
+#[derive(Debug, Clone)]
+pub struct Visited(PathBuf);
+
+impl Visited {
+    /// Makes the directory if it is missing, for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        make(path).map_err(|cause| unusable(path, cause))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Where the list of all that differs between both ends goes.
+    #[must_use]
+    pub fn verify_csv(&self) -> PathBuf {
+        self.0.join("verify.csv")
+    }
+
+    /// Where the totals of such a comparison go.
+    #[must_use]
+    pub fn verify_json(&self) -> PathBuf {
+        self.0.join("verify.json")
+    }
+
+    /// Where the log goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log.ndjson")
+    }
+}
+
+fn unusable(path: &Path, cause: HoldError) -> Fault {
+    let action = format!("use the state directory {}", path.display());
+    Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
 }
 
 /// Where the ledger is in a state directory, for those who only look and do not hold it.

@@ -11,7 +11,7 @@ mod store;
 mod window;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +105,16 @@ impl SqliteLedger {
     pub fn take_over(&self) -> Result<Self, Fault> {
         let writer = self.writer()?.take_over()?;
         Ok(Self { path: self.path.clone(), writer: Some(writer), reader: self.reader.clone() })
+    }
+
+    /// All mailboxes that were ever bound, by their accounts' keys; also of a ledger that is only looked
+    /// at.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub async fn bound(&self) -> Result<BTreeMap<String, Vec<BoundMailbox>>, Fault> {
+        self.read(read::bound).await
     }
 
     /// Writes what is queued, and brings everything into the one file.

@@ -101,7 +101,7 @@ impl Table {
 }
 
 /// Text of others as a cell that no spreadsheet runs as a formula and no terminal obeys.
-fn cell(text: &str) -> Cow<'_, str> {
+pub(super) fn cell(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         return Cow::Owned(format!("'{}", escaped(text)));
     }
@@ -114,14 +114,7 @@ fn cell(text: &str) -> Cow<'_, str> {
 ///
 /// If the file cannot be written; an older report stays then.
 pub fn write_json(snapshot: &Snapshot, verdict: Verdict, path: &Path) -> Result<(), Fault> {
-    let report = Report::of(snapshot, verdict);
-    let write = || {
-        let mut draft = Draft::create(path)?;
-        serde_json::to_writer_pretty(&mut draft, &report)?;
-        draft.write_all(b"\n")?;
-        draft.finish()
-    };
-    write().map_err(|error: io::Error| fault(path, error))
+    Draft::write_json(&Report::of(snapshot, verdict), path)
 }
 
 /// What `report.json` would say now, for `status --json`.
@@ -213,30 +206,53 @@ fn all_fates(totals: &Totals) -> BTreeMap<Fate, Count> {
     Fate::ALL.into_iter().map(|fate| (fate, totals.sum(&[fate]))).collect()
 }
 
-fn fault(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+pub(super) fn fault(
+    path: &Path,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Fault {
     let action = format!("write the report {}", path.display());
     Fault::new(Scope::Batch, Remedy::Nothing, action, cause)
 }
 
 /// A file that takes its place only when it is whole.
-struct Draft {
+pub(super) struct Draft {
     file: BufWriter<File>,
     draft: PathBuf,
     path: PathBuf,
 }
 
 impl Draft {
-    fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut draft = path.as_os_str().to_owned();
-        draft.push(".part");
+        // Several processes may write the same report: the last one's stays.
+        draft.push(format!(".{}.part", std::process::id()));
         let draft = PathBuf::from(draft);
         Ok(Self { file: BufWriter::new(File::create(&draft)?), draft, path: path.to_owned() })
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    /// Writes a file of JSON.
+    pub(super) fn write_json(report: &impl Serialize, path: &Path) -> Result<(), Fault> {
+        let write = || {
+            let mut draft = Self::create(path)?;
+            serde_json::to_writer_pretty(&mut draft, report)?;
+            draft.write_all(b"\n")?;
+            draft.finish()
+        };
+        write().map_err(|error: io::Error| fault(path, error))
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         fs::rename(&self.draft, &self.path)
+    }
+}
+
+/// One that is not whole is of no use to anybody.
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After it took its place there is nothing of its name.
+        let _ = fs::remove_file(&self.draft);
     }
 }
 

@@ -159,17 +159,17 @@ fn why(account: &AccountSnapshot) -> String {
 
 /// Lines of text, without spaces at their ends.
 #[derive(Default)]
-struct Lines(String);
+pub(super) struct Lines(pub(super) String);
 
 impl Lines {
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.0.write_fmt(line);
         self.0.truncate(self.0.trim_end_matches(' ').len());
         self.0.push('\n');
     }
 
-    fn list(&mut self, what: &str, lines: Vec<String>) {
+    pub(super) fn list(&mut self, what: &str, lines: Vec<String>) {
         if lines.is_empty() {
             return;
         }
@@ -200,7 +200,7 @@ fn instant(seconds: i64) -> String {
 }
 
 /// A number as people read it: `11,214,004`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -1,6 +1,6 @@
 //! A ledger that may lose what was only queued, as a crash does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +69,11 @@ impl CrashLedger {
     pub fn of_process(&self, fuse: Arc<Fuse>, failure: Option<Failure>) -> Self {
         let failing = |failure| Arc::new(Failing { failure, calls: AtomicU64::new(0) });
         Self { fuse: Some(fuse), failure: failure.map(failing), ..self.clone() }
+    }
+
+    /// All mailboxes that were ever bound, by their accounts' keys.
+    pub async fn bound(&self) -> BTreeMap<String, Vec<BoundMailbox>> {
+        self.durable.bound().await.expect("memory is read")
     }
 
     /// Loses what was only queued.

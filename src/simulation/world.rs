@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
 use crate::endpoint::{Auth, Endpoint, Fingerprint, SecretSource, Tls};
-use crate::engine::{Env, run_in};
+use crate::engine::{Env, bound, compare_in, run_in};
 use crate::event::{Event, Observer};
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
@@ -217,6 +217,23 @@ impl World {
             return None;
         };
         Some(self.report(ended, told, begun.elapsed()).await)
+    }
+
+    /// Compares what is at both servers; with the ledger's word where mailboxes went. Tells all events.
+    pub async fn compare(&self) -> Vec<Event> {
+        let bound = bound(&self.ledger.bound().await, true);
+        let events = Arc::new(Events {
+            told: Mutex::default(),
+            fuse: Fuse::new(None, None),
+            watches: self.watches.clone(),
+        });
+        let env = Env { dial: self.network.clone(), ledger: (), seed: 7 };
+        let batch = Batch { accounts: self.accounts.clone() };
+        let (config, stop) = (self.config.clone(), self.stop.clone());
+        let ended = compare_in(env, config, batch, bound, events.clone(), stop);
+        let ended = tokio::time::timeout(RUN_LIMIT, ended).await;
+        ended.expect("it ends").expect("nothing stops a comparison");
+        std::mem::take(&mut *lock(&events.told))
     }
 
     async fn report(&self, ended: Result<(), Fault>, events: Vec<Event>, took: Duration) -> Report {

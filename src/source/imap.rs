@@ -14,6 +14,7 @@ use crate::imap::exec::{Connection, Select};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
+use crate::target::Naming;
 
 /// A logged-in IMAP connection that only reads.
 pub struct ImapSource {
@@ -27,6 +28,12 @@ impl ImapSource {
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
         Self { connection, body_bytes_max }
+    }
+
+    /// How this server takes names: where what is read here is a target to be looked at.
+    #[must_use]
+    pub fn naming(&self) -> Naming {
+        Naming::of(self.connection.hierarchy().delimiter)
     }
 }
 

@@ -84,8 +84,7 @@ impl Target for ImapTarget {
     }
 
     fn naming(&self) -> Naming {
-        let delimiter = self.connection.hierarchy().delimiter;
-        Naming { forbidden: delimiter.map(char::from), nested: delimiter.is_some() }
+        Naming::of(self.connection.hierarchy().delimiter)
     }
 
     fn spell(&self, path: &MailboxPath) -> Option<WireName> {

@@ -142,7 +142,13 @@ fn counts(progress: &Progress, shown: usize, now: Instant) -> String {
     if shown > 0 && active > shown {
         text.push_str(&format!(" ({} not shown)", active - shown));
     }
-    text.push_str(&format!("; messages {} copied", grouped(progress.copied.messages)));
+    let moved = grouped(progress.moved.messages);
+    if progress.compares {
+        let differences = grouped(progress.differences);
+        text.push_str(&format!("; messages {moved} compared, {differences} differences"));
+    } else {
+        text.push_str(&format!("; messages {moved} copied"));
+    }
     if progress.not_copied > 0 {
         text.push_str(&format!(", {} not on the target", grouped(progress.not_copied)));
     }

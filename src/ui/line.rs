@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use console::style;
+use mailhaul::difference::Compared;
 use mailhaul::escape::display;
 use mailhaul::event::Event;
 use mailhaul::fault::Side;
 
-use super::words::{bytes, count, time};
+use super::words::{bytes, count, grouped, time};
 use super::{Mode, Show, Verbosity};
 
 /// A line to be written once.
@@ -80,6 +81,14 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             }
             text
         }
+        Event::AccountCompared { account, compared, mailboxes_failed } if tells_ends => {
+            let word = if compared.is_exact() && *mailboxes_failed == 0 {
+                style("same").for_stderr().green()
+            } else {
+                style("differs").for_stderr().yellow()
+            };
+            format!("{word} {}  {}", names.label(account), found(compared))
+        }
         Event::AccountFailed { account, side, reason, hint } => {
             let mut text = format!("{}: {}{}", names.place(account), at(*side), display(reason));
             text = format!("{} {text}", style("failed").for_stderr().red().bold());
@@ -121,6 +130,29 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             names.place(account),
             display(mailbox),
             display(reason)
+        ),
+        Event::Differs { account, mailbox, difference, source_uid, target_uid, text, .. }
+            if is_verbose =>
+        {
+            let uid = |side: &str, uid: &Option<u32>| {
+                uid.map(|uid| format!(" {side} UID {uid}")).unwrap_or_default()
+            };
+            let text = if text.is_empty() { String::new() } else { format!(": {text}") };
+            format!(
+                "{}: mailbox \"{}\":{}{} {}{}",
+                names.place(account),
+                display(mailbox),
+                uid("source", source_uid),
+                uid("target", target_uid),
+                difference.as_str(),
+                display(&text)
+            )
+        }
+        Event::ExtraMailbox { account, target, messages } if is_verbose => format!(
+            "{}: only the target has the mailbox \"{}\" with {}",
+            names.place(account),
+            display(target),
+            count(*messages, "message")
         ),
         Event::AccountParked { account, side, reason, wait } if is_verbose => format!(
             "{}: {}{}; goes on in {}",
@@ -175,6 +207,20 @@ fn planned(
         reason => format!(" ({})", display(reason)),
     };
     format!("{}: \"{}\" {target}{reason}", names.label(account), display(source))
+}
+
+/// What a comparison came to: `12 messages the same; 3 missing, 1 date`.
+fn found(compared: &Compared) -> String {
+    let mut text = format!("{} the same", count(compared.same, "message"));
+    let found = compared.differences.iter().filter(|(_, messages)| **messages > 0);
+    let found: Vec<String> = found
+        .map(|(difference, messages)| format!("{} {}", grouped(*messages), difference.as_str()))
+        .collect();
+    if !found.is_empty() {
+        text.push_str("; ");
+        text.push_str(&found.join(", "));
+    }
+    text
 }
 
 fn at(side: Option<Side>) -> String {

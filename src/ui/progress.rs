@@ -30,8 +30,12 @@ pub(super) struct Progress {
     pub(super) failed: usize,
     /// Accounts under way, the longest first.
     pub(super) active: Vec<Active>,
-    /// Messages copied by this run.
-    pub(super) copied: Amount,
+    /// Messages copied by this run, or compared.
+    pub(super) moved: Amount,
+    /// Whether they are compared.
+    pub(super) compares: bool,
+    /// Differences found.
+    pub(super) differences: u64,
     /// Messages not on the target, of accounts that are through.
     pub(super) not_copied: u64,
     /// Accounts that were listed, and have ended.
@@ -173,8 +177,21 @@ impl Progress {
             }
             Event::Copied { account, mailbox, messages, bytes } => {
                 let amount = Amount { messages: *messages, bytes: *bytes };
-                self.copied.add(amount);
+                self.moved.add(amount);
                 self.there(account, mailbox).add(amount);
+            }
+            Event::Read { account, mailbox, messages, bytes } => {
+                let amount = Amount { messages: *messages, bytes: *bytes };
+                self.compares = true;
+                self.moved.add(amount);
+                self.there(account, mailbox).add(amount);
+            }
+            Event::Differs { difference, .. } => {
+                self.differences += u64::from(difference.is_problem());
+            }
+            Event::AccountCompared { account, .. } => {
+                self.done += 1;
+                self.end(account, |active| active.total);
             }
             Event::AccountParked { account, side, reason, wait } => {
                 self.active(account).parked =
@@ -199,12 +216,15 @@ impl Progress {
             | Event::Settled { .. }
             | Event::MailboxDone { .. }
             | Event::MailboxFailed { .. }
+            | Event::MailboxCompared { .. }
+            | Event::ExtraMailbox { .. }
             | Event::Warning { .. }
             | Event::Stopping
             | Event::RunFinished { .. } => {}
         }
         if let Event::MailboxStarted { account, .. }
         | Event::Scanned { account, .. }
+        | Event::Read { account, .. }
         | Event::Copied { account, .. } = event
         {
             self.active(account).parked = None;
@@ -333,7 +353,7 @@ impl Meter {
             return;
         }
         self.last = now;
-        let copied = progress.copied;
+        let copied = progress.moved;
         let messages = copied.messages.saturating_sub(self.copied.messages);
         let bytes = copied.bytes.saturating_sub(self.copied.bytes);
         self.copied = copied;
@@ -459,7 +479,7 @@ mod tests {
         ];
         let progress = fold(1, &events);
         assert_eq!(progress.share().expect("listed").done, 800);
-        assert_eq!(progress.copied.messages, 2);
+        assert_eq!(progress.moved.messages, 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod cases;
+mod compare;
 mod copy;
 mod crashes;
 mod delta;

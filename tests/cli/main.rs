@@ -1,7 +1,11 @@
 //! What the `mailhaul` command promises to people and scripts, without any server but the demo's.
 
 #[cfg(feature = "rehearsal")]
+mod between;
+#[cfg(feature = "rehearsal")]
 mod demo;
+#[cfg(feature = "rehearsal")]
+mod verify;
 
 use std::fs;
 use std::path::Path;

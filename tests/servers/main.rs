@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod commands;
 mod commit_point;
 #[cfg(feature = "crash-points")]
 mod crash;

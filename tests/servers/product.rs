@@ -19,6 +19,7 @@ pub(crate) mod exit {
     pub(crate) const NOT_ALL: i32 = 3;
     pub(crate) const IN_DOUBT: i32 = 4;
     pub(crate) const LEDGER: i32 = 5;
+    pub(crate) const PROBLEMS: i32 = 6;
     pub(crate) const STOPPED: i32 = 75;
     pub(crate) const STOPPED_AT_ONCE: i32 = 130;
 }
@@ -149,12 +150,32 @@ impl Migration {
     }
 
     fn spawn(&self, name: &'static str, more: &[&str], environment: &[(&str, &str)]) -> Running {
-        let create = |end| File::create(self.folder.path().join(format!("{name}.{end}"))).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_mailhaul"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailhaul"));
+        command
             .args(["migrate", "accounts.csv", "--progress", "none", "--settle", "200ms"])
-            .args(&self.arguments)
             .args(more)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().copied());
+        self.run_in_folder(command, name)
+    }
+
+    /// Runs another command of the program to its end, which must be this one.
+    #[track_caller]
+    pub(crate) fn command_expecting(&self, command: &str, more: &[&str], code: i32) -> Run {
+        let run = self.start_command(command, more).wait();
+        run.assert_code(code);
+        run
+    }
+
+    pub(crate) fn start_command(&self, name: &str, more: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailhaul"));
+        command.args([name, "accounts.csv", "--progress", "none"]).args(more);
+        self.run_in_folder(command, "command")
+    }
+
+    fn run_in_folder(&self, mut command: Command, name: &'static str) -> Running {
+        let create = |end| File::create(self.folder.path().join(format!("{name}.{end}"))).unwrap();
+        let child = command
+            .args(&self.arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(create("stdout"))
@@ -166,7 +187,12 @@ impl Migration {
 
     /// The lines of `report.csv`, each with its columns joined.
     pub(crate) fn reported(&self) -> Vec<String> {
-        let path = self.folder.path().join("accounts.mailhaul/report.csv");
+        self.lines_of("report.csv")
+    }
+
+    /// The lines of a CSV of the state directory, each with its columns joined.
+    pub(crate) fn lines_of(&self, name: &str) -> Vec<String> {
+        let path = self.state().join(name);
         let mut reader =
             csv::ReaderBuilder::new().has_headers(true).flexible(true).from_path(path).unwrap();
         reader

@@ -18,6 +18,16 @@ use super::codes;
 use super::error::StoreError;
 use super::window;
 
+pub(super) fn bound(
+    connection: &Connection,
+) -> Result<BTreeMap<String, Vec<BoundMailbox>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id, key FROM account")?;
+    let accounts: Vec<(AccountId, String)> =
+        collect(statement.query([])?, |row| Ok((AccountId(row.get(0)?), row.get(1)?)))?;
+    let bound = accounts.into_iter().map(|(id, key)| Ok((key, mailboxes(connection, id)?)));
+    bound.collect()
+}
+
 pub(super) fn mailboxes(
     connection: &Connection,
     account: AccountId,

@@ -1,0 +1,386 @@
+//! Compares what both ends of an account hold, mailbox by mailbox, without a word of the ledger.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::look::{self, Ends, Listed, Looking};
+use super::scan::Ranges;
+use super::work::Pass;
+use crate::config::{Config, Depth};
+use crate::difference::{Compared, Difference};
+use crate::event::Event;
+use crate::fault::{Fault, Scope, Side};
+use crate::identity::Identity;
+use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
+use crate::own::OwnName;
+use crate::plan::compare::{At, Finding, Marks, Record, compare, is_sampled};
+use crate::plan::filter::Filter;
+use crate::plan::mailboxes::{Pair, Plan};
+use crate::source::Source;
+use crate::throttle::Throttle;
+
+/// Messages whose bodies are read by one command.
+const READ_MESSAGES_MAX: usize = 200;
+
+/// What was compared of an account, over all tries.
+#[derive(Default)]
+pub(super) struct Done {
+    targets: BTreeSet<MailboxPath>,
+    compared: Compared,
+    /// Mailboxes that could not be compared.
+    failed: u64,
+}
+
+/// Source mailboxes that go to one target mailbox.
+struct Group {
+    pairs: Vec<Pair>,
+    target: MailboxPath,
+}
+
+/// Compares the mailboxes of an account that are not done yet.
+///
+/// # Errors
+///
+/// What ends the connections, or the account.
+pub(super) async fn account(
+    looking: &Looking<'_>,
+    ends: &mut Ends,
+    listed: Listed,
+    done: &mut Done,
+) -> Result<Pass, Fault> {
+    let Listed { target: there, plan: Plan { pairs, left_out } } = listed;
+    tell_listed(looking, ends, &pairs).await?;
+    let comparing = Comparing {
+        looking,
+        source_throttle: look::throttle(looking, &looking.account.source),
+        target_throttle: look::throttle(looking, &looking.account.target),
+    };
+    let is_first = done.targets.is_empty();
+    for left_out in left_out.iter().filter(|_| is_first) {
+        looking.event(Event::MailboxPlanned {
+            account: looking.label.clone(),
+            source: left_out.source.path.to_string(),
+            target: None,
+            reason: left_out.because.to_string(),
+        });
+    }
+    let groups = groups(pairs);
+    for group in &groups {
+        if done.targets.contains(&group.target) {
+            continue;
+        }
+        if looking.run.stop.is_requested() {
+            return Ok(Pass::Stopped);
+        }
+        let failed = match comparing.group(ends, group).await {
+            Ok(compared) => {
+                done.compared.add(&compared);
+                let reason = || format!("there is no mailbox {}", group.target);
+                group.existing().is_none().then(|| (Some(Side::Target), reason()))
+            }
+            Err(fault) if fault.scope <= Scope::Mailbox => Some((fault.side, fault.chain())),
+            Err(fault) => return Err(fault),
+        };
+        if let Some((side, reason)) = failed {
+            done.failed += 1;
+            let (account, mailbox) = (looking.label.clone(), group.names());
+            looking.event(Event::MailboxFailed { account, mailbox, side, reason });
+        }
+        done.targets.insert(group.target.clone());
+        looking.step();
+    }
+    tell_extra(looking, ends, &there, &groups).await?;
+    looking.event(Event::AccountCompared {
+        account: looking.label.clone(),
+        compared: done.compared.clone(),
+        mailboxes_failed: done.failed,
+    });
+    Ok(Pass::Through)
+}
+
+async fn tell_listed(looking: &Looking<'_>, ends: &mut Ends, pairs: &[Pair]) -> Result<(), Fault> {
+    let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
+    let statuses = ends.source.statuses(&names).await?;
+    let told = || statuses.iter().flatten();
+    looking.event(Event::AccountListed {
+        account: looking.label.clone(),
+        mailboxes: pairs.len(),
+        messages: Some(told().map(|status| status.messages).sum()),
+        bytes: told().map(|status| status.bytes).sum(),
+    });
+    Ok(())
+}
+
+/// Tells of mailboxes that only the target has, and that hold messages.
+async fn tell_extra(
+    looking: &Looking<'_>,
+    ends: &mut Ends,
+    there: &[Mailbox],
+    groups: &[Group],
+) -> Result<(), Fault> {
+    let root = looking.account.target_root.as_ref();
+    let expected: BTreeSet<&MailboxPath> = groups.iter().map(|group| &group.target).collect();
+    let extra: Vec<&Mailbox> = there
+        .iter()
+        .filter(|mailbox| mailbox.selectable && !expected.contains(&mailbox.path))
+        .filter(|mailbox| match root {
+            Some(root) => mailbox.path.is_in(root),
+            None => !mailbox.foreign,
+        })
+        .filter(|mailbox| !OwnName::looks_like_one(&mailbox.path))
+        .collect();
+    let names: Vec<WireName> = extra.iter().map(|mailbox| mailbox.name.clone()).collect();
+    let statuses = ends.target.statuses(&names).await?;
+    for (mailbox, status) in extra.iter().zip(statuses) {
+        let messages = status.map_or(0, |status| status.messages);
+        if messages > 0 {
+            let target = mailbox.path.to_string();
+            looking.event(Event::ExtraMailbox { account: looking.label.clone(), target, messages });
+        }
+    }
+    Ok(())
+}
+
+/// The pairs by where they go, in their order.
+fn groups(pairs: Vec<Pair>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: BTreeMap<MailboxPath, usize> = BTreeMap::new();
+    for pair in pairs {
+        let at = *known.entry(pair.target.clone()).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.pairs.push(pair),
+            None => groups.push(Group { target: pair.target.clone(), pairs: vec![pair] }),
+        }
+    }
+    groups
+}
+
+impl Group {
+    fn names(&self) -> String {
+        let names: Vec<String> =
+            self.pairs.iter().map(|pair| pair.source.path.to_string()).collect();
+        names.join(", ")
+    }
+
+    /// How the target spells its mailbox, if it has it.
+    fn existing(&self) -> Option<&WireName> {
+        self.pairs.iter().find_map(|pair| pair.existing.as_ref())
+    }
+}
+
+struct Comparing<'a, 'l> {
+    looking: &'a Looking<'l>,
+    source_throttle: Throttle,
+    target_throttle: Throttle,
+}
+
+impl Comparing<'_, '_> {
+    async fn group(&self, ends: &mut Ends, group: &Group) -> Result<Compared, Fault> {
+        let config = &self.looking.run.config;
+        let source = async {
+            let mut reading = Reading::new(config, &self.source_throttle, Some(&config.filter));
+            for (number, pair) in (0..).zip(&group.pairs) {
+                let name = pair.source.path.to_string();
+                let told = |messages, bytes| self.tell_read(&name, messages, bytes);
+                let begun = |messages| self.tell_started(&name, messages);
+                reading.read(&mut ends.source, &pair.source.name, number, begun, told).await?;
+            }
+            Ok::<_, Fault>(reading)
+        };
+        let target = async {
+            let mut reading = Reading::new(config, &self.target_throttle, None);
+            if let Some(name) = group.existing() {
+                reading.read(&mut ends.target, name, 0, |_| {}, |_, _| {}).await?;
+            }
+            Ok::<_, Fault>(reading)
+        };
+        let (source, target) = tokio::join!(source, target);
+        let (source, target) = (source?, target?);
+        let (mut compared, findings) = compare(&source.records, &target.records);
+        for finding in findings {
+            self.tell(group, finding);
+        }
+        for (side, unreadable) in
+            [(Side::Source, source.unreadable), (Side::Target, target.unreadable)]
+        {
+            compared.note(Difference::Unreadable, unreadable.len() as u64);
+            for finding in unreadable {
+                self.tell(group, unread(side, finding));
+            }
+        }
+        self.tell_compared(group, compared.clone());
+        Ok(compared)
+    }
+
+    fn tell_started(&self, mailbox: &str, messages: u64) {
+        let (account, mailbox) = (self.looking.label.clone(), mailbox.to_owned());
+        self.looking.event(Event::MailboxStarted { account, mailbox, messages });
+    }
+
+    fn tell_read(&self, mailbox: &str, messages: u64, bytes: u64) {
+        let (account, mailbox) = (self.looking.label.clone(), mailbox.to_owned());
+        self.looking.event(Event::Read { account, mailbox, messages, bytes });
+    }
+
+    fn tell(&self, group: &Group, finding: Finding) {
+        let of_source = finding.source.and_then(|at| group.pairs.get(at.mailbox as usize));
+        let mailbox = match of_source {
+            Some(pair) => pair.source.path.to_string(),
+            None => group.names(),
+        };
+        self.looking.event(Event::Differs {
+            account: self.looking.label.clone(),
+            mailbox,
+            target: group.target.to_string(),
+            difference: finding.kind,
+            source_uid: finding.source.map(|at| at.uid.0),
+            target_uid: finding.target.map(|at| at.uid.0),
+            size: finding.size,
+            date: finding.date.map(|date| date.to_string()),
+            text: finding.text,
+        });
+    }
+
+    fn tell_compared(&self, group: &Group, compared: Compared) {
+        self.looking.event(Event::MailboxCompared {
+            account: self.looking.label.clone(),
+            mailbox: group.names(),
+            target: group.target.to_string(),
+            compared,
+        });
+    }
+}
+
+fn unread(side: Side, (at, info): (At, MessageInfo)) -> Finding {
+    Finding {
+        kind: Difference::Unreadable,
+        source: (side == Side::Source).then_some(at),
+        target: (side == Side::Target).then_some(at),
+        size: info.size,
+        date: info.date,
+        text: format!("the {side} lists it and does not hand it out"),
+    }
+}
+
+/// What is read of one side's mailboxes.
+struct Reading<'a> {
+    depth: Depth,
+    scan_messages_max: u32,
+    throttle: &'a Throttle,
+    /// What belongs on the target; without one all does.
+    filter: Option<&'a Filter>,
+    records: Vec<Record>,
+    /// Listed and not handed out.
+    unreadable: Vec<(At, MessageInfo)>,
+    /// There are few sets of flags, and many messages with each.
+    marks: HashMap<Flags, Arc<Marks>>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(config: &Config, throttle: &'a Throttle, filter: Option<&'a Filter>) -> Self {
+        Self {
+            depth: config.depth,
+            scan_messages_max: config.scan_messages_max,
+            throttle,
+            filter,
+            records: Vec::new(),
+            unreadable: Vec::new(),
+            marks: HashMap::new(),
+        }
+    }
+
+    /// Reads a mailbox; tells how many messages it has, and of each part that is read.
+    async fn read(
+        &mut self,
+        end: &mut impl Source,
+        name: &WireName,
+        mailbox: u32,
+        begun: impl Fn(u64),
+        told: impl Fn(u64, u64),
+    ) -> Result<(), Fault> {
+        let opened = end.open(name).await?;
+        begun(opened.messages);
+        for range in Ranges::new(opened.uid_next, opened.messages, self.scan_messages_max) {
+            for infos in end.scan(range).await?.chunks(READ_MESSAGES_MAX) {
+                self.part(end, mailbox, infos).await?;
+                told(infos.len() as u64, infos.iter().map(|info| info.size).sum());
+            }
+        }
+        Ok(())
+    }
+
+    async fn part(
+        &mut self,
+        end: &mut impl Source,
+        mailbox: u32,
+        infos: &[MessageInfo],
+    ) -> Result<(), Fault> {
+        let uids: Vec<Uid> = infos.iter().map(|info| info.uid).collect();
+        let depth = self.depth;
+        let keys = match depth {
+            Depth::Full => BTreeMap::new(),
+            Depth::Sample(_) | Depth::Fast => end.headers(&uids).await?,
+        };
+        let is_read = |uid: &Uid| match depth {
+            Depth::Full => true,
+            Depth::Sample(per_myriad) => {
+                keys.get(uid).is_some_and(|keys| is_sampled(keys, per_myriad))
+            }
+            Depth::Fast => false,
+        };
+        let bodies = infos.iter().filter(|info| is_read(&info.uid));
+        let bodies = self.bodies(end, &bodies.collect::<Vec<_>>()).await?;
+        let is_known = |uid: &Uid| {
+            if is_read(uid) { bodies.contains_key(uid) } else { keys.contains_key(uid) }
+        };
+        let unknown: Vec<Uid> = uids.iter().copied().filter(|uid| !is_known(uid)).collect();
+        let still_there = match unknown.as_slice() {
+            [] => Vec::new(),
+            unknown => end.still_there(unknown).await?,
+        };
+        for info in infos {
+            let at = At { mailbox, uid: info.uid };
+            let marks = self.marks(&info.flags);
+            let keys = keys.get(&info.uid).copied();
+            let mut record = match (bodies.get(&info.uid), keys) {
+                (Some(identity), keys) => Record::by_body(at, info, marks, identity, keys),
+                (None, Some(keys)) if !is_read(&info.uid) => {
+                    Record::by_outline(at, info, marks, keys)
+                }
+                _ => {
+                    if still_there.contains(&info.uid) {
+                        self.unreadable.push((at, info.clone()));
+                    }
+                    continue;
+                }
+            };
+            record.is_owed = self.filter.is_none_or(|filter| filter.takes(info));
+            self.records.push(record);
+        }
+        Ok(())
+    }
+
+    async fn bodies(
+        &self,
+        end: &mut impl Source,
+        infos: &[&MessageInfo],
+    ) -> Result<BTreeMap<Uid, Identity>, Fault> {
+        if infos.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        // They are hashed as they come, and not held.
+        let messages = u32::try_from(infos.len()).unwrap_or(u32::MAX);
+        let admission = self.throttle.admit(messages, 0, true).await;
+        admission.flow(infos.iter().map(|info| info.size).sum()).await;
+        end.identify(&infos.iter().map(|info| info.uid).collect::<Vec<_>>()).await
+    }
+
+    fn marks(&mut self, flags: &Flags) -> Arc<Marks> {
+        if let Some(marks) = self.marks.get(flags) {
+            return marks.clone();
+        }
+        let marks = Arc::new(Marks::of(flags.clone()));
+        self.marks.insert(flags.clone(), marks.clone());
+        marks
+    }
+}

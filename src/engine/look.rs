@@ -1,0 +1,188 @@
+//! Looks at both ends of an account without changing either: both are sources here, which only read,
+//! and there is no ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::work::{End, Pass, Run};
+use super::{account, compare, prepare};
+use crate::accounts::Account;
+use crate::endpoint::Endpoint;
+use crate::event::Event;
+use crate::fault::{Fault, Scope, Side};
+use crate::ledger::BoundMailbox;
+use crate::mail::{Mailbox, MailboxPath, WireName};
+use crate::plan::mailboxes::{self, Plan, Wishes};
+use crate::plan::retry::{Next, Retry};
+use crate::source::Source as _;
+use crate::source::imap::ImapSource;
+use crate::throttle::Throttle;
+
+/// Where mailboxes of earlier runs went: by the account's key, then by the source's spelling.
+pub type Bound = BTreeMap<String, BTreeMap<WireName, MailboxPath>>;
+
+/// Where mailboxes went, by what a ledger knows. Those that hold nothing of ours go there, too, where
+/// `with_empty`: they were made there.
+#[must_use]
+pub fn bound(known: &BTreeMap<String, Vec<BoundMailbox>>, with_empty: bool) -> Bound {
+    let places = |mailboxes: &Vec<BoundMailbox>| {
+        let places = mailboxes
+            .iter()
+            .filter(|one| one.fixed || (with_empty && !one.binding.target_name.0.is_empty()));
+        places
+            .map(|one| (one.binding.source_name.clone(), one.binding.target_path.clone()))
+            .collect()
+    };
+    known.iter().map(|(key, mailboxes)| (key.clone(), places(mailboxes))).collect()
+}
+
+/// What a look at an account has at hand.
+pub(super) struct Looking<'a> {
+    pub(super) run: &'a Run<()>,
+    pub(super) account: &'a Account,
+    /// The account's name in events.
+    pub(super) label: Arc<str>,
+    bound: BTreeMap<WireName, MailboxPath>,
+    steps: AtomicU64,
+}
+
+impl Looking<'_> {
+    pub(super) fn event(&self, event: Event) {
+        self.run.observer.event(&event);
+    }
+
+    /// Notes that something is done that a retry would not have to do again.
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Both ends of an account, logged in.
+pub(super) struct Ends {
+    pub(super) source: ImapSource,
+    pub(super) target: ImapSource,
+}
+
+impl Ends {
+    /// The connection of one side.
+    async fn connect(looking: &Looking<'_>) -> Result<Self, Fault> {
+        let Account { source, target, .. } = looking.account;
+        Ok(Self {
+            source: connect(looking.run, source, Side::Source).await?,
+            target: connect(looking.run, target, Side::Target).await?,
+        })
+    }
+
+    pub(super) async fn log_out(self) {
+        tokio::join!(self.source.log_out(), self.target.log_out());
+    }
+}
+
+async fn connect(run: &Run<()>, endpoint: &Endpoint, side: Side) -> Result<ImapSource, Fault> {
+    let connection = run.connector.connect(endpoint, side);
+    let connection = run.logins.connect(endpoint, side, connection).await?;
+    Ok(ImapSource::new(connection, run.config.window_bytes_max))
+}
+
+/// What both ends list, and which mailbox goes where.
+pub(super) struct Listed {
+    pub(super) target: Vec<Mailbox>,
+    pub(super) plan: Plan,
+}
+
+/// Lists both ends and decides which mailbox goes where.
+pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Listed, Fault> {
+    let target = ends.target.list().await?;
+    let source = ends.source.list().await?;
+    let wishes = Wishes {
+        rules: &looking.run.config.rules,
+        source_root: looking.account.source_root.as_ref(),
+        target_root: looking.account.target_root.as_ref(),
+        fixed: &looking.bound,
+    };
+    let plan = mailboxes::plan(&source, &target, &ends.target.naming(), wishes);
+    prepare::check_root(looking.account, &source)?;
+    Ok(Listed { target, plan })
+}
+
+/// Looks at one account until it is through, given up or stopped.
+///
+/// # Errors
+///
+/// Only what stops the whole run.
+pub(super) async fn run(run: &Run<()>, bound: &Bound, account: &Account) -> Result<End, Fault> {
+    let key = account.name().key;
+    let looking = Looking {
+        run,
+        account,
+        bound: bound.get(&key).cloned().unwrap_or_default(),
+        label: key.into(),
+        steps: AtomicU64::new(0),
+    };
+    let mut retry = Retry::default();
+    let mut done = compare::Done::default();
+    let mut is_told = false;
+    loop {
+        let place = tokio::select! {
+            biased;
+            () = run.stop.requested() => None,
+            place = run.places.acquire() => place.ok(),
+        };
+        let Some(place) = place else {
+            return Ok(End::Stopped);
+        };
+        if !is_told {
+            looking.event(Event::AccountStarted { account: looking.label.clone() });
+            is_told = true;
+        }
+        let before = looking.steps.load(Ordering::Relaxed);
+        let tried = Box::pin(attempt(&looking, &mut done)).await;
+        drop(place);
+        let now = run.begun.elapsed();
+        if looking.steps.load(Ordering::Relaxed) != before {
+            retry.progressed(now);
+        }
+        let fault = match tried {
+            Ok(Pass::Through) => return Ok(End::Done),
+            Ok(Pass::Stopped) => return Ok(End::Stopped),
+            Err(fault) if fault.scope == Scope::Batch => return Err(fault),
+            Err(fault) => fault,
+        };
+        let random = account::random(run.seed, &looking.label, now);
+        match retry.next(&fault, now, random, &run.config) {
+            Next::GiveUp => {
+                looking.event(account::failed(&looking.label, &fault));
+                return Ok(End::Failed);
+            }
+            Next::After(wait) => {
+                looking.event(account::parked(&looking.label, &fault, wait));
+                tokio::select! {
+                    biased;
+                    () = run.stop.requested() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(looking: &Looking<'_>, done: &mut compare::Done) -> Result<Pass, Fault> {
+    let permit = tokio::select! {
+        biased;
+        () = looking.run.stop.requested() => return Ok(Pass::Stopped),
+        permit = looking.run.hosts.lane(looking.account) => permit,
+    };
+    let mut ends = Ends::connect(looking).await?;
+    let listed = list(looking, &mut ends).await?;
+    let pass = compare::account(looking, &mut ends, listed, done).await?;
+    ends.log_out().await;
+    drop(permit);
+    Ok(pass)
+}
+
+/// The limits of one side of an account.
+pub(super) fn throttle(looking: &Looking<'_>, endpoint: &Endpoint) -> Throttle {
+    let Run { config, memory, hosts, .. } = looking.run;
+    Throttle::new(config, memory.clone(), &hosts.rates_at(&endpoint.host))
+}

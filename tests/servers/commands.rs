@@ -1,0 +1,59 @@
+//! What the commands beside `migrate` promise, against real servers.
+
+use crate::dump::Dump;
+use crate::harness::dovecot::Options;
+use crate::harness::{Server, available, cyrus, dovecot};
+use crate::messages::{Contents, Manner};
+use crate::product::{Account, Link, Migration, exit};
+
+fn fill(server: &Server, user: &str, contents: &Contents) -> Dump {
+    let mut client = server.client(user);
+    contents.store(&mut client);
+    Dump::read(&mut client)
+}
+
+#[test]
+fn verify_finds_dovecot_and_its_copy_the_same_until_something_changes() {
+    if !available() {
+        return;
+    }
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
+    let stored = fill(&source, "u0001", &Contents::new(71, 300, Manner::Awkward));
+    let account = Account::new("u0001", (&source, Link::Tls), (&target, Link::Tls));
+    let migration = Migration::new(&[account]).trusting(&[&source, &target]);
+    let run = migration.command_expecting("verify", &[], exit::PROBLEMS);
+    assert!(run.output().contains(&format!("missing {:>17} messages", stored.len())), "{run}");
+    migration.run_expecting(exit::ALL_THERE);
+    for how in [&[][..], &["--fast"], &["--sample", "20"]] {
+        migration.command_expecting("verify", how, exit::ALL_THERE);
+        assert_eq!(migration.lines_of("verify.csv"), Vec::<String>::new());
+    }
+
+    let mut client = target.client("u0001");
+    client.ok("SELECT INBOX");
+    client.ok("UID STORE 1 +FLAGS (\\Deleted Checked)");
+    client.ok("UID STORE 2 +FLAGS (Checked)");
+    client.ok("UID EXPUNGE 1");
+    let before = Dump::read(&mut client);
+    for how in [&[][..], &["--fast"]] {
+        migration.command_expecting("verify", how, exit::PROBLEMS);
+        let lines = migration.lines_of("verify.csv");
+        let kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(" | ").nth(3)).collect();
+        assert_eq!(kinds, ["missing", "flags"], "{lines:#?}");
+    }
+    before.assert_copied_to(&Dump::read(&mut client));
+}
+
+#[test]
+fn verify_finds_mail_the_same_that_went_from_dovecot_to_cyrus() {
+    if !available() {
+        return;
+    }
+    let (source, target) = (dovecot::start(&Options::default()), cyrus::start(1));
+    fill(&source, "u0001", &Contents::new(72, 100, Manner::Tame));
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::StartTls));
+    let migration = Migration::new(&[account]).trusting(&[&source, &target]);
+    migration.run_expecting(exit::ALL_THERE);
+    migration.command_expecting("verify", &[], exit::ALL_THERE);
+}
