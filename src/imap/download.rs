@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::exec::Connection;
-use super::reply::{self, Fetched, Refusal, StatusKind, Untagged};
+use super::reply::{self, Fetched, Refusal, Status, StatusKind, Untagged};
 use super::wire::{BulkReader, Incoming};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity, IdentityHasher};
@@ -18,55 +18,80 @@ const HELD_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// # Errors
 ///
-/// A session fault where the connection breaks.
+/// A session fault where the connection breaks, or the server says that it cannot just now.
 pub async fn identities(
     connection: &mut Connection,
     uids: &[Uid],
 ) -> Result<BTreeMap<Uid, Identity>, Fault> {
     let side = connection.side();
-    let action = "read messages again to compare them";
-    let broken = |error: std::io::Error| Fault::session(action, error).at(side);
-    let (mut reader, mut writer) = connection.lend();
     let mut identities = BTreeMap::new();
     // A command line of a few KiB is what every server takes.
     for part in uids.chunks(400) {
-        // BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
-        let command = format!("D1 UID FETCH {} (UID BODY.PEEK[])\r\n", reply::uid_set(part));
-        writer.write(command.as_bytes()).await.map_err(broken)?;
-        writer.flush().await.map_err(broken)?;
-        let status = loop {
-            let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
-                Incoming::Response(response) => response,
-                Incoming::Large { head, literal_bytes } => {
-                    let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
-                    if let Some(uid) = uid_around(&head, &tail) {
-                        identities.insert(uid, hasher.finish());
-                    }
-                    continue;
-                }
-            };
-            if let Some(fetched) = Fetched::parse(&response) {
-                if let (Some(uid), Some(body)) = (fetched.uid, fetched.body) {
-                    identities.insert(uid, Identity::of(&body));
-                }
-            } else if let Some((tag, status)) = reply::tagged(&response) {
-                if tag != b"D1" {
-                    let cause = "the server answered an unknown tag";
-                    return Err(Fault::session(action, cause).at(side));
-                }
-                break status;
-            } else if let Untagged::Bye(status) = Untagged::parse(&response) {
-                return Err(Fault::session(action, Refusal(status)).at(side));
+        let (given, status) = read(connection, part).await?;
+        if status.kind == StatusKind::Ok {
+            identities.extend(given);
+            continue;
+        }
+        // What came with a refusal is not believed, and of which message it speaks is not said.
+        for uid in part {
+            let (given, status) = read(connection, &[*uid]).await?;
+            if status.kind == StatusKind::Ok {
+                identities.extend(given);
+                continue;
             }
-        };
-        if status.kind != StatusKind::Ok {
-            // What came with a refusal is not believed.
-            identities.retain(|uid, _| !part.contains(uid));
+            // Not given just now is not gone; a bug of the server is there the next time, too.
+            let is_bug = status.code == "SERVERBUG";
+            let fault = reply::fault(READ, status, Scope::Message);
+            if fault.scope > Scope::Mailbox && !is_bug {
+                return Err(fault.at(side));
+            }
         }
     }
     let asked: BTreeSet<&Uid> = uids.iter().collect();
     identities.retain(|uid, _| asked.contains(uid));
     Ok(identities)
+}
+
+const READ: &str = "read messages again to compare them";
+
+/// The digests of what the server gives, and how it ends.
+async fn read(
+    connection: &mut Connection,
+    uids: &[Uid],
+) -> Result<(BTreeMap<Uid, Identity>, Status), Fault> {
+    let side = connection.side();
+    let broken = |error: std::io::Error| Fault::session(READ, error).at(side);
+    let (mut reader, mut writer) = connection.lend();
+    let mut identities = BTreeMap::new();
+    // BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
+    let command = format!("D1 UID FETCH {} (UID BODY.PEEK[])\r\n", reply::uid_set(uids));
+    writer.write(command.as_bytes()).await.map_err(broken)?;
+    writer.flush().await.map_err(broken)?;
+    loop {
+        let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
+            Incoming::Response(response) => response,
+            Incoming::Large { head, literal_bytes } => {
+                let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
+                if let Some(uid) = uid_around(&head, &tail) {
+                    identities.insert(uid, hasher.finish());
+                }
+                continue;
+            }
+        };
+        if let Some(fetched) = Fetched::parse(&response) {
+            if let (Some(uid), Some(body)) = (fetched.uid, fetched.body) {
+                identities.insert(uid, Identity::of(&body));
+            }
+        } else if let Some((tag, status)) = reply::tagged(&response) {
+            if tag != b"D1" {
+                let cause = "the server answered an unknown tag";
+                return Err(Fault::session(READ, cause).at(side));
+            }
+            return Ok((identities, status));
+        } else if let Untagged::Bye(status) = Untagged::parse(&response) {
+            return Err(Fault::session(READ, Refusal(status)).at(side));
+        }
+    }
 }
 
 /// Hashes a literal that is too large to hold, and reads its response to the end.

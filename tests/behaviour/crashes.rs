@@ -336,3 +336,34 @@ async fn a_cut_while_windows_wait_for_others_does_not_hang() {
         }
     }
 }
+
+/// A server that cannot read a message just now says nothing of whether it is there.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_to_read_what_is_in_doubt_decides_nothing() {
+    let streamed = || [&letter(1).body[..], &[b'x'; 9_000]].concat();
+    // Only their octets tell them apart.
+    let namesake = |octet| [&letter(1).body[..], &[octet]].concat();
+    for said in ["NO [UNAVAILABLE] later", "NO no"] {
+        for fetch in 0..6 {
+            for side in [Side::Source, Side::Target] {
+                let mut world = World::usual();
+                world.config.window_bytes_max = 6_000;
+                let bodies = match side {
+                    Side::Source => vec![streamed()],
+                    Side::Target => vec![namesake(b'a'), namesake(b'b')],
+                };
+                let messages = bodies.len() as u64;
+                for body in bodies {
+                    world.anna().deliver(&INBOX, Message::new(body));
+                }
+                world.target.faults().arm(Fault::once(Deed::CutAfter("APPEND".to_owned())));
+                let server = if side == Side::Source { &world.source } else { &world.target };
+                let refused = Deed::Answer("UID FETCH".to_owned(), said.to_owned());
+                server.faults().arm(Fault::once(refused).after(fetch));
+                world.run().await;
+                world.run().await.assert_done(messages);
+                world.assert_copied();
+            }
+        }
+    }
+}
