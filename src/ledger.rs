@@ -352,6 +352,9 @@ pub struct Claim {
     pub account: AccountId,
     /// Grows by one with every claim.
     pub epoch: i64,
+    /// Whether copies of its messages were seen with other octets than were sent, though these held
+    /// nothing that many servers change: the target rewrites mail.
+    pub alters: bool,
 }
 
 /// Which target mailbox a source mailbox goes to.

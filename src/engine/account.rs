@@ -346,6 +346,9 @@ async fn connect_target<L: Ledger>(
     account: &Account,
 ) -> Result<ImapTarget, Fault> {
     let connection = connect(work, &account.target, Side::Target).await?;
+    if connection.rewrites() {
+        work.note_alters();
+    }
     Ok(ImapTarget::new(connection, work.run.config.windows_in_flight_max))
 }
 

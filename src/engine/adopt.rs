@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::resolve::{Others, settle_among};
 use super::scan::Ranges;
 use super::work::Work;
 use crate::config::Adopt;
@@ -11,10 +12,11 @@ use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
+use crate::identity::Identity;
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::{MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, looks_foreign, match_by_class};
-use crate::plan::settle::{self, Candidate, Claim, Sought};
+use crate::plan::settle::{self, Candidate, Claim, Sought, may_alter};
 use crate::plan::verdict::judge;
 use crate::source::{Opened, Source};
 use crate::target::{Found, Target};
@@ -24,7 +26,6 @@ struct Wanted {
     entry: Entry,
     /// Whether its digests are known from when it was sent: then its copy is ours.
     is_ours: bool,
-    is_there: bool,
 }
 
 /// Matches what stands in the open target mailbox at and above `bound.target_uid_next` with what is
@@ -58,7 +59,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if wanted.is_empty() {
         return Ok(false);
     }
-    let copies = match_all(source, target, &wanted, &there).await?;
+    let copies = match_all(work, source, target, bound, &wanted, &there).await?;
     let is_new = !bound.fixed && from == Uid::FIRST;
     if is_new && looks_foreign(there.len(), copies.len()) {
         let action = format!("copy into {}", bound.binding.target_path);
@@ -76,7 +77,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     }
     let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
     let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
-        let Wanted { entry, is_ours, .. } = wanted.get(&uid)?;
+        let Wanted { entry, is_ours } = wanted.get(&uid)?;
         let fate = if *is_ours { Fate::Copied } else { Fate::Adopted };
         let found = found.get(&target_uid)?;
         // What others have put there is as they wished it, but for its size: then it is hardly a copy.
@@ -118,13 +119,13 @@ async fn wanted<S: Source, L: Ledger>(
             if known.is_none_or(|entry| may_be_there(entry.fate)) {
                 let entry = known.cloned().unwrap_or_else(|| new_entry(info));
                 let is_ours = entry.digest.is_some();
-                wanted.insert(info.uid, Wanted { entry, is_ours, is_there: true });
+                wanted.insert(info.uid, Wanted { entry, is_ours });
             }
         }
         for (uid, entry) in history.iter() {
             if entry.fate == Fate::Pending && entry.digest.is_some() {
                 let entry = entry.clone();
-                wanted.entry(uid).or_insert(Wanted { entry, is_ours: true, is_there: false });
+                wanted.entry(uid).or_insert(Wanted { entry, is_ours: true });
             }
         }
     }
@@ -146,61 +147,84 @@ fn new_entry(info: &MessageInfo) -> Entry {
 
 type Copies = BTreeMap<Uid, Uid>;
 
-/// First by what is known of messages that were sent before, then by Message-ID and Date, and where
-/// these are missing or their counts differ, by the bodies.
-async fn match_all<S: Source, T: Target>(
+/// First those that were sent before, by all that is known of them; then by Message-ID and Date, and
+/// where these are missing or their counts differ, by the bodies.
+async fn match_all<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
     source: &mut S,
     target: &mut T,
+    bound: &BoundMailbox,
     wanted: &BTreeMap<Uid, Wanted>,
     there: &[Found],
 ) -> Result<Copies, Fault> {
+    let copies = ours(work, target, bound, wanted, there).await?;
+    let open: Vec<Uid> =
+        wanted.iter().filter(|(_, one)| !one.is_ours).map(|(uid, _)| *uid).collect();
+    let taken: BTreeSet<Uid> = copies.values().copied().collect();
+    let mut there = there.to_vec();
+    there.retain(|found| !taken.contains(&found.uid));
+    if open.is_empty() || there.is_empty() {
+        return Ok(copies);
+    }
     let uids: Vec<Uid> = there.iter().map(|found| found.uid).collect();
     let there_keys = target.headers(&uids).await?;
-    let outlines = wanted.iter().filter_map(|(uid, one)| {
-        let (_, headers) = one.entry.digest?;
-        Some((Class::outline(one.entry.size, one.entry.date, headers), *uid))
-    });
-    let there_outlines = there.iter().filter_map(|found| {
-        let headers = there_keys.get(&found.uid)?.headers;
-        Some((Class::outline(found.size, found.date, headers), found.uid))
-    });
-    let Matched { pairs, mut unclear } = match_by_class(outlines, there_outlines);
-    let mut copies: Copies = pairs.into_iter().collect();
-    let taken = |copies: &Copies| copies.values().copied().collect::<BTreeSet<Uid>>();
-    let is_taken = taken(&copies);
-    let open: Vec<Uid> = wanted
-        .iter()
-        .filter(|(uid, one)| one.is_there && !copies.contains_key(uid))
-        .map(|(uid, _)| *uid)
-        .collect();
     let keys = source.headers(&open).await?;
-    let in_unclear =
-        |unclear: &[Unclear], uid: &Uid| unclear.iter().any(|class| class.wanted.contains(uid));
-    let letters = open
-        .iter()
-        .filter(|uid| !in_unclear(&unclear, uid))
-        .filter_map(|uid| Some((Class::letter(keys.get(uid)?)?, *uid)));
-    let there_letters = there
-        .iter()
-        .filter(|found| !is_taken.contains(&found.uid))
-        .filter_map(|found| Some((Class::letter(there_keys.get(&found.uid)?)?, found.uid)));
-    let by_letter = match_by_class(letters.collect::<Vec<_>>(), there_letters);
-    copies.extend(by_letter.pairs);
-    unclear.extend(by_letter.unclear);
+    let letters = open.iter().filter_map(|uid| Some((Class::letter(keys.get(uid)?)?, *uid)));
+    let there_letters =
+        uids.iter().filter_map(|uid| Some((Class::letter(there_keys.get(uid)?)?, *uid)));
+    let Matched { pairs, mut unclear } = match_by_class(letters, there_letters);
     unclear.extend(without_letter(
         wanted,
         &open,
-        there,
+        &there,
         |uid| keys.get(&uid)?.letter,
         |uid| there_keys.get(&uid)?.letter,
     ));
-    let is_taken = taken(&copies);
-    let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
-    let mut by_body = BodyMatch { wanted, found: &found, taken: is_taken, copies };
+    let mut by_body = BodyMatch {
+        wanted,
+        found: there.iter().map(|found| (found.uid, found)).collect(),
+        taken: pairs.iter().map(|(_, uid)| *uid).collect(),
+        copies,
+        alters: work.alters(),
+    };
+    by_body.copies.extend(pairs);
     for class in unclear {
         by_body.decide(source, target, class).await?;
     }
     Ok(by_body.copies)
+}
+
+/// The copies of messages that were sent before.
+async fn ours<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    bound: &BoundMailbox,
+    wanted: &BTreeMap<Uid, Wanted>,
+    there: &[Found],
+) -> Result<Copies, Fault> {
+    let sought: Vec<Sought<Uid>> = wanted
+        .iter()
+        .filter(|(_, one)| one.is_ours)
+        .map(|(uid, one)| sought(*uid, &one.entry, None, work.alters()))
+        .collect();
+    if sought.is_empty() {
+        return Ok(Copies::new());
+    }
+    let there = there.iter().filter(|found| settle::is_plausible(found, &sought)).cloned();
+    let others = Others::beside(work, bound.id, &sought, |(mailbox, uid)| {
+        mailbox == bound.id && wanted.get(&uid).is_some_and(|one| one.is_ours)
+    });
+    let others = others.await?;
+    let look = settle_among(target, there.collect(), &sought, &others).await?;
+    Ok(look.settlement.found.into_iter().collect())
+}
+
+fn sought(uid: Uid, entry: &Entry, read: Option<&Identity>, alters: bool) -> Sought<Uid> {
+    let Entry { size, date, digest, risky, .. } = *entry;
+    let digests = read.map(|read| (*read).into()).or(digest.map(<_>::from));
+    let claim = Claim::InDoubt;
+    let risky = risky || read.is_some_and(|read| read.risky);
+    Sought { key: uid, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
 }
 
 /// Messages without Message-ID or Date, of which nothing but size and body tells what they are.
@@ -226,9 +250,11 @@ fn without_letter(
 /// Decides by the bodies.
 struct BodyMatch<'a> {
     wanted: &'a BTreeMap<Uid, Wanted>,
-    found: &'a BTreeMap<Uid, &'a Found>,
+    found: BTreeMap<Uid, &'a Found>,
     taken: BTreeSet<Uid>,
     copies: Copies,
+    /// Whether the target rewrites mail.
+    alters: bool,
 }
 
 impl BodyMatch<'_> {
@@ -251,11 +277,7 @@ impl BodyMatch<'_> {
         let sought: Vec<Sought<Uid>> = class
             .wanted
             .iter()
-            .map(|uid| {
-                let Entry { size, date, digest, .. } = self.wanted[uid].entry;
-                let digests = read.get(uid).map(|read| (*read).into()).or(digest.map(<_>::from));
-                Sought { key: *uid, claim: Claim::InDoubt, size, date, digests }
-            })
+            .map(|uid| sought(*uid, &self.wanted[uid].entry, read.get(uid), self.alters))
             .collect();
         let candidates: Vec<Candidate> = there
             .iter()

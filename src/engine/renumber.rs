@@ -110,7 +110,8 @@ async fn by_body<S: Source>(
         .filter_map(|uid| {
             let Entry { size, date, digest, .. } = *known.get(*uid)?;
             let digests = digest.map(<_>::from);
-            Some(Sought { key: *uid, claim: Claim::InDoubt, size, date, digests })
+            let claim = Claim::InDoubt;
+            Some(Sought { key: *uid, claim, size, date, digests, may_be_altered: false })
         })
         .collect();
     let read = source.identify(&class.there).await?;

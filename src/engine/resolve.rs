@@ -17,9 +17,10 @@ use crate::ledger::{
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::mutant::{self, Mutant};
 use crate::plan::absent::{Absent, Blame, Seen, absent};
-use crate::plan::settle::{Candidate, Claim, Settlement, Sought, is_plausible, needs_body, settle};
-use crate::plan::sweep::Key;
-use crate::plan::verdict::judge;
+use crate::plan::settle::{
+    Candidate, Claim, Settlement, Sought, is_plausible, may_alter, needs_body, settle,
+};
+use crate::plan::sweep::{self, Key};
 use crate::source::Source;
 use crate::target::{Destination, Found, Target};
 
@@ -151,6 +152,7 @@ struct Resolving<'a, 'w, L> {
 /// A message of an open window.
 struct Open {
     key: Key,
+    window: WindowId,
     lo: Uid,
     epoch: i64,
     message: WindowMessage,
@@ -189,7 +191,8 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             claimed.clear();
         }
         let there = target.look(lo).await?;
-        let mut sought: Vec<Sought<Key>> = open.iter().map(sought).collect();
+        let alters = self.work.alters();
+        let mut sought: Vec<Sought<Key>> = open.iter().map(|one| sought(one, alters)).collect();
         let unclaimed =
             |found: &&Found| !claimed.contains(&found.uid) && !mutant::is(Mutant::RetryWithoutLook);
         let plausible: Vec<Found> = there
@@ -206,7 +209,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             let own: BTreeSet<Key> = open.iter().map(|one| one.key).collect();
             others = Others::of(&twins, |key| own.contains(&key));
             lapsed = lapsed_of(target, twins, lo, &there).await?;
-            sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry)));
+            sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry, alters)));
         }
         let look = settle_among(target, plausible, &sought, &others).await?;
         let seen = Seen { lo, uid_next: destination.uid_next, there: &there };
@@ -225,8 +228,8 @@ impl<L: Ledger> Resolving<'_, '_, L> {
 
     /// The messages of a window of which it is not known what became.
     async fn open_messages(&self, window: OpenWindow) -> Result<Vec<Open>, Fault> {
-        let acknowledged = window.acknowledged;
-        let ledger::NewWindow { mailbox, epoch, lo, messages } = window.window;
+        let OpenWindow { id: window, acknowledged, window: opened } = window;
+        let ledger::NewWindow { mailbox, epoch, lo, messages } = opened;
         let uids = || messages.iter().map(|message| message.uid);
         let (Some(low), Some(high)) = (uids().min(), uids().max()) else {
             return Ok(Vec::new());
@@ -234,7 +237,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         let history = self.work.run.ledger.history(mailbox, low..=high).await?;
         let open = messages.into_iter().filter_map(|message| {
             let claim = Claim::of(history.get(message.uid), acknowledged)?;
-            Some(Open { key: (mailbox, message.uid), lo, epoch, message, claim })
+            Some(Open { key: (mailbox, message.uid), window, lo, epoch, message, claim })
         });
         Ok(open.collect())
     }
@@ -268,6 +271,8 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         }
         for (sought, open) in sought.iter_mut().zip(open.iter()) {
             sought.digests = open.message.identity.map(<_>::from);
+            let risky = entry(&open.message).risky;
+            sought.may_be_altered = may_alter(open.claim, self.work.alters(), risky);
         }
         Ok(())
     }
@@ -293,13 +298,17 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             .map(|(_, uid)| uid)
             .collect();
         stored.extend(target.identify(&compared).await?);
+        let is_undecided = |one: &&Open| undecided.contains(&one.key);
+        let stays: BTreeSet<WindowId> =
+            open.iter().filter(is_undecided).map(|one| one.window).collect();
+        let windows = windows.into_iter().filter(|window| !stays.contains(window)).collect();
         let mut settlement = ledger::Settlement { windows, ..ledger::Settlement::default() };
         let mut told = BTreeMap::<MailboxId, Told>::new();
         for (key, entry) in lapsed {
             if let Some(uid) = found.get(key) {
                 let remarks = there
                     .get(uid)
-                    .map(|found| judge(entry, found, stored.get(uid)))
+                    .map(|found| self.work.judge(entry, found, stored.get(uid)))
                     .unwrap_or_default();
                 let entry = Entry { target_uid: Some(*uid), ..entry.clone() };
                 let outcome = Outcome { uid: key.1, entry, remarks, subject: None };
@@ -313,7 +322,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
                 told.found(entry.size);
                 let remarks = there
                     .get(uid)
-                    .map(|found| judge(&entry, found, stored.get(uid)))
+                    .map(|found| self.work.judge(&entry, found, stored.get(uid)))
                     .unwrap_or_default();
                 (Entry { fate: Fate::Copied, target_uid: Some(*uid), ..entry }, remarks)
             } else {
@@ -398,8 +407,9 @@ impl Told {
     }
 }
 
+/// Its window stays open: the next pass asks the source again.
 fn held(entry: Entry) -> (Entry, Vec<Remark>, bool) {
-    let text = "it was sent, and whether it arrived cannot be told: the source does not have it any \
+    let text = "it was sent, and whether it arrived cannot be told: the source does not give it any \
                 more to compare";
     let remark = Remark::new(RemarkKind::Reason, text);
     (Entry { fate: Fate::Held, ..entry }, vec![remark], true)
@@ -413,15 +423,17 @@ fn entry(message: &WindowMessage) -> Entry {
     Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
 }
 
-fn sought(open: &Open) -> Sought<Key> {
+fn sought(open: &Open, alters: bool) -> Sought<Key> {
     let WindowMessage { size, date, identity, .. } = open.message;
-    let digests = identity.map(<_>::from);
-    Sought { key: open.key, claim: open.claim, size, date, digests }
+    let (claim, digests) = (open.claim, identity.map(<_>::from));
+    let may_be_altered = may_alter(claim, alters, entry(&open.message).risky);
+    Sought { key: open.key, claim, size, date, digests, may_be_altered }
 }
 
-fn lapsed_sought(key: Key, entry: &Entry) -> Sought<Key> {
-    let digests = entry.digest.map(<_>::from);
-    Sought { key, claim: Claim::Lapsed, size: entry.size, date: entry.date, digests }
+fn lapsed_sought(key: Key, entry: &Entry, alters: bool) -> Sought<Key> {
+    let Entry { size, date, digest, risky, .. } = *entry;
+    let (claim, digests) = (Claim::Lapsed, digest.map(<_>::from));
+    Sought { key, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
 }
 
 /// Of these messages those with a claim whose copies are not where they were seen: their owner may
@@ -458,6 +470,17 @@ pub(super) struct Others {
 }
 
 impl Others {
+    /// Those that can be mixed up with these, of all source mailboxes that go where this one goes.
+    pub(super) async fn beside<Key, L: Ledger>(
+        work: &Work<'_, L>,
+        mailbox: MailboxId,
+        sought: &[Sought<Key>],
+        is_looked_for: impl Fn(sweep::Key) -> bool,
+    ) -> Result<Self, Fault> {
+        let headers = sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
+        Ok(Self::of(&work.run.ledger.twins(mailbox, headers).await?, is_looked_for))
+    }
+
     /// Of these messages all but those that are looked for.
     pub(super) fn of(
         twins: &[(MailboxId, Uid, Entry)],

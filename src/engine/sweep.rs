@@ -44,7 +44,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let below: BTreeSet<Uid> = copies.filter(|uid| *uid < lo).collect();
     let below: Vec<Uid> = below.into_iter().collect();
     present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
-    let mut asked = asked(&noted, &present);
+    let mut asked = asked(&noted, &present, work.alters());
     let headers = noted.iter().filter_map(|noted| Some(noted.entry.digest?.1)).collect();
     let twins = ledger.twins(bound.id, headers).await?;
     let is_noted =

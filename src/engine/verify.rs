@@ -19,7 +19,7 @@ use crate::ledger::{Ledger, MailboxId, Outcome};
 use crate::mail::Uid;
 use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
-use crate::plan::verdict::{Evidence, Outlines, is_sampled, judge, next_after};
+use crate::plan::verdict::{Evidence, Outlines, is_sampled, next_after};
 use crate::target::{Found, Target};
 
 /// Reads back what was sent, and closes the windows of which every copy was seen.
@@ -162,7 +162,7 @@ async fn told_copies<T: Target, L: Ledger>(
                 (is_exact || !others.has(stored.exact))
                     && outlines.is_copy(&message.entry, sent, found.size, stored)
             });
-        is_copy.then(|| (message.uid, (found.uid, judge(&message.entry, found, stored))))
+        is_copy.then(|| (message.uid, (found.uid, work.judge(&message.entry, found, stored))))
     });
     Ok(copies.collect())
 }
@@ -197,11 +197,10 @@ async fn search<T: Target, L: Ledger>(
     };
     claimed.extend(seen.values().map(|(uid, _)| uid));
     let sought: Vec<Sought<Uid>> = astray.iter().map(|message| sought(message)).collect();
-    let headers = sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();
-    let twins = work.run.ledger.twins(place.mailbox, headers).await?;
-    let others = Others::of(&twins, |(mailbox, uid)| {
+    let others = Others::beside(work, place.mailbox, &sought, |(mailbox, uid)| {
         mailbox == place.mailbox && astray.iter().any(|one| one.uid == uid)
     });
+    let others = others.await?;
     let Look { settlement, there, mut stored } =
         resolve::look(target, lo, &claimed, &sought, &others).await?;
     let entries: BTreeMap<Uid, &Entry> = astray.iter().map(|one| (one.uid, &one.entry)).collect();
@@ -213,7 +212,8 @@ async fn search<T: Target, L: Ledger>(
         .collect();
     stored.extend(target.identify(&unread).await?);
     let copies = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
-        let remarks = judge(entries[&uid], there.get(&target_uid)?, stored.get(&target_uid));
+        let found = there.get(&target_uid)?;
+        let remarks = work.judge(entries[&uid], found, stored.get(&target_uid));
         Some((uid, (target_uid, remarks)))
     });
     Ok(copies.collect())
@@ -230,6 +230,7 @@ fn sought(message: &SentMessage) -> Sought<Uid> {
         size: entry.size,
         date: entry.date,
         digests: identity.map(<_>::from),
+        may_be_altered: true, // It was acknowledged.
     }
 }
 

@@ -11,9 +11,14 @@ use super::logins::Logins;
 use super::staged::Staging;
 use crate::config::Config;
 use crate::event::{Event, Observer};
+use crate::fate::{Remark, RemarkKind};
+use crate::history::Entry;
+use crate::identity::Identity;
 use crate::imap::connect::Connector;
 use crate::ledger::Claim;
+use crate::plan::verdict;
 use crate::stop::Stop;
+use crate::target::Found;
 use crate::throttle::{Memory, Throttle};
 
 /// What all accounts of a run share.
@@ -67,6 +72,8 @@ pub(super) struct Tally {
     pub(super) not_copied: u64,
     /// Whether anything was sent again after it had been in doubt.
     pub(super) doubted: bool,
+    /// Whether the target is known to rewrite mail.
+    pub(super) alters: bool,
     /// Bytes read back to compare a sample octet by octet.
     pub(super) sampled: u64,
     /// The longest wait for the answer to an APPEND.
@@ -75,7 +82,8 @@ pub(super) struct Tally {
 
 impl<'a, L> Work<'a, L> {
     pub(super) fn new(run: &'a Run<L>, label: Arc<str>, claim: Claim, throttle: Throttle) -> Self {
-        Self { run, label, claim, throttle, staging: Staging::default(), tally: Mutex::default() }
+        let tally = Mutex::new(Tally { alters: claim.alters, ..Tally::default() });
+        Self { run, label, claim, throttle, staging: Staging::default(), tally }
     }
 
     pub(super) fn event(&self, event: Event) {
@@ -103,6 +111,30 @@ impl<'a, L> Work<'a, L> {
     /// Notes that messages are sent again of which a late copy may still appear.
     pub(super) fn doubted(&self) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).doubted = true;
+    }
+
+    /// Whether the target is known to rewrite mail.
+    pub(super) fn alters(&self) -> bool {
+        self.tally().alters
+    }
+
+    /// Notes that the target rewrites mail.
+    pub(super) fn note_alters(&self) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).alters = true;
+    }
+
+    /// What is to be said of a copy: see [`verdict::judge`].
+    pub(super) fn judge(
+        &self,
+        entry: &Entry,
+        found: &Found,
+        stored: Option<&Identity>,
+    ) -> Vec<Remark> {
+        let remarks = verdict::judge(entry, found, stored);
+        if !entry.risky && remarks.iter().any(|remark| remark.kind == RemarkKind::BytesAltered) {
+            self.note_alters();
+        }
+        remarks
     }
 
     /// Whether a copy of so many bytes may be read back for the sample: at most a hundredth of what

@@ -86,6 +86,15 @@ pub struct Connector {
     idle_timeout: Duration,
 }
 
+/// A connection whose greeting was read.
+struct Greeted {
+    client: Client<Wire>,
+    /// The capabilities, where the greeting tells them.
+    capabilities: Option<Capabilities>,
+    /// Whether it is of a server that rewrites mail.
+    rewrites: bool,
+}
+
 impl Connector {
     /// A connector with the settings of a run.
     ///
@@ -113,12 +122,13 @@ impl Connector {
 
     async fn log_in(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
         let connected = tokio::time::timeout(self.connect_timeout, self.greeted(endpoint)).await;
-        let (client, capabilities) = connected.unwrap_or_else(|_| {
+        let Greeted { client, capabilities, rewrites } = connected.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", self.connect_timeout.as_secs());
             Err(Fault::session(format!("connect to {}", endpoint.address()), text))
         })?;
         let (session, capabilities) = auth::log_in(client, capabilities, endpoint).await?;
-        let mut connection = Connection::new(session, capabilities.unwrap_or_default(), side);
+        let mut connection =
+            Connection::new(session, capabilities.unwrap_or_default(), rewrites, side);
         if connection.capabilities().is_empty() {
             connection.ask_capabilities().await?;
         }
@@ -127,10 +137,7 @@ impl Connector {
     }
 
     /// A connection under TLS, if TLS is asked for, with its greeting read.
-    async fn greeted(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Result<(Client<Wire>, Option<Capabilities>), Fault> {
+    async fn greeted(&self, endpoint: &Endpoint) -> Result<Greeted, Fault> {
         let address = endpoint.address();
         let stream = self
             .dial
@@ -144,20 +151,17 @@ impl Connector {
                 self.greeting(stream, &address).await
             }
             Tls::StartTls => {
-                let (client, _) = self.greeting(stream, &address).await?;
+                let Greeted { client, rewrites, .. } = self.greeting(stream, &address).await?;
                 let stream = start_tls(client, &address).await?;
                 let stream = self.tls.begin(endpoint, stream).await?;
-                // Nothing said before TLS counts, the capabilities neither.
-                Ok((Client::new(Wire::new(stream, self.idle_timeout)), None))
+                let client = Client::new(Wire::new(stream, self.idle_timeout));
+                // What was said of capabilities before TLS does not count.
+                Ok(Greeted { client, capabilities: None, rewrites })
             }
         }
     }
 
-    async fn greeting(
-        &self,
-        stream: BoxStream,
-        address: &str,
-    ) -> Result<(Client<Wire>, Option<Capabilities>), Fault> {
+    async fn greeting(&self, stream: BoxStream, address: &str) -> Result<Greeted, Fault> {
         let action = || format!("be greeted by {address}");
         let mut wire = Wire::new(stream, self.idle_timeout);
         let line = wire.response().await.map_err(|error| Fault::session(action(), error))?;
@@ -165,7 +169,10 @@ impl Connector {
         match status {
             Some(status) if status.kind == StatusKind::Ok => {
                 let capabilities = Capabilities::from_code(&status);
-                Ok((Client::new(wire), capabilities))
+                // Exchange makes each message anew from what it has taken in of it; its greeting has had
+                // several forms, with these words in each.
+                let rewrites = status.text.contains("Microsoft Exchange");
+                Ok(Greeted { client: Client::new(wire), capabilities, rewrites })
             }
             Some(status) if status.kind == StatusKind::Preauth => Err(Fault::new(
                 Scope::Account,

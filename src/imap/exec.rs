@@ -61,6 +61,7 @@ pub struct Connection {
     session: Session<Wire>,
     capabilities: Capabilities,
     hierarchy: Hierarchy,
+    rewrites: bool,
     side: Side,
 }
 
@@ -99,8 +100,19 @@ pub enum Select {
 }
 
 impl Connection {
-    pub(super) fn new(session: Session<Wire>, capabilities: Capabilities, side: Side) -> Self {
-        Self { session, capabilities, hierarchy: Hierarchy::default(), side }
+    pub(super) fn new(
+        session: Session<Wire>,
+        capabilities: Capabilities,
+        rewrites: bool,
+        side: Side,
+    ) -> Self {
+        Self { session, capabilities, hierarchy: Hierarchy::default(), rewrites, side }
+    }
+
+    /// Whether the server is known to give mail back with other octets than it was given.
+    #[must_use]
+    pub fn rewrites(&self) -> bool {
+        self.rewrites
     }
 
     /// What the server announced after the login.

@@ -62,7 +62,7 @@ pub struct Absent {
 #[must_use]
 pub fn absent(claim: Claim, lo: Uid, troubles: Troubles, seen: &Seen<'_>, blame: Blame) -> Absent {
     match not_found(claim, seen.uid_next, seen.is_taken(claim), seen.has_gap(lo)) {
-        NotFound::Removed => removed(claim, troubles),
+        NotFound::Removed => removed(claim, seen.is_taken(claim), troubles),
         NotFound::NeverStored => never_stored(troubles),
         NotFound::NotArrived => not_arrived(troubles, blame),
     }
@@ -92,9 +92,9 @@ fn not_found(claim: Claim, uid_next: Uid, told_is_taken: bool, has_gap: bool) ->
     }
 }
 
-fn removed(claim: Claim, troubles: Troubles) -> Absent {
+fn removed(claim: Claim, is_taken: bool, troubles: Troubles) -> Absent {
     let target_uid = match claim {
-        Claim::At(uid) => Some(uid),
+        Claim::At(uid) if !is_taken => Some(uid),
         _ => None,
     };
     let text = "the copy was acknowledged, and is not there any more";
@@ -171,6 +171,9 @@ mod tests {
         assert_eq!((removed.fate, removed.target_uid), (Fate::Copied, Some(Uid(8))));
         assert!(!removed.is_late && removed.remark.is_some());
         assert_eq!(absent(Claim::At(Uid(8)), &[7, 8, 9]).fate, Fate::Pending);
+        // What stands at the UID told is another's, and the copy was somewhere else.
+        let elsewhere = absent(Claim::At(Uid(8)), &[7, 8]);
+        assert_eq!((elsewhere.fate, elsewhere.target_uid), (Fate::Copied, None));
         // Below its window's `lo` a gap says nothing.
         assert_eq!(absent(Claim::Somewhere, &[5, 7, 8, 9]).fate, Fate::Pending);
         assert_eq!(absent(Claim::Somewhere, &[7, 9]).fate, Fate::Copied);

@@ -25,6 +25,17 @@ pub struct Sought<Key> {
     pub date: Option<InternalDate>,
     /// Its digests; none where nobody can tell any more.
     pub digests: Option<Digests>,
+    /// Whether its copy may have other octets: then equal header lines show it, too. See [`may_alter`].
+    pub may_be_altered: bool,
+}
+
+/// Whether the copy of a message may be one with other octets. What was acknowledged is there, and
+/// what else should have its header lines; of what is in doubt that is believed only where it is known
+/// that its server changes mail (`alters`), or that the message holds what servers change (`risky`).
+/// Elsewhere it is a namesake, and to take it for the copy would lose the message.
+#[must_use]
+pub fn may_alter(claim: Claim, alters: bool, risky: bool) -> bool {
+    matches!(claim, Claim::At(_) | Claim::Somewhere) || alters || risky
 }
 
 /// What is known of where a copy should be, in the order of who is served first.
@@ -46,6 +57,8 @@ impl Claim {
     #[must_use]
     pub fn of(known: Option<&Entry>, acknowledged: bool) -> Option<Self> {
         match known.map(|entry| (entry.fate, entry.target_uid)) {
+            // What is held stays in doubt until a pass can tell.
+            Some((Fate::Held, _)) => Some(Self::InDoubt),
             Some((fate, _)) if fate != Fate::Pending => None,
             Some((_, Some(uid))) => Some(Self::At(uid)),
             _ if acknowledged => Some(Self::Somewhere),
@@ -203,7 +216,8 @@ pub fn settle<Key: Ord + Clone>(
         |message| Some(message.digests?.headers),
         |candidate| Some(candidate.identity?.headers),
         |message, found| {
-            is_close(message.size, found.size)
+            message.may_be_altered
+                && is_close(message.size, found.size)
                 && message.date == found.date
                 && found.identity.is_none_or(|identity| !exact.contains(&identity.exact))
                 && (message.digests.is_some_and(|digests| digests.headers != nothing)
@@ -273,8 +287,8 @@ mod tests {
     use super::*;
 
     fn sought(key: u32, body: &[u8]) -> Sought<u32> {
-        let digests = Some(Identity::of(body).into());
-        Sought { key, claim: Claim::InDoubt, size: body.len() as u64, date: None, digests }
+        let (size, digests) = (body.len() as u64, Some(Identity::of(body).into()));
+        Sought { key, claim: Claim::InDoubt, size, date: None, digests, may_be_altered: true }
     }
 
     fn candidate(uid: u32, body: &[u8]) -> Candidate {
@@ -349,6 +363,20 @@ mod tests {
         let keys = [sought(1, one), sought(2, other)];
         let settlement = settle(&keys, &[candidate(7, other), candidate(8, other)]);
         assert_eq!((pairs(&settlement), settlement.missing), (vec![(2, 7)], vec![1]));
+    }
+
+    #[test]
+    fn a_namesake_is_no_copy_where_the_server_changes_nothing() {
+        let strict = Sought { may_be_altered: false, ..sought(1, b"Subject: a\r\n\r\n1") };
+        let namesake = candidate(7, b"Subject: a\r\n\r\n2");
+        assert_eq!(settle(&[strict], std::slice::from_ref(&namesake)).missing, [1]);
+        assert_eq!(pairs(&settle(&[sought(1, b"Subject: a\r\n\r\n1")], &[namesake])), [(1, 7)]);
+        let acknowledged = [Claim::At(Uid(7)), Claim::Somewhere];
+        assert!(acknowledged.iter().all(|claim| may_alter(*claim, false, false)));
+        assert!(
+            !may_alter(Claim::InDoubt, false, false) && !may_alter(Claim::Lapsed, false, false)
+        );
+        assert!(may_alter(Claim::InDoubt, true, false) && may_alter(Claim::InDoubt, false, true));
     }
 
     #[test]

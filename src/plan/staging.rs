@@ -69,7 +69,8 @@ fn messages(stage: &Stage) -> impl Iterator<Item = &WindowMessage> {
 
 fn sought(message: &WindowMessage) -> Sought<Uid> {
     let WindowMessage { uid, size, date, .. } = *message;
-    Sought { key: uid, claim: Claim::InDoubt, size, date, digests: None }
+    let claim = Claim::InDoubt;
+    Sought { key: uid, claim, size, date, digests: None, may_be_altered: false }
 }
 
 /// Decides what becomes of the messages of a stage that is deleted. `history` is what the ledger has

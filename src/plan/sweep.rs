@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::history::Entry;
 use crate::ledger::{Doubted, MailboxId};
 use crate::mail::Uid;
-use crate::plan::settle::{Claim, Sought};
+use crate::plan::settle::{Claim, Sought, may_alter};
 
 /// A source message, over all mailboxes that go to one target mailbox.
 pub type Key = (MailboxId, Uid);
@@ -20,14 +20,14 @@ pub struct Asked {
 }
 
 /// Decides whom to look for; `present` is what stands at the target, at and above the lowest `lo`
-/// noted and where the copies of these messages should be.
+/// noted and where the copies of these messages should be; `alters` whether the target rewrites mail.
 #[must_use]
-pub fn asked(noted: &[Doubted], present: &BTreeSet<Uid>) -> Asked {
+pub fn asked(noted: &[Doubted], present: &BTreeSet<Uid>, alters: bool) -> Asked {
     let mut asked = Asked::default();
     for one in noted {
         let list =
             if has_copy(&one.entry, present) { &mut asked.having } else { &mut asked.lacking };
-        list.push(sought(one));
+        list.push(sought(one, alters));
     }
     asked
 }
@@ -47,11 +47,11 @@ fn has_copy(entry: &Entry, present: &BTreeSet<Uid>) -> bool {
     entry.fate.is_there() && entry.target_uid.is_some_and(|uid| present.contains(&uid))
 }
 
-fn sought(noted: &Doubted) -> Sought<Key> {
-    let Entry { size, date, digest, .. } = noted.entry;
-    let digests = digest.map(<_>::from);
+fn sought(noted: &Doubted, alters: bool) -> Sought<Key> {
+    let Entry { size, date, digest, risky, .. } = noted.entry;
+    let (claim, digests) = (Claim::InDoubt, digest.map(<_>::from));
     let key = (noted.doubt.mailbox, noted.doubt.uid);
-    Sought { key, claim: Claim::InDoubt, size, date, digests }
+    Sought { key, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
             noted(3, Fate::Refused, None),
             noted(4, Fate::Copied, None),
         ];
-        let mut asked = asked(&noted, &BTreeSet::from([Uid(7)]));
+        let mut asked = asked(&noted, &BTreeSet::from([Uid(7)]), true);
         assert_eq!((uids(&asked.having), uids(&asked.lacking)), (vec![1], vec![2, 3, 4]));
         asked.given(&BTreeSet::from([(MailboxId(1), Uid(3))]));
         assert_eq!((uids(&asked.having), uids(&asked.lacking)), (vec![1, 3], vec![2, 4]));

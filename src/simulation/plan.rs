@@ -228,6 +228,10 @@ impl Plan {
             for (_, fault) in &run.faults {
                 match &fault.deed {
                     Deed::CommitLate(_, pause) => traits.late |= *pause >= SETTLE,
+                    Deed::Delay(command, pause) if *pause >= SETTLE => {
+                        traits.late |= command == "APPEND";
+                        traits.late_move |= command == "UID MOVE";
+                    }
                     Deed::SlowMove(slow) => {
                         traits.late_move |= slow.before + 20 * slow.piece >= SETTLE;
                     }
@@ -391,7 +395,7 @@ impl Letter {
             Shape::Large(bytes) => format!("{headers}{}\r\n", "large ".repeat(bytes / 6 + 1)),
             Shape::Bare => format!("no header in {number}\r\n"),
             Shape::Empty => String::new(),
-            Shape::OtherBody(other) => format!("{headers}Else {number}.{other}"),
+            Shape::OtherBody(other) => format!("{headers}Else {number}.{other}\r\n"),
             Shape::Odd => format!("{headers}grün\nbare {number}\r\r\n."),
         })
     }

@@ -89,7 +89,7 @@ pub async fn play(plan: &Plan, traced: bool) -> Played {
             played.wrong.push(format!("liveness: after the quiet run {number}: {fault}"));
         }
         let model = lock(&model).clone();
-        let wrong = model.check_end(&world, &report).await;
+        let wrong = model.check_end(&world, &report, number == end).await;
         if !wrong.is_empty() {
             played.wrong.push(format!("after the quiet run {number}:"));
             played.wrong.extend(wrong);

@@ -464,7 +464,7 @@ impl Doing<'_> {
         let content = self.content(key);
         let date = crate::mail::date(content);
         let digests = Some(identity(content).into());
-        Sought { key, claim, size: size(content), date, digests }
+        Sought { key, claim, size: size(content), date, digests, may_be_altered: true }
     }
 
     fn row(&self, key: u8) -> Option<Row> {
@@ -1159,7 +1159,8 @@ impl Doing<'_> {
         self.said = "gives late copies to those that have none";
         let noted = self.noted();
         let lo = noted.iter().map(|noted| narrow(noted.doubt.lo)).min().unwrap_or(1);
-        let mut asked = asked(&noted, &present.iter().map(|uid| wide(*uid)).collect());
+        let present = present.iter().map(|uid| wide(*uid)).collect();
+        let mut asked = asked(&noted, &present, true);
         let lacking: Vec<Sought<u8>> = asked
             .lacking
             .iter()

@@ -45,7 +45,7 @@ pub(super) fn unpack_digest(blob: [u8; 24]) -> (Digest, u64) {
     (Digest(exact), u64::from_be_bytes(headers))
 }
 
-const RISKY: i64 = 16;
+pub(super) const RISKY: i64 = 16;
 const LOSSES_SHIFT: u32 = 5;
 const LOSSES_MAX: u8 = 7;
 const DOUBTS_SHIFT: u32 = 8;

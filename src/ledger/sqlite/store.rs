@@ -14,7 +14,7 @@ use crate::mail::{Flags, Uid, UidValidity};
 
 use super::codes;
 use super::error::StoreError;
-use super::window;
+use super::{read, window};
 
 /// The one connection that writes.
 pub(super) struct Store {
@@ -96,9 +96,9 @@ impl Store {
         )?;
         let waiting = codes::state_code(AccountState::Waiting);
         let row = params![name.key, name.source, name.target, waiting];
-        Ok(statement.query_row(row, |row| {
-            Ok(Claim { account: AccountId(row.get(0)?), epoch: row.get(1)? })
-        })?)
+        let (account, epoch) =
+            statement.query_row(row, |row| Ok((AccountId(row.get(0)?), row.get(1)?)))?;
+        Ok(Claim { account, epoch, alters: read::alters(&self.connection, account)? })
     }
 
     pub(super) fn set_account_state(
