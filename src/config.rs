@@ -56,6 +56,8 @@ pub struct Config {
     pub order: Order,
     /// How messages come into their mailboxes.
     pub delivery: Delivery,
+    /// What to do about second copies.
+    pub surplus: Surplus,
     /// Whether a mailbox at the target keeps other ledgers away from an account.
     pub lock: Lock,
     /// Messages that go through one stage together, where delivery is staged.
@@ -102,6 +104,7 @@ impl Default for Config {
             filter: Filter::default(),
             order: Order::default(),
             delivery: Delivery::default(),
+            surplus: Surplus::default(),
             lock: Lock::default(),
             stage_messages_max: 200,
             verify: Verify::default(),
@@ -181,6 +184,17 @@ pub enum Adopt {
     Match,
     /// Nothing: everything is copied beside them.
     None,
+}
+
+/// What to do about a second copy of a message that was sent again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Surplus {
+    /// It is reported.
+    #[default]
+    Report,
+    /// It is removed where everything shows that it is ours and that another one is there; else it
+    /// is reported.
+    Remove,
 }
 
 /// What a later pass does about flags that changed at the source since the last one.

@@ -18,6 +18,7 @@ mod renumber;
 mod resolve;
 mod scan;
 mod staged;
+mod surplus;
 mod survey;
 mod sweep;
 mod verify;

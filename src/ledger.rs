@@ -327,6 +327,14 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         name: &OwnName,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Counts a surplus copy of a message that is about to be removed: one lost APPEND less of which
+    /// a copy may come. Durable on return.
+    fn count_removal(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// The mailboxes of our own, of an account, that may still be at the target and are no stages.
     fn own_mailboxes(
         &self,

@@ -82,6 +82,12 @@ impl OwnName {
         path.names().last().is_some_and(|name| Self::parse(name).is_some())
     }
 
+    /// Whether it was made under this claim of this run.
+    #[must_use]
+    pub fn is_of(&self, run: u64, epoch: i64) -> bool {
+        self.0.starts_with(&format!("{START}{run:016x}-{epoch}-"))
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -110,7 +116,11 @@ mod tests {
     #[test]
     fn a_name_is_read_as_it_was_written() {
         assert_eq!(OwnName::stage(SERIAL).as_str(), "mailhaul-00000000000000ab-7-12");
-        for name in [OwnName::stage(SERIAL), OwnName::quarantine(SERIAL), OwnName::lock()] {
+        let quarantine = OwnName::quarantine(SERIAL);
+        assert!(
+            quarantine.is_of(0xab, 7) && !quarantine.is_of(0xab, 1) && !quarantine.is_of(0xa, 7)
+        );
+        for name in [OwnName::stage(SERIAL), quarantine, OwnName::lock()] {
             assert_eq!(OwnName::parse(name.as_str()), Some(name));
         }
     }

@@ -9,7 +9,9 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Verify};
+use mailhaul::config::{
+    Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, Verify,
+};
 use mailhaul::fault::Side;
 
 use super::Failure;
@@ -184,6 +186,11 @@ pub(super) struct ConfigFlags {
     /// a lost connection can make a second copy, however late
     #[arg(long, value_name = "HOW", default_value = "direct")]
     delivery: DeliveryFlag,
+    /// What to do about a second copy of a message that had to be sent again: tell of it (report), or
+    /// remove it where the target shows that it is ours and that the first one is there (remove). So
+    /// far only Dovecot shows that
+    #[arg(long, value_name = "HOW", default_value = "report")]
+    surplus: SurplusFlag,
     /// Make the mailbox mailhaul-lock in each target account while it is worked on: a mailhaul with
     /// another state directory that asks for it, too, stops there. Users can see it
     #[arg(long)]
@@ -223,6 +230,12 @@ enum DeliveryFlag {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum SurplusFlag {
+    Report,
+    Remove,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum AdoptFlag {
     Match,
     None,
@@ -254,6 +267,10 @@ impl ConfigFlags {
             delivery: match self.delivery {
                 DeliveryFlag::Direct => Delivery::Direct,
                 DeliveryFlag::Staged => Delivery::Staged,
+            },
+            surplus: match self.surplus {
+                SurplusFlag::Report => Surplus::Report,
+                SurplusFlag::Remove => Surplus::Remove,
             },
             lock: if self.lock_mailbox { Lock::Locked } else { Lock::Open },
             adopt: match self.adopt {

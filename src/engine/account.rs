@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{lock, moves, resolve, staged, survey, sweep};
+use super::{lock, moves, resolve, staged, surplus, survey, sweep};
 use crate::accounts::Account;
 use crate::config::Lock;
 use crate::endpoint::Endpoint;
@@ -227,6 +227,7 @@ async fn attempt<L: Ledger>(
         return Ok(Pass::Through);
     }
     // Before anything is sent.
+    surplus::recover(work, &mut target).await?;
     let mut resolved = staged::recover(work, &mut target, &bound).await?;
     let in_doubt = ledger.open_windows(work.claim.account).await?;
     if !in_doubt.is_empty() {

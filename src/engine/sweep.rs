@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::resolve::{self, Look, Others};
+use super::surplus::Surplus;
 use super::work::Work;
+use crate::config;
 use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
 use crate::history::Entry;
-use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
+use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
 use crate::mail::Uid;
 use crate::plan::sweep::{Key, asked};
 use crate::plan::verdict::judge;
@@ -85,11 +87,33 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
             surplus.entry(key).or_default().push(uid);
         }
     }
-    for ((mailbox, uid), copies) in surplus {
+    let removes = work.run.config.surplus == config::Surplus::Remove && target.can_stage();
+    let others_came = removes && {
+        let known = |uid| claimed.contains(&uid); // The surplus copies, too.
+        target.look(lo).await?.iter().any(|found| !known(found.uid))
+    };
+    for ((mailbox, uid), mut copies) in surplus {
+        let mut why = String::new();
+        let of_it = |one: &&Doubted| (one.doubt.mailbox, one.doubt.uid) == (mailbox, uid);
+        if removes
+            && !copies.is_empty()
+            && let Some(noted) = noted.iter().find(of_it)
+        {
+            let found = copies.len();
+            let surplus = Surplus { noted, twins: &twins, others_came };
+            let (left, reason) = surplus.remove(work, target, bound, copies).await?;
+            if left.len() < found {
+                let (source, path) = (&bound.binding.source_path, &bound.binding.target_path);
+                let text = format!("UID {uid} of {source}: its second copy in {path} was removed");
+                work.event(Event::Warning { account: Some(work.label.clone()), text });
+            }
+            (copies, why) = (left, format!(" (not removed: {reason})"));
+        }
         let text = (!copies.is_empty()).then(|| {
             let uids: Vec<String> = copies.iter().map(Uid::to_string).collect();
             let path = &bound.binding.target_path;
-            format!("it was sent again, and {path} seems to have it twice: UID {}", uids.join(", "))
+            let uids = uids.join(", ");
+            format!("it was sent again, and {path} seems to have it twice: UID {uids}{why}")
         });
         if let Some(text) = &text {
             work.event(Event::Warning {

@@ -424,6 +424,10 @@ impl Ledger for SqliteLedger {
         self.read(move |connection| stage::moved_ids(connection, mailbox)).await
     }
 
+    async fn count_removal(&self, mailbox: MailboxId, uid: Uid) -> Result<(), Fault> {
+        self.writer()?.barrier(move |store| store.count_removal(mailbox, uid)).await
+    }
+
     async fn note_own(&self, account: AccountId, own: &OwnMailbox) -> Result<(), Fault> {
         let own = own.clone();
         self.writer()?.barrier(move |store| store.note_own(account, &own)).await

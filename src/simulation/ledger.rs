@@ -352,6 +352,10 @@ impl Ledger for CrashLedger {
         self.call(self.durable.moved_ids(mailbox)).await
     }
 
+    async fn count_removal(&self, mailbox: MailboxId, uid: Uid) -> Result<(), Fault> {
+        self.call(self.durable.count_removal(mailbox, uid)).await
+    }
+
     async fn note_own(&self, account: AccountId, own: &OwnMailbox) -> Result<(), Fault> {
         self.call(self.durable.note_own(account, own)).await
     }

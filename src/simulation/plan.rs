@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Adopt, Config, Delivery, LaterFlags, Verify};
+use crate::config::{Adopt, Config, Delivery, LaterFlags, Surplus, Verify};
 use crate::fault::Side;
 use crate::rehearsal::{
     AppendUidLie, BodyFault, Deed, Fault, InternalDate, Literal, Matching, Message, Profile,
@@ -93,6 +93,8 @@ pub struct Setup {
     pub adopt: Adopt,
     /// Whether later flags follow.
     pub later_flags: LaterFlags,
+    /// What is done about second copies.
+    pub surplus: Surplus,
     /// Messages in a window.
     pub window_messages_max: usize,
     /// Bytes in a window.
@@ -184,7 +186,10 @@ impl Plan {
         let source = kind(dice, Side::Source);
         let late = dice.percent(25);
         let lies = dice.percent(20);
-        let setup = setup(dice, &target);
+        let mut setup = setup(dice, &target);
+        if seed % 4 == 3 {
+            setup.surplus = Surplus::Remove;
+        }
         let mailboxes = 1 + dice.index(MAILBOXES.len()).min(dice.index(MAILBOXES.len() + 1));
         let different = dice.from_to(1, 8);
         let letters = dice.from_to(1, 9);
@@ -326,6 +331,7 @@ fn setup(dice: &mut Dice, target: &Kind) -> Setup {
         verify: if dice.percent(25) { Verify::Full } else { Verify::Sample },
         adopt: if dice.percent(10) { Adopt::None } else { Adopt::Match },
         later_flags: if dice.percent(15) { LaterFlags::Leave } else { LaterFlags::Follow },
+        surplus: Surplus::Report,
         window_messages_max: dice.pick(&[1, 2, 3, 4, 50]),
         window_bytes_max: dice.pick(&[400, 700, 1_500, 6_000]),
         windows_in_flight_max: dice.pick(&[1, 2, 4]),
@@ -344,6 +350,7 @@ impl Setup {
             verify: self.verify,
             adopt: self.adopt,
             later_flags: self.later_flags,
+            surplus: self.surplus,
             window_messages_max: self.window_messages_max,
             window_bytes_max: self.window_bytes_max,
             windows_in_flight_max: self.windows_in_flight_max,

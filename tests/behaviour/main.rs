@@ -23,3 +23,4 @@ mod secrets;
 mod servers;
 mod sources;
 mod staging;
+mod surplus;

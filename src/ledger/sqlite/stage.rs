@@ -174,6 +174,15 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn count_removal(&mut self, mailbox: MailboxId, uid: Uid) -> Result<(), StoreError> {
+        self.connection()
+            .prepare_cached(
+                "UPDATE doubt SET lost = max(lost - 1, 0) WHERE mailbox = ?1 AND uid = ?2",
+            )?
+            .execute(params![mailbox.0, uid.0])?;
+        Ok(())
+    }
+
     pub(super) fn forget_own(
         &mut self,
         account: AccountId,
