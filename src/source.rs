@@ -55,11 +55,11 @@ pub trait Source: Send {
     fn still_there(&mut self, uids: &[Uid])
     -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
 
-    /// The digests of messages; what is gone or not given is left out. Bodies are not kept.
+    /// Octets and digests of messages; what is gone or not given is left out. Bodies are not kept.
     fn identify(
         &mut self,
         uids: &[Uid],
-    ) -> impl Future<Output = Result<BTreeMap<Uid, Identity>, Fault>> + Send;
+    ) -> impl Future<Output = Result<BTreeMap<Uid, (u64, Identity)>, Fault>> + Send;
 
     /// What the header lines of messages tell of them; what is gone is left out.
     fn headers(

@@ -9,9 +9,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{
-    Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, Verify,
-};
+use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, Verify};
 use mailhaul::fault::Side;
 
 use super::Failure;

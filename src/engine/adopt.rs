@@ -277,7 +277,10 @@ impl BodyMatch<'_> {
         let sought: Vec<Sought<Uid>> = class
             .wanted
             .iter()
-            .map(|uid| sought(*uid, &self.wanted[uid].entry, read.get(uid), self.alters))
+            .map(|uid| {
+                let read = read.get(uid).map(|(_, identity)| identity);
+                sought(*uid, &self.wanted[uid].entry, read, self.alters)
+            })
             .collect();
         let candidates: Vec<Candidate> = there
             .iter()

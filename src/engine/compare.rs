@@ -372,7 +372,9 @@ impl<'a> Reading<'a> {
         let messages = u32::try_from(infos.len()).unwrap_or(u32::MAX);
         let admission = self.throttle.admit(messages, 0, true).await;
         admission.flow(infos.iter().map(|info| info.size).sum()).await;
-        end.identify(&infos.iter().map(|info| info.uid).collect::<Vec<_>>()).await
+        let uids: Vec<Uid> = infos.iter().map(|info| info.uid).collect();
+        let read = end.identify(&uids).await?;
+        Ok(read.into_iter().map(|(uid, (_, identity))| (uid, identity)).collect())
     }
 
     fn marks(&mut self, flags: &Flags) -> Arc<Marks> {

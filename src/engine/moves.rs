@@ -20,7 +20,7 @@ use crate::identity::Digest;
 use crate::ledger::{BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, Settlement};
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::plan::moves::{self, Followed, Place, Seen};
-use crate::plan::settle::{Claim, Sought, is_close};
+use crate::plan::settle::{Claim, Sought, is_close, may_alter};
 use crate::plan::staging::is_where_told;
 use crate::plan::sweep::Key;
 use crate::plan::verdict::judge;
@@ -151,7 +151,7 @@ async fn new<'a, S: Source, L: Ledger>(
             let alike: Vec<Uid> =
                 keys.iter().filter(|(_, k)| headers.contains(&k.headers)).map(|k| *k.0).collect();
             let read = source.identify(&alike).await?;
-            for (uid, identity) in read {
+            for (uid, (_, identity)) in read {
                 if digests.contains(&identity.exact) {
                     // Its mailbox may have no id yet.
                     let key = (mailbox.map_or(MailboxId(0), |mailbox| mailbox.id), uid);
@@ -497,6 +497,7 @@ async fn arrived<T: Target, L: Ledger>(
         size: one.entry.size,
         date: one.entry.date,
         digests: one.entry.digest.map(<_>::from),
+        may_be_altered: may_alter(Claim::InDoubt, work.alters(), one.entry.risky),
     });
     let sought: Vec<Sought<Key>> = sought.collect();
     let headers = sought.iter().filter_map(|one| Some(one.digests?.headers)).collect();

@@ -117,7 +117,7 @@ async fn by_body<S: Source>(
     let read = source.identify(&class.there).await?;
     let candidates: Vec<Candidate> = read
         .into_iter()
-        .filter_map(|(uid, identity)| {
+        .filter_map(|(uid, (_, identity))| {
             let MessageInfo { size, date, .. } = *infos.get(&uid)?;
             let headers = Some(identity.headers);
             Some(Candidate { uid, size, date, headers, identity: Some(identity) })

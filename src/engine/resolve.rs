@@ -266,7 +266,10 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             }
             let identities = source.identify(&uids).await?;
             for one in open.iter_mut().filter(|one| of_it(one)) {
-                one.message.identity = identities.get(&one.message.uid).copied();
+                // Another size than was sent is another body: it says nothing of what was sent.
+                let read = identities.get(&one.message.uid).copied();
+                let sent = read.filter(|(size, _)| *size == one.message.size);
+                one.message.identity = sent.map(|(_, identity)| identity);
             }
         }
         for (sought, open) in sought.iter_mut().zip(open.iter()) {

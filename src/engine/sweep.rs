@@ -10,7 +10,7 @@ use super::work::Work;
 use crate::config;
 use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
-use crate::fault::Fault;
+use crate::fault::{Fault, Scope};
 use crate::history::Entry;
 use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
 use crate::mail::Uid;
@@ -33,11 +33,18 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let Some(lo) = noted.iter().map(|noted| noted.doubt.lo).min() else {
         return Ok(());
     };
-    let destination = target.open(&bound.binding.target_name).await?;
-    if destination.uid_validity.is_none()
-        || destination.uid_validity != bound.binding.target_validity
-    {
-        return Ok(()); // Looked at anew, and compared with everything, by the next pass.
+    let destination = match target.open(&bound.binding.target_name).await {
+        Err(fault) if fault.scope <= Scope::Mailbox => {
+            forget(work, &noted).await?; // What is not there holds nothing twice.
+            return Err(fault);
+        }
+        opened => opened?,
+    };
+    if destination.uid_validity.is_none() {
+        return Ok(()); // Compared with everything by the next pass.
+    }
+    if destination.uid_validity != bound.binding.target_validity {
+        return forget(work, &noted).await; // The UIDs told are another mailbox's by now.
     }
     let mut claimed: BTreeSet<Uid> = ledger.claimed(bound.id, lo).await?.into_iter().collect();
     let mut present: BTreeSet<Uid> =
@@ -122,6 +129,15 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
             });
         }
         ledger.set_remark(mailbox, uid, RemarkKind::PossibleDuplicate, text).await?;
+    }
+    Ok(())
+}
+
+/// Takes back what was said of second copies.
+async fn forget<L: Ledger>(work: &Work<'_, L>, noted: &[Doubted]) -> Result<(), Fault> {
+    for Doubted { doubt, .. } in noted {
+        let kind = RemarkKind::PossibleDuplicate;
+        work.run.ledger.set_remark(doubt.mailbox, doubt.uid, kind, None).await?;
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::mail::Uid;
 /// Bodies up to this size are read in one piece.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
 
-/// The digests of messages of the open mailbox; those that the server does not give are left out.
+/// Octets and digests of messages of the open mailbox; those that the server does not give are left
+/// out.
 ///
 /// # Errors
 ///
@@ -22,7 +23,7 @@ const HELD_BYTES_MAX: u64 = 64 * 1024;
 pub async fn identities(
     connection: &mut Connection,
     uids: &[Uid],
-) -> Result<BTreeMap<Uid, Identity>, Fault> {
+) -> Result<BTreeMap<Uid, (u64, Identity)>, Fault> {
     let side = connection.side();
     let mut identities = BTreeMap::new();
     // A command line of a few KiB is what every server takes.
@@ -58,7 +59,7 @@ const READ: &str = "read messages again to compare them";
 async fn read(
     connection: &mut Connection,
     uids: &[Uid],
-) -> Result<(BTreeMap<Uid, Identity>, Status), Fault> {
+) -> Result<(BTreeMap<Uid, (u64, Identity)>, Status), Fault> {
     let side = connection.side();
     let broken = |error: std::io::Error| Fault::session(READ, error).at(side);
     let (mut reader, mut writer) = connection.lend();
@@ -73,14 +74,14 @@ async fn read(
             Incoming::Large { head, literal_bytes } => {
                 let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
                 if let Some(uid) = uid_around(&head, &tail) {
-                    identities.insert(uid, hasher.finish());
+                    identities.insert(uid, (literal_bytes, hasher.finish()));
                 }
                 continue;
             }
         };
         if let Some(fetched) = Fetched::parse(&response) {
             if let (Some(uid), Some(body)) = (fetched.uid, fetched.body) {
-                identities.insert(uid, Identity::of(&body));
+                identities.insert(uid, (body.len() as u64, Identity::of(&body)));
             }
         } else if let Some((tag, status)) = reply::tagged(&response) {
             if tag != b"D1" {

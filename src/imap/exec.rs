@@ -216,7 +216,14 @@ impl Connection {
                 return Ok(());
             }
         }
-        let done = self.run("LIST \"\" \"\"", ACTION).await?;
+        let mut done = self.run("LIST \"\" \"\"", ACTION).await?;
+        if done.status.kind != StatusKind::Ok {
+            done = self.run("LIST \"\" \"INBOX\"", ACTION).await?;
+        }
+        if done.status.kind != StatusKind::Ok {
+            // Without the delimiter each mailbox below another would get a wrong name.
+            return Err(reply::fault(ACTION, done.status, Scope::Account).at(self.side));
+        }
         let delimiter = done.untagged.iter().find_map(ListLine::parse).and_then(|l| l.delimiter);
         self.hierarchy = Hierarchy { delimiter, ..Hierarchy::default() };
         Ok(())

@@ -260,7 +260,7 @@ impl Ledger for SqliteLedger {
         claim: Claim,
         moves: Vec<NewMove>,
     ) -> Result<Vec<OpenMove>, Fault> {
-        let Claim { account, epoch } = claim;
+        let Claim { account, epoch, .. } = claim;
         let intend = move |store: &mut Store| store.intend_moves(account, epoch, &moves);
         let intended = self.writer()?.barrier(intend);
         intended.await?.ok_or_else(|| self.claimed_again("note what is to be moved"))

@@ -120,7 +120,7 @@ impl Source for ImapSource {
         Ok(found.into_iter().filter_map(|f| f.uid).filter(|uid| uids.contains(uid)).collect())
     }
 
-    async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
+    async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, (u64, Identity)>, Fault> {
         download::identities(&mut self.connection, uids).await
     }
 

@@ -159,7 +159,8 @@ impl Target for ImapTarget {
     }
 
     async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
-        download::identities(&mut self.connection, uids).await
+        let read = download::identities(&mut self.connection, uids).await?;
+        Ok(read.into_iter().map(|(uid, (_, identity))| (uid, identity)).collect())
     }
 
     async fn headers(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::fate::RemarkKind;
+use crate::fate::{Fate, RemarkKind};
 use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, NewWindow, Outcome,
     Refusal, ScanTotals, Settlement, Watermark, WindowId,
@@ -408,6 +408,10 @@ impl Store {
         self.end_moves(&settlement.moves)?;
         for (mailbox, outcome) in &settlement.outcomes {
             self.record(*mailbox, std::slice::from_ref(outcome))?;
+            // What was settled once, and is owed again, is below the watermark.
+            if outcome.entry.fate == Fate::Pending {
+                self.connection.prepare_cached(NO_WATERMARK)?.execute([mailbox.0])?;
+            }
         }
         for Doubt { mailbox, uid, lo } in &settlement.doubted {
             self.connection
@@ -491,14 +495,16 @@ impl Store {
              WHERE id = ?2",
             [old.0, new.0],
         )?;
-        self.connection.execute(
-            "UPDATE mailbox SET fixed = 0, fault = NULL, scan_vanished = 0, scan_uid_next = 0,
-                 (scan_messages, scan_bytes) = (SELECT count(*), coalesce(sum(size), 0)
-                     FROM message WHERE message.mailbox = ?1)
-             WHERE id = ?1",
-            [old.0],
-        )?;
+        self.connection
+            .execute("UPDATE mailbox SET fixed = 0, fault = NULL WHERE id = ?1", [old.0])?;
         for mailbox in [old, new] {
+            self.connection.execute(
+                "UPDATE mailbox SET scan_vanished = 0, scan_uid_next = 0,
+                     (scan_messages, scan_bytes) = (SELECT count(*), coalesce(sum(size), 0)
+                         FROM message WHERE message.mailbox = ?1)
+                 WHERE id = ?1",
+                [mailbox.0],
+            )?;
             self.connection.execute(NO_WATERMARK, [mailbox.0])?;
         }
         self.known.clear();
