@@ -497,6 +497,9 @@ impl Store {
         )?;
         self.connection
             .execute("UPDATE mailbox SET fixed = 0, fault = NULL WHERE id = ?1", [old.0])?;
+        // What is held there under its old UID is owed under its new one.
+        self.connection
+            .execute("DELETE FROM window WHERE mailbox = ?1 AND stage IS NULL", [old.0])?;
         for mailbox in [old, new] {
             self.connection.execute(
                 "UPDATE mailbox SET scan_vanished = 0, scan_uid_next = 0,
