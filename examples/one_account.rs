@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let snapshot = ledger.snapshot().await?;
     let verdict = Verdict::of(&snapshot);
     let csv = state.report_csv();
-    report::write_csv(&ledger, &snapshot, &csv, false).await?;
+    report::write_csv(&ledger, &snapshot, &csv, false, &[]).await?;
     print!("{}", report::summary_text(&snapshot, verdict, Some(&csv)));
     ledger.finish().await?;
     Ok(verdict.exit_code().into())

@@ -8,6 +8,7 @@ mod flags;
 mod mapping;
 mod migrate;
 mod output;
+mod plan;
 mod signals;
 mod state;
 mod status;
@@ -43,6 +44,8 @@ struct Cli {
 pub(crate) enum Command {
     /// Copy what is missing of every account; the same line again resumes, or copies what is new
     Migrate(Box<migrate::Arguments>),
+    /// Show which mailbox of every account would go where, and why, without writing anywhere
+    Plan(Box<plan::Arguments>),
     /// Compare both ends of every account, message by message, whatever the ledger says
     Verify(Box<verify::Arguments>),
     /// Show how everything stands, from the ledger alone
@@ -77,6 +80,7 @@ impl Command {
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Migrate(arguments) => Box::pin(arguments.run()).await,
+            Self::Plan(arguments) => Box::pin(arguments.run()).await,
             Self::Verify(arguments) => Box::pin(arguments.run()).await,
             Self::Status(arguments) => arguments.run().await,
             #[cfg(feature = "rehearsal")]

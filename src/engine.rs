@@ -14,6 +14,7 @@ mod look;
 mod mailbox;
 mod moves;
 mod prepare;
+mod preview;
 mod renumber;
 mod resolve;
 mod scan;
@@ -29,6 +30,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 pub use look::{Bound, bound};
+
+use look::Task;
 
 use crate::accounts::Batch;
 use crate::config::Config;
@@ -111,7 +114,39 @@ pub async fn compare_in(
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    batch::look(env, config, batch, bound, observer, stop).await
+    batch::look(env, Task::Compare, config, batch, bound, observer, stop).await
+}
+
+/// Tells which mailbox of every account would go where, over TCP. Nothing is written on either server.
+///
+/// # Errors
+///
+/// Only what stops the whole run, which is unusable settings.
+pub async fn preview(
+    config: Config,
+    batch: Batch,
+    bound: Bound,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let env = Env { dial: Arc::new(TcpDial), ledger: (), seed: random() };
+    preview_in(env, config, batch, bound, observer, stop).await
+}
+
+/// Tells which mailbox of every account would go where, in a given world.
+///
+/// # Errors
+///
+/// As [`preview`].
+pub async fn preview_in(
+    env: Env<()>,
+    config: Config,
+    batch: Batch,
+    bound: Bound,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    batch::look(env, Task::Preview, config, batch, bound, observer, stop).await
 }
 
 /// As the keys of a map are: no other run has the same, and names a mailbox as this one does.

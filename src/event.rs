@@ -44,6 +44,19 @@ pub enum Event {
         target: Option<String>,
         /// Why so.
         reason: String,
+        /// Whether the target has that mailbox already; none if it is left out.
+        exists: Option<bool>,
+        /// Messages in it, where the source told.
+        messages: Option<u64>,
+        /// Their bytes, where the source told.
+        bytes: Option<u64>,
+        /// Which other mailbox gets in its way, if one does.
+        collision: Option<String>,
+    },
+    /// It is told where all mailboxes of an account would go.
+    AccountPlanned {
+        /// The account.
+        account: Arc<str>,
     },
     /// A mailbox was begun.
     MailboxStarted {

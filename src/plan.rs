@@ -2,6 +2,7 @@
 
 pub mod absent;
 pub mod adopt;
+pub mod collisions;
 pub mod compare;
 pub mod delta;
 pub mod filter;

@@ -2,6 +2,8 @@
 
 mod compared;
 mod files;
+mod left_out;
+mod planned;
 mod screen;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,8 @@ use crate::ledger::{AccountSnapshot, AccountState, Count, MailboxSnapshot, Snaps
 
 pub use compared::{AccountFindings, Comparison, FailedMailbox, Findings, MailboxFindings};
 pub use files::{status_json, write_csv, write_json};
+pub use left_out::{LeftOut, LeftOutMailbox};
+pub use planned::{AccountPlan, MailboxPlan, Plans, Preview};
 pub use screen::{status_text, summary_text};
 
 /// Sums over mailboxes.

@@ -1,8 +1,12 @@
 //! `mailhaul migrate`: reads and checks everything, then runs the batch and tells how it ended.
 
+use std::sync::Arc;
+
 use clap::Args;
 use mailhaul::config::Lock;
 use mailhaul::engine;
+use mailhaul::event::Observer;
+use mailhaul::report::LeftOut;
 use mailhaul::stop::Stop;
 
 use crate::ui::{self, Tally};
@@ -58,10 +62,12 @@ impl Arguments {
         let (drain_max, is_dry_run) = (config.drain_max, config.dry_run);
         let with_subjects = config.report_headers;
         let accounts = batch.accounts.iter().map(|account| account.name().key).collect();
-        let observer = ui.observer();
+        let left_out = Arc::new(LeftOut::default());
+        let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), left_out.clone()];
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
-            let ran = engine::run(config, batch, ledger.clone(), observer, stop.clone()).await;
+            let ran =
+                engine::run(config, batch, ledger.clone(), Arc::new(observers), stop.clone()).await;
             if let Err(fault) = ran {
                 // Its ledger takes nothing more: somebody else writes it, or nobody can.
                 return Err(Failure::ledger(&fault, state::UNUSABLE));
@@ -75,6 +81,7 @@ impl Arguments {
                 is_stopped,
                 is_complete: tally.is_complete(),
                 with_subjects,
+                left_out: left_out.mailboxes(),
                 accounts,
             };
             state::conclude(ledger, &state, ran).await

@@ -61,9 +61,13 @@ impl Output {
 
     /// The summary at the end. Data goes to standard output, unless the events have it.
     pub(super) fn show_summary(&self, text: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            self.show_data(text);
         }
+    }
+
+    /// What a command is for, also where little is to be told.
+    pub(super) fn show_data(&self, text: &str) {
         if matches!(self.progress, Progress::Json) {
             ui::say(text.trim_end());
         } else {

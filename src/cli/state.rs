@@ -10,7 +10,7 @@ use mailhaul::engine::{self, Bound};
 use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::ledger::{Ledger, Snapshot};
-use mailhaul::report::{self, Verdict};
+use mailhaul::report::{self, LeftOutMailbox, Verdict};
 
 use crate::ui::{Show, Ui};
 
@@ -86,6 +86,8 @@ pub(super) struct Ran {
     pub(super) is_complete: bool,
     /// Subjects go into the reports.
     pub(super) with_subjects: bool,
+    /// Mailboxes that were left out.
+    pub(super) left_out: Vec<LeftOutMailbox>,
     /// The keys of its accounts: the ledger may know more, of other waves.
     pub(super) accounts: BTreeSet<String>,
 }
@@ -106,9 +108,10 @@ pub(super) async fn conclude(
         verdict => verdict,
     };
     let csv = state.report_csv();
-    let written = report::write_csv(&ledger, &snapshot, &csv, ran.with_subjects).await;
+    let written =
+        report::write_csv(&ledger, &snapshot, &csv, ran.with_subjects, &ran.left_out).await;
     written.map_err(failed)?;
-    let written = report::write_json(&snapshot, verdict, &state.report_json());
+    let written = report::write_json(&snapshot, verdict, &ran.left_out, &state.report_json());
     written.map_err(failed)?;
     ledger.finish().await.map_err(failed)?;
     Ok(End {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::hosts::Hosts;
 use super::logins::Logins;
-use super::look::{self, Bound};
+use super::look::{self, Bound, Task};
 use super::work::{End, Run};
 use super::{Env, account};
 use crate::accounts::Batch;
@@ -44,6 +44,7 @@ pub(super) async fn run<L: Ledger>(
 /// Looks at all accounts, and changes nothing anywhere.
 pub(super) async fn look(
     env: Env<()>,
+    task: Task,
     config: Config,
     batch: Batch,
     bound: Bound,
@@ -55,7 +56,7 @@ pub(super) async fn look(
     let mut tasks = JoinSet::new();
     for account in batch.accounts {
         let (run, bound) = (run.clone(), bound.clone());
-        tasks.spawn(async move { look::run(&run, &bound, &account).await });
+        tasks.spawn(async move { look::run(&run, task, &bound, &account).await });
     }
     let ended = join(&run, &mut tasks).await?;
     tell_finished(&run, ended);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::look::{self, Ends, Listed, Looking};
+use super::preview;
 use super::scan::Ranges;
 use super::work::Pass;
 use crate::config::{Config, Depth};
@@ -15,7 +16,7 @@ use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
 use crate::plan::compare::{At, Finding, Marks, Record, compare, is_sampled};
 use crate::plan::filter::Filter;
-use crate::plan::mailboxes::{Pair, Plan};
+use crate::plan::mailboxes::Pair;
 use crate::source::Source;
 use crate::throttle::Throttle;
 
@@ -48,23 +49,19 @@ pub(super) async fn account(
     listed: Listed,
     done: &mut Done,
 ) -> Result<Pass, Fault> {
-    let Listed { target: there, plan: Plan { pairs, left_out } } = listed;
-    tell_listed(looking, ends, &pairs).await?;
+    let Listed { target: there, plan } = listed;
+    let names: Vec<WireName> = plan.pairs.iter().map(|pair| pair.source.name.clone()).collect();
+    let statuses = ends.source.statuses(&names).await?;
+    preview::tell_listed(&*looking.run.observer, &looking.label, &statuses);
+    if done.targets.is_empty() {
+        preview::tell_left_out(&*looking.run.observer, &looking.label, &plan);
+    }
     let comparing = Comparing {
         looking,
         source_throttle: look::throttle(looking, &looking.account.source),
         target_throttle: look::throttle(looking, &looking.account.target),
     };
-    let is_first = done.targets.is_empty();
-    for left_out in left_out.iter().filter(|_| is_first) {
-        looking.event(Event::MailboxPlanned {
-            account: looking.label.clone(),
-            source: left_out.source.path.to_string(),
-            target: None,
-            reason: left_out.because.to_string(),
-        });
-    }
-    let groups = groups(pairs);
+    let groups = groups(plan.pairs);
     for group in &groups {
         if done.targets.contains(&group.target) {
             continue;
@@ -96,19 +93,6 @@ pub(super) async fn account(
         mailboxes_failed: done.failed,
     });
     Ok(Pass::Through)
-}
-
-async fn tell_listed(looking: &Looking<'_>, ends: &mut Ends, pairs: &[Pair]) -> Result<(), Fault> {
-    let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
-    let statuses = ends.source.statuses(&names).await?;
-    let told = || statuses.iter().flatten();
-    looking.event(Event::AccountListed {
-        account: looking.label.clone(),
-        mailboxes: pairs.len(),
-        messages: Some(told().map(|status| status.messages).sum()),
-        bytes: told().map(|status| status.bytes).sum(),
-    });
-    Ok(())
 }
 
 /// Tells of mailboxes that only the target has, and that hold messages.

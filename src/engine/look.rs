@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::work::{End, Pass, Run};
-use super::{account, compare, prepare};
+use super::{account, compare, prepare, preview};
 use crate::accounts::Account;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
@@ -37,10 +37,20 @@ pub fn bound(known: &BTreeMap<String, Vec<BoundMailbox>>, with_empty: bool) -> B
     known.iter().map(|(key, mailboxes)| (key.clone(), places(mailboxes))).collect()
 }
 
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Whether both ends hold the same.
+    Compare,
+    /// Which mailbox would go where.
+    Preview,
+}
+
 /// What a look at an account has at hand.
 pub(super) struct Looking<'a> {
     pub(super) run: &'a Run<()>,
     pub(super) account: &'a Account,
+    task: Task,
     /// The account's name in events.
     pub(super) label: Arc<str>,
     bound: BTreeMap<WireName, MailboxPath>,
@@ -111,11 +121,17 @@ pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Liste
 /// # Errors
 ///
 /// Only what stops the whole run.
-pub(super) async fn run(run: &Run<()>, bound: &Bound, account: &Account) -> Result<End, Fault> {
+pub(super) async fn run(
+    run: &Run<()>,
+    task: Task,
+    bound: &Bound,
+    account: &Account,
+) -> Result<End, Fault> {
     let key = account.name().key;
     let looking = Looking {
         run,
         account,
+        task,
         bound: bound.get(&key).cloned().unwrap_or_default(),
         label: key.into(),
         steps: AtomicU64::new(0),
@@ -175,7 +191,10 @@ async fn attempt(looking: &Looking<'_>, done: &mut compare::Done) -> Result<Pass
     };
     let mut ends = Ends::connect(looking).await?;
     let listed = list(looking, &mut ends).await?;
-    let pass = compare::account(looking, &mut ends, listed, done).await?;
+    let pass = match looking.task {
+        Task::Compare => compare::account(looking, &mut ends, listed, done).await?,
+        Task::Preview => preview::account(looking, &mut ends, listed).await?,
+    };
     ends.log_out().await;
     drop(permit);
     Ok(pass)

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::mailbox::{self, Job};
+use super::preview;
 use super::work::Work;
 use crate::accounts::Account;
-use crate::event::Event;
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::ledger::{BoundMailbox, Ledger};
 use crate::mail::{Mailbox, MailboxPath, WireName};
-use crate::plan::mailboxes::{self, Pair, Plan, Reason, Renamed, Wishes};
+use crate::plan::mailboxes::{self, Pair, Reason, Renamed, Wishes};
 use crate::source::Source;
 use crate::target::{Made, Target};
 
@@ -42,56 +42,49 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
         target_root: account.target_root.as_ref(),
         fixed: &fixed,
     };
-    let Plan { pairs, left_out } = mailboxes::plan(&listed, &there, &target.naming(), wishes);
+    let plan = mailboxes::plan(&listed, &there, &target.naming(), wishes);
     check_root(account, &listed)?;
-    let dry_run = work.run.config.dry_run;
-    let names: Vec<WireName> = pairs.iter().map(|pair| pair.source.name.clone()).collect();
+    let names = plan.pairs.iter().map(|pair| pair.source.name.clone()).collect::<Vec<WireName>>();
     let statuses = source.statuses(&names).await?;
-    let told = || statuses.iter().flatten();
-    work.event(Event::AccountListed {
-        account: work.label.clone(),
-        mailboxes: pairs.len(),
-        messages: Some(told().map(|status| status.messages).sum()),
-        // A source tells the bytes of all its mailboxes or of none.
-        bytes: told().map(|status| status.bytes).sum(),
-    });
-    for left_out in &left_out {
-        tell_plan(work, &left_out.source.path, None, &left_out.because.to_string());
+    let (observer, label) = (&*work.run.observer, &work.label);
+    preview::tell_listed(observer, label, &statuses);
+    let sources = listed.iter().map(|mailbox| mailbox.name.clone()).collect();
+    if work.run.config.dry_run {
+        preview::tell(observer, label, &plan, &there, &statuses);
+        return Ok(Prepared { jobs: VecDeque::new(), listed: sources });
     }
+    preview::tell_left_out(observer, label, &plan);
+    let pairs = plan.pairs;
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut moved = Vec::new();
     let mut jobs = VecDeque::with_capacity(pairs.len());
     for (mut pair, status) in pairs.into_iter().zip(statuses) {
-        if !dry_run {
-            follow_parent(&mut pair, &moved, &mut taken);
-            let wanted = pair.target.clone();
-            match make_target(target, &mut pair, &there, &mut taken).await {
-                Ok(name) => {
-                    if pair.target != wanted {
-                        moved.push((wanted, pair.target.clone()));
-                    }
-                    jobs.push_back(Job {
-                        pair: pair.clone(),
-                        target_name: name,
-                        status,
-                        bound: Vec::new(),
-                        tried: BTreeSet::new(),
-                        was_removed: false,
-                    });
-                }
-                Err(fault) if fault.scope <= Scope::Mailbox => {
-                    mailbox::give_up_unbound(work, &pair, &fault).await?;
-                    continue;
-                }
-                Err(fault) => return Err(fault),
+        follow_parent(&mut pair, &moved, &mut taken);
+        let wanted = pair.target.clone();
+        let name = match make_target(target, &mut pair, &there, &mut taken).await {
+            Ok(name) => name,
+            Err(fault) if fault.scope <= Scope::Mailbox => {
+                mailbox::give_up_unbound(work, &pair, &fault).await?;
+                continue;
             }
+            Err(fault) => return Err(fault),
+        };
+        if pair.target != wanted {
+            moved.push((wanted, pair.target.clone()));
         }
-        if !is_fixed(&pair) || dry_run {
-            tell_plan(work, &pair.source.path, Some(&pair.target), &pair.why());
+        if !is_fixed(&pair) {
+            work.event(preview::planned(label, &pair, status, None));
         }
+        jobs.push_back(Job {
+            pair,
+            target_name: name,
+            status,
+            bound: Vec::new(),
+            tried: BTreeSet::new(),
+            was_removed: false,
+        });
     }
-    let listed = listed.into_iter().map(|mailbox| mailbox.name).collect();
-    Ok(Prepared { jobs, listed })
+    Ok(Prepared { jobs, listed: sources })
 }
 
 fn is_fixed(pair: &Pair) -> bool {
@@ -127,20 +120,6 @@ fn follow_parent(
         pair.renamed = Some(Renamed::Refused);
         taken.insert(pair.target.clone());
     }
-}
-
-fn tell_plan<L: Ledger>(
-    work: &Work<'_, L>,
-    source: &MailboxPath,
-    target: Option<&MailboxPath>,
-    reason: &str,
-) {
-    work.event(Event::MailboxPlanned {
-        account: work.label.clone(),
-        source: source.to_string(),
-        target: target.map(MailboxPath::to_string),
-        reason: reason.to_owned(),
-    });
 }
 
 /// Sees to it that the target has the mailbox of a pair, under another name where it refuses this one,

@@ -19,7 +19,7 @@ use crate::target::Naming;
 pub struct Plan {
     /// Those that are copied: INBOX first, then by path.
     pub pairs: Vec<Pair>,
-    /// Those that could be copied and are not.
+    /// Those that are not copied.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -94,6 +94,8 @@ pub struct LeftOut {
 pub enum Because {
     /// It is another user's or everybody's.
     Foreign,
+    /// It holds no messages, only other mailboxes.
+    NotSelectable,
     /// A mailhaul has made it for itself.
     Ours,
     /// The user includes others only.
@@ -151,9 +153,10 @@ impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str("it is not the account's own"),
+            Self::NotSelectable => f.write_str("it holds no messages, only mailboxes"),
             Self::Ours => f.write_str("a mailhaul has made it for itself"),
             Self::NotIncluded => f.write_str("no --include means it"),
-            Self::Excluded(pattern) => write!(f, "--exclude {pattern}"),
+            Self::Excluded(pattern) => write!(f, "by --exclude {pattern}"),
         }
     }
 }
@@ -178,7 +181,7 @@ struct Own<'m> {
     names: Names,
 }
 
-/// Decides for every source mailbox that can hold messages.
+/// Decides for every source mailbox.
 #[must_use]
 pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wishes<'_>) -> Plan {
     let mut left_out = Vec::new();
@@ -189,14 +192,12 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
         let names = Names::of(&path, &uses);
         let because = match OwnName::looks_like_one(&mailbox.path) {
             true => Some(Because::Ours),
+            false if !mailbox.selectable => Some(Because::NotSelectable),
             false => because(&names, wishes.rules),
         };
         match because {
-            Some(because) if mailbox.selectable => {
-                left_out.push(LeftOut { source: mailbox.clone(), because });
-            }
-            _ if mailbox.selectable => own.push(Own { mailbox, path, names }),
-            _ => {}
+            Some(because) => left_out.push(LeftOut { source: mailbox.clone(), because }),
+            None => own.push(Own { mailbox, path, names }),
         }
     }
     own.sort_by_key(|own| (!own.path.is_inbox(), !is_named_inbox(own.mailbox), own.path.clone()));
@@ -835,7 +836,7 @@ mod tests {
             let told = |one: &LeftOut| (one.source.path.to_string(), one.because.to_string());
             left_out.iter().map(told).collect::<Vec<_>>()
         };
-        let excluded = to("Papierkorb", "--exclude DeletedItems/*");
+        let excluded = to("Papierkorb", "by --exclude DeletedItems/*");
         assert_eq!(left_out(&asked)[0], excluded);
         assert_eq!(left_out(&asked).len(), 2);
         asked.rules.include = vec![pattern("Inbox"), pattern("DeletedItems/*")];

@@ -198,7 +198,7 @@ impl Inner {
                 let mailbox = mailbox.clone();
                 self.account(account).failed.push(FailedMailbox { mailbox, reason });
             }
-            Event::MailboxPlanned { account, source, target: None, reason } => {
+            Event::MailboxPlanned { account, source, target: None, reason, .. } => {
                 self.write([account, source, "", "left-out", "", "", "", "", reason]);
             }
             Event::ExtraMailbox { account, target, messages } => {

@@ -15,13 +15,14 @@ use crate::ledger::{
     AccountSnapshot, AccountState, Count, Ledger, MailboxSnapshot, RemarkRow, Snapshot,
 };
 
+use super::left_out::LeftOutMailbox;
 use super::{Totals, Verdict, account_problem, mailbox_problem};
 
 /// Remarks held in memory at once.
 const PAGE_ROWS: usize = 1_000;
 
 /// Writes `report.csv`: a line for each account that is not through, for each mailbox that has
-/// messages not copied yet or a fault, and for each remark on a message.
+/// messages not copied yet or a fault, for each that was left out, and for each remark on a message.
 ///
 /// # Errors
 ///
@@ -31,6 +32,7 @@ pub async fn write_csv(
     snapshot: &Snapshot,
     path: &Path,
     with_subjects: bool,
+    left_out: &[LeftOutMailbox],
 ) -> Result<(), Fault> {
     let failed = |error: csv::Error| fault(path, error);
     let draft = Draft::create(path).map_err(|error| fault(path, error))?;
@@ -38,6 +40,12 @@ pub async fn write_csv(
     table.write(HEADER).map_err(failed)?;
     for account in &snapshot.accounts {
         table.account(account).map_err(failed)?;
+    }
+    for LeftOutMailbox { account, mailbox, reason } in left_out {
+        let (account, mailbox, reason) = (cell(account), cell(mailbox), cell(reason));
+        table
+            .write([&account, &mailbox, "", "", "", "", "left-out", &reason, ""])
+            .map_err(failed)?;
     }
     let mut after = None;
     loop {
@@ -113,8 +121,13 @@ pub(super) fn cell(text: &str) -> Cow<'_, str> {
 /// # Errors
 ///
 /// If the file cannot be written; an older report stays then.
-pub fn write_json(snapshot: &Snapshot, verdict: Verdict, path: &Path) -> Result<(), Fault> {
-    Draft::write_json(&Report::of(snapshot, verdict), path)
+pub fn write_json(
+    snapshot: &Snapshot,
+    verdict: Verdict,
+    left_out: &[LeftOutMailbox],
+    path: &Path,
+) -> Result<(), Fault> {
+    Draft::write_json(&Report { left_out, ..Report::of(snapshot, verdict) }, path)
 }
 
 /// What `report.json` would say now, for `status --json`.
@@ -133,6 +146,8 @@ struct Report<'a> {
     exit_code: u8,
     totals: BTreeMap<Fate, Count>,
     accounts: Vec<Account<'a>>,
+    /// Mailboxes that the last run left out.
+    left_out: &'a [LeftOutMailbox],
 }
 
 impl<'a> Report<'a> {
@@ -142,6 +157,7 @@ impl<'a> Report<'a> {
             exit_code: verdict.exit_code(),
             totals: all_fates(&Totals::of_all(snapshot)),
             accounts: snapshot.accounts.iter().map(Account::of).collect(),
+            left_out: &[],
         }
     }
 }
@@ -320,7 +336,7 @@ mod tests {
     async fn written(ledger: &SqliteLedger, snapshot: &Snapshot, subjects: bool) -> String {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("report.csv");
-        write_csv(ledger, snapshot, &path, subjects).await.expect("written");
+        write_csv(ledger, snapshot, &path, subjects, &[]).await.expect("written");
         let files = fs::read_dir(directory.path()).expect("readable");
         assert_eq!(files.count(), 1, "no draft is left");
         fs::read_to_string(path).expect("text")
@@ -390,7 +406,7 @@ mod tests {
         let mut remarked = mailbox(&[(Fate::Copied, 3), (Fate::Held, 1)]);
         remarked.remarks.insert(RemarkKind::FlagsReduced, 2);
         let snapshot = snapshot([account(vec![remarked])]);
-        write_json(&snapshot, Verdict::of(&snapshot), &path).expect("written");
+        write_json(&snapshot, Verdict::of(&snapshot), &[], &path).expect("written");
         let text = fs::read(&path).expect("readable");
         let report: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         assert_eq!((&report["version"], &report["exit_code"]), (&1.into(), &4.into()));
@@ -404,7 +420,8 @@ mod tests {
 
     #[test]
     fn a_report_that_cannot_be_written_says_where() {
-        let fault = write_json(&Snapshot::default(), Verdict::Done, Path::new("/missing/r.json"));
+        let fault =
+            write_json(&Snapshot::default(), Verdict::Done, &[], Path::new("/missing/r.json"));
         let text = fault.expect_err("no such directory").chain();
         assert!(text.starts_with("cannot write the report /missing/r.json: "), "{text}");
     }

@@ -189,7 +189,7 @@ fn counted(count: Count) -> String {
     format!("{messages:>13} messages  {:>10}", bytes(count.bytes))
 }
 
-fn bytes(bytes: u64) -> String {
+pub(super) fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
 use crate::endpoint::{Auth, Endpoint, Fingerprint, SecretSource, Tls};
-use crate::engine::{Env, bound, compare_in, run_in};
+use crate::engine::{Env, bound, compare_in, preview_in, run_in};
 use crate::event::{Event, Observer};
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
@@ -222,6 +222,25 @@ impl World {
     /// Compares what is at both servers; with the ledger's word where mailboxes went. Tells all events.
     pub async fn compare(&self) -> Vec<Event> {
         let bound = bound(&self.ledger.bound().await, true);
+        self.look(|env, config, batch, observer, stop| {
+            compare_in(env, config, batch, bound, observer, stop)
+        })
+        .await
+    }
+
+    /// Tells which mailbox would go where.
+    pub async fn preview(&self) -> Vec<Event> {
+        let bound = bound(&self.ledger.bound().await, false);
+        self.look(|env, config, batch, observer, stop| {
+            preview_in(env, config, batch, bound, observer, stop)
+        })
+        .await
+    }
+
+    async fn look<F: Future<Output = Result<(), Fault>>>(
+        &self,
+        look: impl FnOnce(Env<()>, Config, Batch, Arc<dyn Observer>, Stop) -> F,
+    ) -> Vec<Event> {
         let events = Arc::new(Events {
             told: Mutex::default(),
             fuse: Fuse::new(None, None),
@@ -230,9 +249,9 @@ impl World {
         let env = Env { dial: self.network.clone(), ledger: (), seed: 7 };
         let batch = Batch { accounts: self.accounts.clone() };
         let (config, stop) = (self.config.clone(), self.stop.clone());
-        let ended = compare_in(env, config, batch, bound, events.clone(), stop);
+        let ended = look(env, config, batch, events.clone(), stop);
         let ended = tokio::time::timeout(RUN_LIMIT, ended).await;
-        ended.expect("it ends").expect("nothing stops a comparison");
+        ended.expect("it ends").expect("nothing stops a look");
         std::mem::take(&mut *lock(&events.told))
     }
 

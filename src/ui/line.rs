@@ -115,14 +115,14 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
                 display(text)
             )
         }
-        Event::MailboxPlanned { account, source, target, reason }
+        Event::MailboxPlanned { account, source, target, reason, .. }
             if is_dry_run && show.mode != Mode::Json =>
         {
             let text = planned(names, account, source, target.as_deref(), reason);
             let to = To::Stdout;
             return Some(Line { to, text });
         }
-        Event::MailboxPlanned { account, source, target, reason } if is_verbose => {
+        Event::MailboxPlanned { account, source, target, reason, .. } if is_verbose => {
             planned(names, account, source, target.as_deref(), reason)
         }
         Event::NotCopied { account, mailbox, uid, fate, reason } if is_verbose => format!(
@@ -311,6 +311,10 @@ mod tests {
             source: "Gesendet".to_owned(),
             target: Some("Sent".to_owned()),
             reason: "special use".to_owned(),
+            exists: Some(true),
+            messages: None,
+            bytes: None,
+            collision: None,
         };
         let show =
             Show { mode: Mode::Bars, verbosity: Verbosity::Normal, file: "accounts.csv".into() };

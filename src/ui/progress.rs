@@ -189,7 +189,7 @@ impl Progress {
             Event::Differs { difference, .. } => {
                 self.differences += u64::from(difference.is_problem());
             }
-            Event::AccountCompared { account, .. } => {
+            Event::AccountCompared { account, .. } | Event::AccountPlanned { account } => {
                 self.done += 1;
                 self.end(account, |active| active.total);
             }

@@ -202,7 +202,7 @@ async fn mailboxes_are_compared_where_rules_and_earlier_runs_sent_them() {
         ("Files", "Files (2)"),
         ("INBOX", "INBOX"),
         ("Old", "Archive/Old"),
-        ("Spam", "--exclude Spam"),
+        ("Spam", "by --exclude Spam"),
     ];
     let pair = |(mailbox, target): (&str, &str)| (mailbox.to_owned(), target.to_owned());
     assert_eq!(told, expected.map(pair));

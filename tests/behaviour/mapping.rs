@@ -5,7 +5,7 @@ use mailhaul::mail::MailboxPath;
 use mailhaul::plan::rules::{MapRule, Pattern};
 use mailhaul::rehearsal::{Deed, Fault, Profile, Store};
 use mailhaul::report::Verdict;
-use mailhaul::simulation::world::{INBOX, Report, World, letter};
+use mailhaul::simulation::world::{CHANGING, INBOX, Report, World, letter};
 
 /// The target's mailboxes that hold messages, as `path: messages`.
 fn there(store: &Store) -> Vec<String> {
@@ -85,7 +85,7 @@ async fn rules_and_patterns_decide_and_what_is_left_out_is_told() {
         ["Archive/Projects: 1", "Archive/Projects/a: 1", "INBOX: 1", "Old: 1", "Old/2019: 1"]
     );
     let told = planned(&report);
-    assert!(told.contains(&"Spam -> left out: --exclude JunkEmail".to_owned()), "{told:?}");
+    assert!(told.contains(&"Spam -> left out: by --exclude JunkEmail".to_owned()), "{told:?}");
     // With wider rules it is copied after all.
     world.config.rules.exclude.clear();
     world.run().await.assert_done(6);
@@ -166,4 +166,61 @@ async fn what_a_mailhaul_made_for_itself_is_not_copied_and_what_is_only_called_s
         let left_out = format!("{name} -> left out: a mailhaul has made it for itself");
         assert!(told.contains(&left_out), "{told:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_tells_contents_collisions_and_what_is_left_out_and_writes_nothing() {
+    let mut world = World::new(Profile::dovecot(), Profile::dovecot());
+    for path in [&["INBOX"][..], &["Work"], &["Old"], &["Spam"], &["a", "b"]] {
+        world.anna().deliver(path, letter(1));
+    }
+    world.copy().create_mailbox(&["Work"], None).unwrap();
+    world.config.rules.map = vec![MapRule::parse("Old=Work").unwrap()];
+    world.config.rules.exclude = vec![Pattern::parse("Spam").unwrap()];
+    let before = [&world.source, &world.target].map(|server| server.counters());
+    let events = world.preview().await;
+    for (server, before) in [&world.source, &world.target].iter().zip(before) {
+        for command in CHANGING {
+            assert_eq!(server.counters().command(command), before.command(command), "{command}");
+        }
+    }
+    let told: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::MailboxPlanned {
+                source, target, reason, exists, messages, collision, ..
+            } => {
+                assert_eq!(messages.is_some(), target.is_some());
+                let target = target.as_deref().unwrap_or("left out");
+                Some(format!(
+                    "{source} -> {target}: {reason}; {exists:?} {messages:?} {collision:?}"
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "Spam -> left out: by --exclude Spam; None None None",
+            "a -> left out: it holds no messages, only mailboxes; None None None",
+            "INBOX -> INBOX: same name; Some(true) Some(1) None",
+            "Old -> Work (2): rule Old=Work, renamed: another mailbox goes there; Some(false) Some(1) \
+             Some(\"Work goes to Work\")",
+            "Work -> Work: same name; Some(true) Some(1) None",
+            "a/b -> a/b: same name; Some(false) Some(1) None",
+        ]
+    );
+    assert!(events.iter().any(|event| matches!(event, Event::AccountPlanned { .. })));
+    // It is what a run then does, and what a later plan tells.
+    world.run().await.assert_done(4);
+    assert_eq!(there(&world.copy()), ["INBOX: 1", "Work: 1", "Work (2): 1", "a/b: 1"]);
+    world.config.rules.map.clear();
+    let told = world.preview().await.into_iter().find_map(|event| match event {
+        Event::MailboxPlanned { source, target, reason, .. } if source == "Old" => {
+            Some((target, reason))
+        }
+        _ => None,
+    });
+    assert_eq!(told, Some((Some("Work (2)".to_owned()), "as in earlier runs".to_owned())));
 }

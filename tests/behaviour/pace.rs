@@ -131,7 +131,7 @@ async fn a_dry_run_changes_nothing_at_either_end() {
     assert!(report.ended.is_ok());
     assert_eq!(world.copy().snapshot(), before);
     world.assert_source_untouched();
-    let planned = |event: &&Event| matches!(event, Event::MailboxPlanned { .. });
+    let planned = |event: &&Event| matches!(event, Event::MailboxPlanned { target: Some(_), .. });
     assert_eq!(report.events.iter().filter(planned).count(), 2);
     world.config.dry_run = false;
     world.run().await.assert_done(6);

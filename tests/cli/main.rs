@@ -5,6 +5,8 @@ mod between;
 #[cfg(feature = "rehearsal")]
 mod demo;
 #[cfg(feature = "rehearsal")]
+mod plan;
+#[cfg(feature = "rehearsal")]
 mod verify;
 
 use std::fs;

@@ -57,3 +57,27 @@ fn verify_finds_mail_the_same_that_went_from_dovecot_to_cyrus() {
     migration.run_expecting(exit::ALL_THERE);
     migration.command_expecting("verify", &[], exit::ALL_THERE);
 }
+
+#[test]
+fn plan_tells_contents_and_places_and_makes_nothing() {
+    if !available() {
+        return;
+    }
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
+    let stored = fill(&source, "u0001", &Contents::new(73, 50, Manner::Tame));
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    let before = target.client("u0001").uid_nexts();
+    let run = migration.command_expecting("plan", &["--exclude", "Projects"], exit::ALL_THERE);
+    let output = run.output();
+    assert!(output.contains("by --exclude Projects"), "{output}");
+    assert!(output.contains("INBOX") && output.contains("same name"), "{output}");
+    assert_eq!(before, target.client("u0001").uid_nexts());
+    let run = migration.command_expecting("plan", &["--json"], exit::ALL_THERE);
+    let plan: serde_json::Value = serde_json::from_str(run.data()).unwrap();
+    let mailboxes = plan["accounts"][0]["mailboxes"].as_array().unwrap();
+    let messages: u64 = mailboxes.iter().filter_map(|one| one["messages"].as_u64()).sum();
+    assert_eq!(messages, stored.len() as u64);
+    assert!(mailboxes.iter().any(|one| one["bytes"].as_u64().is_some_and(|bytes| bytes > 0)));
+}

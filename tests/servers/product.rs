@@ -301,6 +301,11 @@ impl Run {
         self.code.is_none()
     }
 
+    /// What it was for.
+    pub(crate) fn data(&self) -> &str {
+        &self.stdout
+    }
+
     /// All that the user saw.
     pub(crate) fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
