@@ -1,6 +1,7 @@
 //! Flags and their help; the only reader of flags and environment.
 
 mod chosen;
+mod cutover;
 #[cfg(feature = "rehearsal")]
 mod demo;
 mod filters;
@@ -8,10 +9,12 @@ mod flags;
 mod mapping;
 mod migrate;
 mod output;
+mod pass;
 mod plan;
 mod signals;
 mod state;
 mod status;
+mod sync;
 mod verify;
 
 use std::path::PathBuf;
@@ -44,6 +47,10 @@ struct Cli {
 pub(crate) enum Command {
     /// Copy what is missing of every account; the same line again resumes, or copies what is new
     Migrate(Box<migrate::Arguments>),
+    /// Copy what is missing again and again, until told to stop
+    Sync(Box<sync::Arguments>),
+    /// Copy what is missing a last time, compare both ends, and say which accounts may be switched
+    Cutover(Box<cutover::Arguments>),
     /// Show which mailbox of every account would go where, and why, without writing anywhere
     Plan(Box<plan::Arguments>),
     /// Compare both ends of every account, message by message, whatever the ledger says
@@ -80,6 +87,8 @@ impl Command {
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Migrate(arguments) => Box::pin(arguments.run()).await,
+            Self::Sync(arguments) => Box::pin(arguments.run()).await,
+            Self::Cutover(arguments) => Box::pin(arguments.run()).await,
             Self::Plan(arguments) => Box::pin(arguments.run()).await,
             Self::Verify(arguments) => Box::pin(arguments.run()).await,
             Self::Status(arguments) => arguments.run().await,
@@ -164,6 +173,9 @@ pub(crate) enum Failure {
     /// A ledger that is sound, but takes nothing more from this run: the same line later goes on.
     #[error("{text}")]
     Refused { text: String, hint: &'static str },
+    /// Another run goes on with the work.
+    #[error("{text}")]
+    TakenOver { text: String },
     /// Something else of this machine.
     #[error("{text}")]
     Internal { text: String },
@@ -188,10 +200,7 @@ impl Failure {
     fn ledger(fault: &Fault, hint: impl Into<String>) -> Self {
         let text = fault.chain();
         match fault.cause.downcast_ref() {
-            Some(Refusal::TakenOver) => Self::Refused {
-                text,
-                hint: "the other run tells how it ends; see `mailhaul status`",
-            },
+            Some(Refusal::TakenOver) => Self::TakenOver { text },
             Some(Refusal::Full(_)) => {
                 let hint = "nothing is sent that could not be noted down; once there is room, run \
                             the same command again: it goes on where it stopped";
@@ -205,7 +214,7 @@ impl Failure {
         match self {
             Self::Accounts(_) | Self::Usage { .. } => Exit::Usage,
             Self::Ledger { .. } => Exit::Ledger,
-            Self::Refused { .. } => Exit::Stopped,
+            Self::Refused { .. } | Self::TakenOver { .. } => Exit::Stopped,
             Self::Internal { .. } => Exit::Internal,
         }
     }
@@ -214,6 +223,9 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } | Self::Ledger { hint, .. } => Some(hint),
             Self::Refused { hint, .. } => Some(hint),
+            Self::TakenOver { .. } => {
+                Some("the other run tells how it ends; see `mailhaul status`")
+            }
             Self::Accounts(_) | Self::Internal { .. } => None,
         }
     }

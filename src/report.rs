@@ -1,6 +1,7 @@
 //! What is told at the end: totals, verdict and exit code over all passes, from the ledger alone.
 
 mod compared;
+mod cutover;
 mod files;
 mod left_out;
 mod planned;
@@ -12,6 +13,7 @@ use crate::fate::{Fate, RemarkKind};
 use crate::ledger::{AccountSnapshot, AccountState, Count, MailboxSnapshot, Snapshot};
 
 pub use compared::{AccountFindings, Comparison, FailedMailbox, Findings, MailboxFindings};
+pub use cutover::{Cutover, Switch};
 pub use files::{status_json, write_csv, write_json};
 pub use left_out::{LeftOut, LeftOutMailbox};
 pub use planned::{AccountPlan, MailboxPlan, Plans, Preview};

@@ -30,7 +30,7 @@ use line::{Line, Names};
 use progress::{Meter, Progress};
 
 pub(crate) use progress::Tally;
-pub(crate) use words::count;
+pub(crate) use words::{count, time};
 
 const REDRAW: Duration = Duration::from_millis(200);
 const SUMMARY: Duration = Duration::from_secs(30);
@@ -296,6 +296,11 @@ impl Shared {
         out.slots.fill(&state.progress, slots);
         Some(Screen::new(&state.progress, &state.meter, &out.slots, &self.names, now))
     }
+}
+
+/// The time of now, as lines begin with it.
+pub(crate) fn stamp() -> String {
+    format!("{:.0}", jiff::Timestamp::now())
 }
 
 pub(crate) fn is_terminal() -> bool {

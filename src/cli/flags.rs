@@ -330,7 +330,7 @@ impl LookFlags {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let help = "give a time such as 200ms, 90s or 2h 30m";
     let duration: jiff::SignedDuration = text.parse().map_err(|_| help.to_owned())?;
     match Duration::try_from(duration) {

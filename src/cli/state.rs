@@ -1,7 +1,7 @@
 //! The state directory, the ledger in it and the reports beside it: every call that opens or writes
 //! them is here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use mailhaul::accounts::Batch;
@@ -9,7 +9,7 @@ use mailhaul::config::Config;
 use mailhaul::engine::{self, Bound};
 use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{Ledger, Snapshot};
+use mailhaul::ledger::{BoundMailbox, Ledger, Snapshot};
 use mailhaul::report::{self, LeftOutMailbox, Verdict};
 
 use crate::ui::{Show, Ui};
@@ -52,6 +52,18 @@ pub(super) async fn bound(path: &Path, with_empty: bool) -> Result<Bound, Failur
     let ledger = SqliteLedger::open_read_only(&ledger).await.map_err(failed)?;
     let known = ledger.bound().await.map_err(failed)?;
     Ok(engine::bound(&known, with_empty))
+}
+
+/// All mailboxes that were ever bound.
+pub(super) async fn all_bound(
+    ledger: &SqliteLedger,
+) -> Result<BTreeMap<String, Vec<BoundMailbox>>, Failure> {
+    ledger.bound().await.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+/// Brings everything into the one file.
+pub(super) async fn close(ledger: SqliteLedger) -> Result<(), Failure> {
+    ledger.finish().await.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
 }
 
 /// Opens the ledger of a directory that is held.

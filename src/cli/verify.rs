@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use clap::Args;
+use mailhaul::accounts::Batch;
 use mailhaul::config::{Config, Depth};
-use mailhaul::engine;
+use mailhaul::engine::{self, Bound};
 use mailhaul::event::Observer;
-use mailhaul::report::Findings;
+use mailhaul::ledger::hold::Visited;
+use mailhaul::report::{Comparison, Findings};
 use mailhaul::stop::Stop;
 
-use crate::ui;
+use crate::ui::{self, Show};
 
 use super::chosen::Chosen;
 use super::flags::LookFlags;
@@ -67,28 +69,65 @@ impl Arguments {
         let config = Config { depth: self.depth.depth(), ..self.look.config()? };
         let batch = self.chosen.batch(&config, self.output.quiet)?;
         let path = self.chosen.place.state();
-        let visited = state::visit(&path)?;
-        let bound = state::bound(&path, true).await?;
+        let mut look = Look {
+            show: self.output.show(self.chosen.file_name()),
+            bound: state::bound(&path, true).await?,
+            visited: state::visit(&path)?,
+            config,
+            batch,
+        };
         let mut signals = Signals::listen_or_fail()?;
+        let Some(found) = look.run(&mut signals, &Stop::new()).await? else {
+            ui::say("stopped at once; the same command begins anew");
+            return Ok(Exit::Aborted);
+        };
+        self.output.show_summary(&found.text);
+        if found.exit == Exit::Stopped {
+            ui::say("stopped early; the same command begins anew");
+        }
+        Ok(found.exit)
+    }
+}
+
+/// A comparison of both ends of every account.
+pub(super) struct Look {
+    pub(super) config: Config,
+    pub(super) batch: Batch,
+    pub(super) bound: Bound,
+    pub(super) show: Show,
+    pub(super) visited: Visited,
+}
+
+/// What was found, as a person is told of it.
+pub(super) struct Found {
+    pub(super) comparison: Comparison,
+    pub(super) text: String,
+    pub(super) exit: Exit,
+}
+
+impl Look {
+    /// Compares, and writes `verify.csv` and `verify.json`; none where a second signal ended it.
+    pub(super) async fn run(
+        &mut self,
+        signals: &mut Signals,
+        stop: &Stop,
+    ) -> Result<Option<Found>, Failure> {
+        let Self { config, batch, bound, show, visited } = self;
         let (csv, json) = (visited.verify_csv(), visited.verify_json());
         let failed = |fault| Failure::ledger(&fault, "check the disk and the directory's owner");
-        let findings = Arc::new(Findings::create(&csv, &batch).map_err(failed)?);
-        let show = self.output.show(self.chosen.file_name());
-        let ui = state::show(show, &batch, &config, &visited.log())?;
-
-        let stop = Stop::new();
+        let findings = Arc::new(Findings::create(&csv, batch).map_err(failed)?);
+        let ui = state::show(show.clone(), batch, config, &visited.log())?;
         let depth = config.depth;
         let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), findings.clone()];
-        let run =
-            Box::pin(engine::compare(config, batch, bound, Arc::new(observers), stop.clone()));
+        let (config, batch, bound) = (config.clone(), batch.clone(), std::mem::take(bound));
+        let run = engine::compare(config, batch, bound, Arc::new(observers), stop.clone());
         let stopping =
-            || ui.note("stopping: mailboxes under way are finished; once more to stop now");
-        let ended = supervise(run, async || signals.next().await, &stop, stopping).await;
+            || ui.note("stopping: what is being compared is finished; once more to stop now");
+        let ended = supervise(Box::pin(run), async || signals.next().await, stop, stopping).await;
         let tally = ui.tally();
         drop(ui); // What follows stands below the bars.
         let Some(ran) = ended else {
-            ui::say("stopped at once; the same command begins anew");
-            return Ok(Exit::Aborted);
+            return Ok(None);
         };
         ran.map_err(|fault| Failure::Internal { text: fault.chain() })?;
         let comparison = findings.finish().map_err(failed)?;
@@ -100,11 +139,8 @@ impl Arguments {
             Exit::Problems
         };
         comparison.write_json(depth, exit.code(), &json).map_err(failed)?;
-        self.output.show_summary(&comparison.text(depth, exit.code(), &csv));
-        if exit == Exit::Stopped {
-            ui::say("stopped early; the same command begins anew");
-        }
-        Ok(exit)
+        let text = comparison.text(depth, exit.code(), &csv);
+        Ok(Some(Found { comparison, text, exit }))
     }
 }
 

@@ -104,6 +104,12 @@ impl Visited {
         self.0.join("verify.csv")
     }
 
+    /// Where it goes which accounts may be switched.
+    #[must_use]
+    pub fn cutover_json(&self) -> PathBuf {
+        self.0.join("cutover.json")
+    }
+
     /// Where the totals of such a comparison go.
     #[must_use]
     pub fn verify_json(&self) -> PathBuf {

@@ -123,6 +123,8 @@ pub(crate) struct Tally {
     failed: usize,
     mailboxes: usize,
     listed: Amount,
+    moved: Amount,
+    not_copied: u64,
 }
 
 impl Tally {
@@ -134,6 +136,20 @@ impl Tally {
     /// Whether every account came to an end, good or bad.
     pub(crate) fn is_over(self) -> bool {
         self.done + self.failed >= self.accounts
+    }
+
+    /// What a pass did, in a line.
+    pub(crate) fn pass_text(self) -> String {
+        use super::words::{bytes, count};
+        let (messages, size) = (count(self.moved.messages, "message"), bytes(self.moved.bytes));
+        let mut text = format!("{messages} copied, {size}");
+        if self.not_copied > 0 {
+            text.push_str(&format!(", {} not on the target", count(self.not_copied, "message")));
+        }
+        if self.failed > 0 {
+            text.push_str(&format!(", {} failed", count(self.failed as u64, "account")));
+        }
+        text
     }
 
     /// What a dry run found.
@@ -314,6 +330,8 @@ impl Progress {
             failed: self.failed,
             mailboxes: self.mailboxes,
             listed,
+            moved: self.moved,
+            not_copied: self.not_copied,
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// `2d 3h`, `3h 20m`, `12m`, `40s`.
-pub(super) fn time(duration: Duration) -> String {
+pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if days > 0 {

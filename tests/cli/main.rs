@@ -3,9 +3,13 @@
 #[cfg(feature = "rehearsal")]
 mod between;
 #[cfg(feature = "rehearsal")]
+mod cutover;
+#[cfg(feature = "rehearsal")]
 mod demo;
 #[cfg(feature = "rehearsal")]
 mod plan;
+#[cfg(feature = "rehearsal")]
+mod sync;
 #[cfg(feature = "rehearsal")]
 mod verify;
 

@@ -1,9 +1,13 @@
 //! What the commands beside `migrate` promise, against real servers.
 
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::deadline::Deadline;
 use crate::dump::Dump;
 use crate::harness::dovecot::Options;
 use crate::harness::{Server, available, cyrus, dovecot};
-use crate::messages::{Contents, Manner};
+use crate::messages::{Contents, Mail, Manner};
 use crate::product::{Account, Link, Migration, exit};
 
 fn fill(server: &Server, user: &str, contents: &Contents) -> Dump {
@@ -80,4 +84,41 @@ fn plan_tells_contents_and_places_and_makes_nothing() {
     let messages: u64 = mailboxes.iter().filter_map(|one| one["messages"].as_u64()).sum();
     assert_eq!(messages, stored.len() as u64);
     assert!(mailboxes.iter().any(|one| one["bytes"].as_u64().is_some_and(|bytes| bytes > 0)));
+}
+
+#[test]
+fn sync_brings_what_arrives_and_cutover_says_when_it_is_safe() {
+    if !available() {
+        return;
+    }
+    let (source, target) =
+        (dovecot::start(&Options::default()), dovecot::start(&Options::default()));
+    fill(&source, "u0001", &Contents::new(74, 100, Manner::Awkward));
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    let mut running = migration.start_command("sync", &["--every", "200ms"]);
+    let mut client = source.client("u0001");
+    let late = Mail::new("INBOX", "Subject: late\r\nMessage-ID: <late@x>\r\n\r\none\r\n".into());
+    client.append([&late]);
+    let stored = Dump::read(&mut client);
+    let deadline = Deadline::after(Duration::from_secs(60));
+    while Dump::read(&mut target.client("u0001")).len() < stored.len() && !deadline.is_over() {
+        assert!(running.is_running(), "it ended by itself");
+        sleep(Duration::from_millis(100));
+    }
+    running.terminate();
+    let run = running.wait();
+    assert!(run.ended_with(exit::ALL_THERE) || run.ended_with(exit::STOPPED), "{run}");
+    assert!(run.output().contains(" pass 1: "), "{run}");
+    stored.assert_copied_to(&Dump::read(&mut target.client("u0001")));
+
+    let run = migration.command_expecting("cutover", &[], exit::ALL_THERE);
+    assert!(run.output().contains("Safe to switch: 1 of 1 accounts"), "{run}");
+    stored.assert_copied_to(&Dump::read(&mut target.client("u0001")));
+    let mut client = target.client("u0001");
+    client.ok("SELECT INBOX");
+    client.ok("UID STORE 1 +FLAGS (\\Deleted)");
+    client.ok("UID EXPUNGE 1");
+    let run = migration.command_expecting("cutover", &["--fast"], exit::PROBLEMS);
+    assert!(run.output().contains("NOT SAFE  u0001  1 missing"), "{run}");
 }

@@ -1,0 +1,63 @@
+//! `mailhaul cutover`: which accounts may be switched.
+
+use mailhaul::rehearsal::{Deed, Fault, Matching};
+
+use super::between::{Between, INBOX, letter};
+use super::{Folder, HURRY, good};
+
+#[test]
+fn accounts_are_safe_once_all_of_their_mail_is_on_the_target() {
+    let between = Between::new(&["anna", "ben"]);
+    for number in 0..10 {
+        between.source("anna").deliver(&INBOX, letter(number));
+    }
+    between.source("ben").deliver(&INBOX, letter(1));
+    let folder = &between.folder;
+    let ran = folder.run("cutover accounts.csv").code(0);
+    let text = ran.stdout();
+    for line in [
+        "Done: 2 of 2 accounts complete",
+        "Verified: 2 of 2 accounts are the same at both ends",
+        "Safe to switch: 2 of 2 accounts\n  safe      anna\n  safe      ben\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+
+    // What came since is copied, what was changed at the target is told.
+    between.source("ben").deliver(&INBOX, letter(2));
+    assert!(between.target("ben").set_flags(&INBOX, 1, &["\\Seen"]));
+    assert!(between.target("anna").expunge(&INBOX, 4));
+    let ran = folder.run("cutover accounts.csv --fast").code(6);
+    let text = ran.stdout();
+    for line in ["  NOT SAFE  anna  1 missing\n", "  safe      ben  (not exact: 1 flags)\n"] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+    assert_eq!(between.target("ben").messages(&INBOX).len(), 2);
+    let report = between.json("cutover.json");
+    assert_eq!(report["exit_code"], 6);
+    let [anna, ben] = [&report["accounts"][0], &report["accounts"][1]];
+    assert_eq!((&anna["is_safe"], &anna["reasons"][0]), (&false.into(), &"1 missing".into()));
+    assert_eq!((&ben["is_safe"], &ben["not_exact"][0]), (&true.into(), &"1 flags".into()));
+}
+
+#[test]
+fn a_message_that_the_target_refuses_makes_its_account_unsafe() {
+    let between = Between::new(&["anna"]);
+    for number in 0..3 {
+        between.source("anna").deliver(&INBOX, letter(number));
+    }
+    let matching = Matching::Contains(b"letter 1\r".to_vec());
+    let refusal = Deed::Refuse(matching, "NO [TOOBIG] too large".to_owned());
+    between.target.faults().arm(Fault::always(refusal));
+    let ran = between.folder.run("cutover accounts.csv").code(6);
+    let text = ran.stdout();
+    assert!(text.contains("  NOT SAFE  anna  1 missing, 1 refused\n"), "{text}");
+}
+
+#[test]
+fn accounts_that_cannot_be_reached_are_not_safe() {
+    let folder = Folder::new(&good());
+    let ran = folder.run(&format!("cutover accounts.csv --quiet {HURRY}")).code(6);
+    assert!(ran.stdout().starts_with("Safe to switch: 0 of 1 accounts\n"), "{}", ran.stdout());
+    folder.run("cutover accounts.csv --dry-run").code(2);
+}
