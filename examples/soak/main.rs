@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use mailhaul::simulation::plan::Plan;
@@ -25,6 +25,10 @@ struct Flags {
     /// The first one.
     #[arg(long, default_value_t = 0)]
     start: u64,
+    /// Instead of so many, as many as there is time for; from the one that the clock picks, where no
+    /// first one is given.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// How many at once; as many as there are processors, if not given.
     #[arg(long)]
     jobs: Option<usize>,
@@ -68,9 +72,16 @@ fn play(seed: u64, verbose: bool) -> Played {
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let mut flags = Flags::parse();
     if flags.points || flags.pairs || flags.bytes {
         return small::play(&flags);
+    }
+    if flags.seconds.is_some() {
+        flags.seeds = u64::MAX;
+        if flags.start == 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            flags.start = now.as_secs().saturating_mul(1_000_000);
+        }
     }
     let jobs = flags.jobs();
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -114,7 +125,12 @@ fn main() -> ExitCode {
             }
             if shown.elapsed() >= Duration::from_secs(10) {
                 shown = Instant::now();
-                eprintln!("{seeds} of {} seeds, {struck} faults, {broken} broken", flags.seeds);
+                let of =
+                    flags.seconds.map_or_else(|| format!(" of {}", flags.seeds), |_| String::new());
+                eprintln!("{seeds}{of} seeds, {struck} faults, {broken} broken");
+            }
+            if flags.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds) {
+                stop.store(true, Ordering::Relaxed);
             }
         }
     });
