@@ -16,6 +16,13 @@ fn fill(server: &Server, user: &str, contents: &Contents) -> Dump {
     Dump::read(&mut client)
 }
 
+/// The lines of `verify.csv`, but for those of mailboxes that are not to be copied.
+fn differences(migration: &Migration) -> Vec<String> {
+    let mut lines = migration.lines_of("verify.csv");
+    lines.retain(|line| !line.contains(" | left-out | "));
+    lines
+}
+
 #[test]
 fn verify_finds_dovecot_and_its_copy_the_same_until_something_changes() {
     if !available() {
@@ -31,7 +38,7 @@ fn verify_finds_dovecot_and_its_copy_the_same_until_something_changes() {
     migration.run_expecting(exit::ALL_THERE);
     for how in [&[][..], &["--fast"], &["--sample", "20"]] {
         migration.command_expecting("verify", how, exit::ALL_THERE);
-        assert_eq!(migration.lines_of("verify.csv"), Vec::<String>::new());
+        assert_eq!(differences(&migration), Vec::<String>::new());
     }
 
     let mut client = target.client("u0001");
@@ -42,7 +49,7 @@ fn verify_finds_dovecot_and_its_copy_the_same_until_something_changes() {
     let before = Dump::read(&mut client);
     for how in [&[][..], &["--fast"]] {
         migration.command_expecting("verify", how, exit::PROBLEMS);
-        let lines = migration.lines_of("verify.csv");
+        let lines = differences(&migration);
         let kinds: Vec<&str> = lines.iter().filter_map(|line| line.split(" | ").nth(3)).collect();
         assert_eq!(kinds, ["missing", "flags"], "{lines:#?}");
     }
