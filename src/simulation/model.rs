@@ -65,6 +65,8 @@ struct Claim {
     validity: u32,
     uid: Option<u32>,
     fate: Fate,
+    /// Whether the ledger says that it holds what servers are known to change.
+    risky: bool,
     /// Its number among the originals, where it is still there.
     original: Option<usize>,
     size: u64,
@@ -393,6 +395,7 @@ impl Model {
                 validity: bound.binding.target_validity.map_or(0, |validity| validity.0),
                 uid: entry.target_uid.map(|uid| uid.0),
                 fate: entry.fate,
+                risky: entry.risky,
                 original: self.originals.iter().position(is_it),
                 size: entry.size,
                 source_uid: uid.0,
@@ -429,7 +432,7 @@ impl Model {
                         && original.is_some_and(|original| {
                             let (sent, stored) =
                                 (Identity::of(&original.body), Identity::of(&message.body));
-                            sent.risky && sent.headers == stored.headers
+                            claim.risky && sent.headers == stored.headers
                         });
                     (message.body, is_namesake)
                 }
