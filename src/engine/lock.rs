@@ -5,10 +5,14 @@
 //! that dies in between leaves a lock that looks like another's, which stops a run and loses nothing;
 //! the other way round, another's could be taken for ours.
 
+use std::collections::BTreeSet;
+
 use super::work::Work;
 use crate::config::Lock;
+use crate::event::Event;
 use crate::fault::{About, Fault, Remedy, Scope, Side};
 use crate::ledger::{Ledger, OwnMailbox};
+use crate::mail::Mailbox;
 use crate::own::OwnName;
 use crate::target::{Created, Deleted, Target};
 
@@ -64,4 +68,36 @@ pub(super) async fn release<T: Target, L: Ledger>(
 pub(super) async fn is_ours<L: Ledger>(work: &Work<'_, L>) -> Result<bool, Fault> {
     let own = work.run.ledger.own_mailboxes(work.claim.account).await?;
     Ok(own.iter().any(|own| own.name == OwnName::lock()))
+}
+
+/// Tells of mailboxes at the target that another mailhaul has made for itself: it works on the
+/// account, too, or has died while it did.
+pub(super) async fn warn_of_others<L: Ledger>(
+    work: &Work<'_, L>,
+    there: &[Mailbox],
+) -> Result<(), Fault> {
+    let names = there.iter().filter_map(|mailbox| OwnName::parse(mailbox.path.names().last()?));
+    let mut names: BTreeSet<OwnName> = names.collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (ledger, account) = (&work.run.ledger, work.claim.account);
+    for stage in ledger.stages(account).await? {
+        names.remove(&stage.stage.name);
+    }
+    for own in ledger.own_mailboxes(account).await? {
+        names.remove(&own.name);
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = names.iter().map(OwnName::as_str).collect();
+    let text = format!(
+        "a mailhaul with another ledger works on this account, or has died while it did: the target \
+         has {}. Two at a time can copy mail twice. Let the other one end; if there is none, look \
+         into these mailboxes, and delete them",
+        names.join(", ")
+    );
+    work.event(Event::Warning { account: Some(work.label.clone()), text });
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::lock;
 use super::mailbox::{self, Job};
 use super::preview;
 use super::work::Work;
@@ -30,6 +31,7 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     bound: &[BoundMailbox],
 ) -> Result<Prepared, Fault> {
     let there = target.list().await?;
+    lock::warn_of_others(work, &there).await?;
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()
         .filter(|bound| bound.fixed)

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mailhaul::config::Lock;
+use mailhaul::config::{Delivery, Lock};
 use mailhaul::event::Event;
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Profile, Store};
@@ -123,4 +123,38 @@ async fn a_dry_run_makes_no_lock() {
     world.on_event(move |_| *locks.lock().unwrap() += usize::from(has_lock(&copy)));
     world.run().await;
     assert_eq!(*told.lock().unwrap(), 0);
+}
+
+/// What the run warns of.
+fn warnings(report: &Report) -> Vec<&str> {
+    let warnings = report.events.iter().filter_map(|event| match event {
+        Event::Warning { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    warnings.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_of_another_mailhaul_is_warned_of_and_left_alone() {
+    let mut world = World::usual();
+    world.deliver(0..3);
+    let other = "mailhaul-00000000000000ab-7-12";
+    world.copy().create_mailbox(&[other], None).unwrap();
+    let report = world.run().await;
+    report.assert_done(3);
+    let warnings = warnings(&report);
+    assert!(warnings.iter().any(|text| text.contains(other)), "{warnings:?}");
+    assert!(world.copy().mailboxes().iter().any(|mailbox| mailbox.path == [other]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_or_stage_of_our_own_is_not_warned_of() {
+    let mut world = locking(Profile::dovecot());
+    world.config.delivery = Delivery::Staged;
+    assert!(world.run_until(Kill::Sent(Side::Target, 1_500)).await.is_none());
+    let own = world.copy().mailboxes();
+    assert!(own.iter().filter(|mailbox| mailbox.path[0].starts_with("mailhaul-")).count() > 1);
+    let report = world.run().await;
+    report.assert_done(6);
+    assert_eq!(warnings(&report), [""; 0]);
 }
