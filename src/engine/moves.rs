@@ -95,7 +95,8 @@ async fn gone<'a, L: Ledger>(work: &Work<'_, L>, lost: &'a [Lost]) -> Result<Vec
             let key = (mailbox.id, *uid);
             if let Some((digest, _)) = entry.digest.filter(|_| !doubted.contains(&key)) {
                 let target = mailbox.binding.target_name.clone();
-                gone.push(Gone { mailbox, entry, place: Place { key, digest, target } });
+                let place = Place { key, digest, date: entry.date, target };
+                gone.push(Gone { mailbox, entry, place });
             }
         }
     }
@@ -156,7 +157,8 @@ async fn new<'a, S: Source, L: Ledger>(
                     // Its mailbox may have no id yet.
                     let key = (mailbox.map_or(MailboxId(0), |mailbox| mailbox.id), uid);
                     let target = target_name(job, mailbox).clone();
-                    let place = Place { key, digest: identity.exact, target };
+                    let date = scan.iter().find(|info| info.uid == uid).and_then(|info| info.date);
+                    let place = Place { key, digest: identity.exact, date, target };
                     new.push(New { job, job_index, mailbox, validity, place });
                 }
             }

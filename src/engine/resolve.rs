@@ -212,7 +212,7 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry, alters)));
         }
         let look = settle_among(target, plausible, &sought, &others).await?;
-        let seen = Seen { lo, uid_next: destination.uid_next, there: &there };
+        let seen = Seen { lo, uid_next: destination.uid_next, there: &there, claimed: &claimed };
         let (settlement, given_up) = self.decide(target, ids, &open, &lapsed, look, &seen).await?;
         if !settlement.doubted.is_empty() {
             self.work.doubted();

@@ -1,5 +1,7 @@
 //! What becomes of a message that was sent and whose copy is not there.
 
+use std::collections::BTreeSet;
+
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::Troubles;
 use crate::mail::Uid;
@@ -18,12 +20,22 @@ pub struct Seen<'a> {
     pub uid_next: Uid,
     /// What stands there, ascending.
     pub there: &'a [Found],
+    /// Where the copies of other messages stand, or stood.
+    pub claimed: &'a BTreeSet<Uid>,
 }
 
 impl Seen<'_> {
     /// Whether another message stands at the UID that the target told.
     fn is_taken(&self, claim: Claim) -> bool {
         matches!(claim, Claim::At(uid) if self.there.binary_search_by_key(&uid, |f| f.uid).is_ok())
+    }
+
+    /// Where a copy was that is not there any more: not where another's is, or was.
+    fn stood(&self, claim: Claim) -> Option<Uid> {
+        match claim {
+            Claim::At(uid) if !self.is_taken(claim) && !self.claimed.contains(&uid) => Some(uid),
+            _ => None,
+        }
     }
 
     /// Whether any UID from here to UIDNEXT is not there any more.
@@ -62,7 +74,7 @@ pub struct Absent {
 #[must_use]
 pub fn absent(claim: Claim, lo: Uid, troubles: Troubles, seen: &Seen<'_>, blame: Blame) -> Absent {
     match not_found(claim, seen.uid_next, seen.is_taken(claim), seen.has_gap(lo)) {
-        NotFound::Removed => removed(claim, seen.is_taken(claim), troubles),
+        NotFound::Removed => removed(seen.stood(claim), troubles),
         NotFound::NeverStored => never_stored(troubles),
         NotFound::NotArrived => not_arrived(troubles, blame),
     }
@@ -92,11 +104,7 @@ fn not_found(claim: Claim, uid_next: Uid, told_is_taken: bool, has_gap: bool) ->
     }
 }
 
-fn removed(claim: Claim, is_taken: bool, troubles: Troubles) -> Absent {
-    let target_uid = match claim {
-        Claim::At(uid) if !is_taken => Some(uid),
-        _ => None,
-    };
+fn removed(target_uid: Option<Uid>, troubles: Troubles) -> Absent {
     let text = "the copy was acknowledged, and is not there any more";
     let remark = Some(Remark::new(RemarkKind::RemovedAtTarget, text));
     Absent { fate: Fate::Copied, target_uid, troubles, remark, is_late: false }
@@ -148,7 +156,8 @@ mod tests {
     fn absent_of(claim: Claim, there: &[u32], troubles: Troubles) -> Absent {
         let found = |uid| Found { uid: Uid(uid), size: 1, date: None, flags: Flags::default() };
         let there: Vec<Found> = there.iter().copied().map(found).collect();
-        let seen = Seen { lo: Uid(5), uid_next: Uid(10), there: &there };
+        let claimed = BTreeSet::from([Uid(6)]);
+        let seen = Seen { lo: Uid(5), uid_next: Uid(10), there: &there, claimed: &claimed };
         absent(claim, Uid(7), troubles, &seen, BLAME)
     }
 
@@ -174,6 +183,8 @@ mod tests {
         // What stands at the UID told is another's, and the copy was somewhere else.
         let elsewhere = absent(Claim::At(Uid(8)), &[7, 8]);
         assert_eq!((elsewhere.fate, elsewhere.target_uid), (Fate::Copied, None));
+        let of_another = absent(Claim::At(Uid(6)), &[7, 8]);
+        assert_eq!((of_another.fate, of_another.target_uid), (Fate::Copied, None));
         // Below its window's `lo` a gap says nothing.
         assert_eq!(absent(Claim::Somewhere, &[5, 7, 8, 9]).fate, Fate::Pending);
         assert_eq!(absent(Claim::Somewhere, &[7, 9]).fate, Fate::Copied);

@@ -7,7 +7,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::{Entry, Troubles};
 use crate::identity::Digest;
 use crate::ledger::{Doubt, MailboxId, Outcome};
-use crate::mail::{Uid, WireName};
+use crate::mail::{InternalDate, Uid, WireName};
 use crate::plan::sweep::Key;
 
 /// A message in one of the two places, by what tells it from others.
@@ -17,8 +17,19 @@ pub struct Place {
     pub key: Key,
     /// Its octets.
     pub digest: Digest,
+    /// Its internal date, which a move keeps (RFC 9051 section 6.4.7).
+    pub date: Option<InternalDate>,
     /// The target mailbox where its copy is, or belongs.
     pub target: WireName,
+}
+
+/// What is equal in both places.
+type Class = (Digest, Option<i64>);
+
+impl Place {
+    fn class(&self) -> Class {
+        (self.digest, self.date.map(InternalDate::seconds))
+    }
 }
 
 /// Pairs messages that are gone with equal ones that are new, each once: first those that stay in
@@ -28,15 +39,15 @@ pub fn pairs(gone: &[Place], new: &[Place]) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     let mut taken = (vec![false; gone.len()], vec![false; new.len()]);
     for stays in [true, false] {
-        let mut by_digest: BTreeMap<Digest, Vec<usize>> = BTreeMap::new();
+        let mut by_class: BTreeMap<Class, Vec<usize>> = BTreeMap::new();
         for (index, one) in gone.iter().enumerate().rev().filter(|(index, _)| !taken.0[*index]) {
-            by_digest.entry(one.digest).or_default().push(index);
+            by_class.entry(one.class()).or_default().push(index);
         }
         for (index, one) in new.iter().enumerate() {
             if taken.1[index] {
                 continue;
             }
-            let Some(equal) = by_digest.get_mut(&one.digest) else {
+            let Some(equal) = by_class.get_mut(&one.class()) else {
                 continue;
             };
             let fits = |other: &usize| !stays || gone[*other].target == one.target;
@@ -145,9 +156,17 @@ mod tests {
     const FROM: Key = (MailboxId(1), Uid(7));
     const TO: Key = (MailboxId(2), Uid(3));
 
+    #[test]
+    fn an_equal_message_of_another_date_was_not_moved() {
+        let dated =
+            |seconds| Place { date: Some(InternalDate::new(seconds, 0)), ..place(1, 1, "INBOX") };
+        assert_eq!(pairs(&[dated(5)], &[dated(6)]), []);
+        assert_eq!(pairs(&[dated(5)], &[dated(5)]), [(0, 0)]);
+    }
+
     fn place(uid: u32, digest: u8, target: &str) -> Place {
         let target = WireName(target.as_bytes().to_vec());
-        Place { key: (MailboxId(1), Uid(uid)), digest: Digest([digest; 16]), target }
+        Place { key: (MailboxId(1), Uid(uid)), digest: Digest([digest; 16]), date: None, target }
     }
 
     #[test]

@@ -386,7 +386,9 @@ impl Doing<'_> {
         let matched = settle_among(&sought, &plausible);
         let standing: Vec<Found> =
             there.iter().map(|(uid, content)| found(*uid, *content)).collect();
-        let seen = Seen { lo: wide(from), uid_next: wide(uid_next), there: &standing };
+        let claimed = claimed.iter().map(|uid| wide(*uid)).collect();
+        let (lo, uid_next) = (wide(from), wide(uid_next));
+        let seen = Seen { lo, uid_next, there: &standing, claimed: &claimed };
         let (mut rows, mut notes) = (Vec::new(), Vec::new());
         for key in lapsed {
             if let (Some(uid), Some(row)) = (matched.get(&key), self.row(key)) {

@@ -110,7 +110,7 @@ fn each_part_of_direct_delivery_is_needed() {
     needs(Without::Epoch, World { claimants: 1, ..one });
     needs(Without::Note, world);
     needs(Without::FirstLo, World { source: &[0], before: Some(1), ..world });
-    needs(Without::Together, World { window: 1, user: 1, ..world });
+    needs(Without::Together, World { window: 1, user: 2, ..world });
     needs(Without::Lapsed, World { window: 1, user: 2, ..one });
     needs(Without::Sweep, world);
 }
