@@ -15,6 +15,7 @@ mod mailbox;
 mod moves;
 mod prepare;
 mod preview;
+mod renames;
 mod renumber;
 mod resolve;
 mod scan;

@@ -23,7 +23,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
 use crate::history::{Entry, History, Troubles};
 use crate::identity::Identity;
-use crate::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
+use crate::mail::{Flags, InternalDate, Mailbox, MailboxPath, Uid, UidValidity, WireName};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 
@@ -76,6 +76,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         account: AccountId,
         binding: &Binding,
     ) -> impl Future<Output = Result<MailboxId, Fault>> + Send;
+
+    /// Gives a mailbox the name that it has at the source now. Durable on return.
+    fn rename_source(
+        &self,
+        mailbox: MailboxId,
+        now: &Mailbox,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// What is known of the messages in a range of source UIDs.
     fn history(

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod gone;
 pub mod mailboxes;
 pub mod moves;
+pub mod renames;
 pub mod rescan;
 pub mod retry;
 pub mod roles;

@@ -219,7 +219,7 @@ async fn attempt<L: Ledger>(
         Some(plan) => plan,
         None => {
             let Prepared { jobs, listed } =
-                prepare::prepare(work, account, &mut source, &mut target, &bound).await?;
+                prepare::prepare(work, account, &mut source, &mut target, &mut bound).await?;
             plan.insert(Plan { jobs: Mutex::new(jobs), listed, surveys: SURVEYS_MAX })
         }
     };

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::lock;
 use super::mailbox::{self, Job};
-use super::preview;
 use super::work::Work;
+use super::{lock, preview, renames};
 use crate::accounts::Account;
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::ledger::{BoundMailbox, Ledger};
@@ -28,16 +27,17 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     account: &Account,
     source: &mut S,
     target: &mut T,
-    bound: &[BoundMailbox],
+    bound: &mut [BoundMailbox],
 ) -> Result<Prepared, Fault> {
     let there = target.list().await?;
     lock::warn_of_others(work, &there).await?;
+    let listed = source.list().await?;
+    renames::recognise(work, source, &listed, bound).await?;
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()
         .filter(|bound| bound.fixed)
         .map(|bound| (bound.binding.source_name.clone(), bound.binding.target_path.clone()))
         .collect();
-    let listed = source.list().await?;
     let wishes = Wishes {
         rules: &work.run.config.rules,
         source_root: account.source_root.as_ref(),

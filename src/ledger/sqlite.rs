@@ -21,7 +21,7 @@ use rusqlite::Connection;
 use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
-use crate::mail::{Flags, Uid, UidValidity};
+use crate::mail::{Flags, Mailbox, Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 
@@ -199,6 +199,11 @@ impl Ledger for SqliteLedger {
         let binding = binding.clone();
         let writer = self.writer()?;
         writer.barrier(move |store| store.bind(account, &binding)).await
+    }
+
+    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<(), Fault> {
+        let now = now.clone();
+        self.writer()?.barrier(move |store| store.rename_source(mailbox, &now)).await
     }
 
     async fn history(

@@ -93,6 +93,15 @@ impl Store {
         Ok(())
     }
 
+    /// Renames a mailbox, and what is below it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mailbox, or one of the new name.
+    pub fn rename_mailbox<N: AsRef<str>>(&self, from: &[N], to: &[N]) -> Result<(), Refusal> {
+        self.rename(&path(from), &path(to))
+    }
+
     /// Puts a message into a mailbox, which is created if need be, and returns its UID.
     ///
     /// # Panics
@@ -182,6 +191,15 @@ impl Store {
             *old = mailbox;
             Some(old.uid_validity)
         })
+    }
+
+    /// Gives a mailbox the UIDVALIDITY of another, as servers do that keep none.
+    pub fn set_uid_validity<N: AsRef<str>>(&self, names: &[N], uid_validity: u32) {
+        self.change(|tree| {
+            if let Some(mailbox) = tree.mailboxes.get_mut(&path(names)) {
+                mailbox.uid_validity = uid_validity;
+            }
+        });
     }
 
     /// Sets the UID the next message of a mailbox gets, if that is larger than all before.

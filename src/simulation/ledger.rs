@@ -14,7 +14,7 @@ use crate::ledger::{
     MailboxId, MoveIntent, NewMove, NewStage, NewWindow, OpenMove, OpenWindow, Outcome, OwnMailbox,
     RemarkCursor, RemarkRow, ScanTotals, Settlement, Snapshot, Stage, StageId, Watermark, WindowId,
 };
-use crate::mail::{Flags, Uid, UidValidity};
+use crate::mail::{Flags, Mailbox, Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
 use tokio::sync::{Mutex, MutexGuard};
@@ -160,6 +160,10 @@ impl Ledger for CrashLedger {
 
     async fn bind(&self, account: AccountId, binding: &Binding) -> Result<MailboxId, Fault> {
         self.call(self.durable.bind(account, binding)).await
+    }
+
+    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<(), Fault> {
+        self.call(self.durable.rename_source(mailbox, now)).await
     }
 
     async fn history(

@@ -18,6 +18,7 @@ mod odd_servers;
 mod outages;
 mod pace;
 mod refusals;
+mod renames;
 mod resume;
 mod secrets;
 mod servers;

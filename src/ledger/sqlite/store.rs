@@ -10,7 +10,7 @@ use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Doubt, MailboxId, NewWindow, Outcome,
     Refusal, ScanTotals, Settlement, Watermark, WindowId,
 };
-use crate::mail::{Flags, Uid, UidValidity};
+use crate::mail::{Flags, Mailbox, Uid, UidValidity};
 
 use super::codes;
 use super::error::StoreError;
@@ -169,6 +169,18 @@ impl Store {
             ])?;
         }
         Ok(MailboxId(id))
+    }
+
+    pub(super) fn rename_source(
+        &mut self,
+        mailbox: MailboxId,
+        now: &Mailbox,
+    ) -> Result<(), StoreError> {
+        let path = codes::path_text(&now.path);
+        let sql = "UPDATE mailbox SET source_name = ?2, source_path = ?3 WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let changed = statement.execute(params![mailbox.0, now.name.0, path])?;
+        found(changed, || format!("mailbox {}", mailbox.0))
     }
 
     /// Writes a window; none, with nothing written, if its account was claimed again since.

@@ -1,0 +1,102 @@
+//! Recognises source mailboxes that were renamed since the last pass, so that they go on instead of being
+//! copied again under their new names.
+
+use std::collections::BTreeSet;
+
+use super::scan::Ranges;
+use super::work::Work;
+use crate::event::Event;
+use crate::fault::{Fault, Scope};
+use crate::ledger::{BoundMailbox, Ledger};
+use crate::mail::{Mailbox, UidValidity, WireName};
+use crate::plan::renames::{self, Candidate, Likeness};
+use crate::source::Source;
+
+/// So many messages of both tell whether two mailboxes are one.
+const COMPARED_MAX: usize = 1_000;
+
+/// Gives the mailboxes of the ledger the names that they have now.
+///
+/// # Errors
+///
+/// Anything wider than a mailbox.
+pub(super) async fn recognise<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    listed: &[Mailbox],
+    bound: &mut [BoundMailbox],
+) -> Result<(), Fault> {
+    let new = renames::new_names(listed, bound);
+    if new.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<WireName> = listed.iter().map(|mailbox| mailbox.name.clone()).collect();
+    let statuses = source.statuses(&names).await?;
+    let is_new = |mailbox: &Mailbox| new.iter().any(|one| one.name == mailbox.name);
+    let candidates = listed.iter().zip(&statuses).filter(|(mailbox, _)| is_new(mailbox));
+    let candidates = candidates.filter_map(|(mailbox, status)| {
+        Some(Candidate { mailbox: mailbox.clone(), status: (*status)? })
+    });
+    let candidates: Vec<Candidate> = candidates.collect();
+    let validities = statuses.iter().map(|status| status.and_then(|status| status.uid_validity));
+    let at_names: Vec<(WireName, Option<UidValidity>)> =
+        names.into_iter().zip(validities).collect();
+    let mut taken: BTreeSet<WireName> = BTreeSet::new();
+    let mut renamed = Vec::new();
+    for mailbox in renames::displaced(bound, &at_names) {
+        for candidate in &candidates {
+            let name = &candidate.mailbox.name;
+            if taken.contains(name) || !renames::may_be(mailbox, candidate) {
+                continue;
+            }
+            if is_same(work, source, mailbox, candidate).await? {
+                taken.insert(name.clone());
+                renamed.push((mailbox.id, candidate.mailbox.clone()));
+                break;
+            }
+        }
+    }
+    for (id, now) in renamed {
+        let Some(mailbox) = bound.iter_mut().find(|mailbox| mailbox.id == id) else {
+            continue;
+        };
+        if !work.run.config.dry_run {
+            work.run.ledger.rename_source(id, &now).await?;
+        }
+        let text = format!(
+            "{} was renamed to {} at the source: its mail goes on to {} at the target",
+            mailbox.binding.source_path, now.path, mailbox.binding.target_path
+        );
+        mailbox.binding.source_name = now.name;
+        mailbox.binding.source_path = now.path;
+        work.event(Event::Warning { account: Some(work.label.clone()), text });
+    }
+    Ok(())
+}
+
+/// Whether the messages under a new name are those that the ledger knows.
+async fn is_same<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    mailbox: &BoundMailbox,
+    candidate: &Candidate,
+) -> Result<bool, Fault> {
+    let opened = match source.open(&candidate.mailbox.name).await {
+        Err(fault) if fault.scope <= Scope::Mailbox => return Ok(false),
+        opened => opened?,
+    };
+    if opened.uid_validity != Some(mailbox.binding.source_validity) {
+        return Ok(false);
+    }
+    let mut likeness = Likeness::default();
+    let messages_max = work.run.config.scan_messages_max;
+    for range in Ranges::new(opened.uid_next, opened.messages, messages_max) {
+        let scan = source.scan(range.clone()).await?;
+        let history = work.run.ledger.history(mailbox.id, range).await?;
+        likeness = likeness.and(Likeness::of(&scan, &history));
+        if likeness.same + likeness.different >= COMPARED_MAX {
+            break;
+        }
+    }
+    Ok(likeness.is_it())
+}

@@ -1,0 +1,204 @@
+//! Source mailboxes that have another name now: known by their UIDVALIDITY and the messages in them.
+
+use crate::history::History;
+use crate::ledger::BoundMailbox;
+use crate::mail::{Mailbox, MailboxStatus, MessageInfo, UidValidity, WireName};
+
+/// A mailbox that may be an earlier one under another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The mailbox as it is listed.
+    pub mailbox: Mailbox,
+    /// How it stands.
+    pub status: MailboxStatus,
+}
+
+/// The names that the ledger does not know; where there are none, or it knows of no mailbox that was
+/// copied, nothing can have been renamed.
+#[must_use]
+pub fn new_names<'a>(listed: &'a [Mailbox], bound: &[BoundMailbox]) -> Vec<&'a Mailbox> {
+    let is_known = |name: &WireName| {
+        let mut own = bound.iter().filter(|bound| bound.binding.source_name == *name);
+        own.any(|bound| bound.fixed || bound.scan.messages > 0 || bound.watermark.is_some())
+    };
+    if !bound.iter().any(|bound| bound.fixed) {
+        return Vec::new();
+    }
+    listed.iter().filter(|one| one.selectable && !is_known(&one.name)).collect()
+}
+
+/// The mailboxes that are not where they were: their names are not listed, or have another UIDVALIDITY
+/// now. The INBOX is always where it was (RFC 9051 section 6.3.6): what leaves it by RENAME is new mail
+/// elsewhere.
+#[must_use]
+pub fn displaced<'a>(
+    bound: &'a [BoundMailbox],
+    listed: &[(WireName, Option<UidValidity>)],
+) -> Vec<&'a BoundMailbox> {
+    let is_there = |bound: &&BoundMailbox| {
+        let at_name = listed.iter().find(|(name, _)| *name == bound.binding.source_name);
+        at_name.is_some_and(|(_, validity)| {
+            validity.is_none_or(|validity| validity == bound.binding.source_validity)
+        })
+    };
+    let may_be_renamed =
+        |bound: &&BoundMailbox| bound.fixed && !bound.binding.source_path.is_inbox();
+    bound.iter().filter(may_be_renamed).filter(|bound| !is_there(bound)).collect()
+}
+
+/// Whether a new name may be that of a mailbox that is not where it was.
+#[must_use]
+pub fn may_be(bound: &BoundMailbox, candidate: &Candidate) -> bool {
+    let known = bound.watermark.map_or(bound.scan.uid_next, |mark| mark.uid_next.0);
+    candidate.status.uid_validity == Some(bound.binding.source_validity)
+        && candidate.status.uid_next.is_some_and(|uid_next| uid_next.0 >= known)
+}
+
+/// What a part of a mailbox says of whether it is the one that the ledger knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Likeness {
+    /// UIDs of which both know the same.
+    pub same: usize,
+    /// UIDs of which they do not.
+    pub different: usize,
+}
+
+impl Likeness {
+    /// Compares by UID, size and date.
+    #[must_use]
+    pub fn of(scan: &[MessageInfo], history: &History) -> Self {
+        let mut likeness = Self::default();
+        for info in scan {
+            let Some(known) = history.get(info.uid) else {
+                continue;
+            };
+            if (known.size, known.date) == (info.size, info.date) {
+                likeness.same += 1;
+            } else {
+                likeness.different += 1;
+            }
+        }
+        likeness
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { same: self.same + other.same, different: self.different + other.different }
+    }
+
+    /// Whether it is that mailbox. One odd message is no proof against many.
+    #[must_use]
+    pub fn is_it(self) -> bool {
+        self.same > 0 && self.different * 10 <= self.same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fate::Fate;
+    use crate::history::{Entry, Troubles};
+    use crate::ledger::{Binding, MailboxId, ScanTotals};
+    use crate::mail::{Flags, InternalDate, MailboxPath, Uid};
+
+    fn name(text: &str) -> WireName {
+        WireName(text.as_bytes().to_vec())
+    }
+
+    fn listed(text: &str) -> Mailbox {
+        Mailbox {
+            name: name(text),
+            path: MailboxPath::new([text]),
+            special_use: None,
+            selectable: true,
+            subscribed: false,
+            foreign: false,
+        }
+    }
+
+    fn bound(text: &str, validity: u32) -> BoundMailbox {
+        BoundMailbox {
+            id: MailboxId(1),
+            binding: Binding {
+                source_name: name(text),
+                source_path: MailboxPath::new([text]),
+                source_validity: UidValidity(validity),
+                target_name: name(text),
+                target_path: MailboxPath::new([text]),
+                target_validity: None,
+            },
+            fixed: true,
+            scan: ScanTotals { messages: 3, bytes: 30, vanished: 0, uid_next: 10 },
+            target_uid_next: Uid::FIRST,
+            watermark: None,
+        }
+    }
+
+    fn names(mailboxes: &[&Mailbox]) -> Vec<String> {
+        mailboxes.iter().map(|mailbox| mailbox.path.to_string()).collect()
+    }
+
+    #[test]
+    fn names_are_new_where_mail_was_copied_before() {
+        let all = [listed("A"), listed("B")];
+        assert_eq!(names(&new_names(&all, &[bound("A", 5)])), ["B"]);
+        assert!(new_names(&all, &[]).is_empty(), "the first pass");
+        let never_opened =
+            BoundMailbox { fixed: false, scan: ScanTotals::default(), ..bound("B", 0) };
+        assert_eq!(names(&new_names(&all, &[bound("A", 5), never_opened])), ["B"]);
+    }
+
+    #[test]
+    fn a_mailbox_is_displaced_where_its_name_is_gone_or_is_anothers() {
+        let known = [bound("A", 5)];
+        let displaced =
+            |listed: &[(WireName, Option<UidValidity>)]| displaced(&known, listed).len();
+        assert_eq!(displaced(&[(name("A"), Some(UidValidity(5)))]), 0);
+        assert_eq!(displaced(&[(name("A"), None)]), 0, "it does not tell");
+        assert_eq!(displaced(&[(name("A"), Some(UidValidity(6)))]), 1);
+        assert_eq!(displaced(&[(name("B"), Some(UidValidity(5)))]), 1);
+        assert!(super::displaced(&[bound("INBOX", 5)], &[]).is_empty());
+    }
+
+    #[test]
+    fn another_name_may_be_meant_where_the_uids_can_be_the_same() {
+        let may_be = |validity, uid_next| {
+            let uid_validity = Some(UidValidity(validity));
+            let uid_next = Some(Uid(uid_next));
+            let status = MailboxStatus { uid_validity, uid_next, ..MailboxStatus::default() };
+            may_be(&bound("A", 5), &Candidate { mailbox: listed("B"), status })
+        };
+        assert!(may_be(5, 10) && may_be(5, 12));
+        assert!(!may_be(6, 10) && !may_be(5, 9));
+    }
+
+    #[test]
+    fn messages_tell_whether_it_is_the_same_mailbox() {
+        let date = |seconds| Some(InternalDate::new(seconds, 0));
+        let entry = |size| Entry {
+            fate: Fate::Copied,
+            target_uid: None,
+            size,
+            date: date(7),
+            flags: Flags::default(),
+            digest: None,
+            troubles: Troubles::default(),
+            risky: false,
+        };
+        let history = History::new((1..=3).map(|uid| (Uid(uid), entry(u64::from(uid)))));
+        let info = |uid, size, seconds| MessageInfo {
+            uid: Uid(uid),
+            size,
+            date: date(seconds),
+            flags: Flags::default(),
+        };
+        let likeness = |scan: &[MessageInfo]| Likeness::of(scan, &history);
+        let same = likeness(&[info(1, 1, 7), info(3, 3, 7), info(4, 9, 9)]);
+        assert_eq!(same, Likeness { same: 2, different: 0 });
+        assert!(same.is_it());
+        assert!(!likeness(&[info(1, 2, 7), info(2, 2, 7)]).is_it());
+        assert!(!likeness(&[info(1, 1, 8)]).is_it());
+        assert!(!likeness(&[info(4, 1, 7)]).is_it(), "it has nothing of it");
+    }
+}

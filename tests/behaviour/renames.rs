@@ -1,0 +1,143 @@
+//! Mailboxes that their owner renames at the source between two passes.
+
+use mailhaul::event::Event;
+use mailhaul::fate::{Fate, RemarkKind};
+use mailhaul::rehearsal::Profile;
+use mailhaul::report::Verdict;
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, Report, World, letter};
+
+/// Mailboxes with the number of messages in each.
+fn there(world: &World) -> Vec<String> {
+    let mailboxes = world.copy().mailboxes().into_iter().filter(|one| one.selectable);
+    mailboxes.map(|one| format!("{}: {}", one.path.join("/"), one.messages)).collect()
+}
+
+async fn copied(source: Profile) -> World {
+    let mut world = World::new(source, Profile::dovecot());
+    world.deliver(0..2);
+    for number in 2..8 {
+        let path: &[&str] = if number < 5 { &["Work"] } else { &["Work", "2019"] };
+        world.anna().deliver(path, letter(number));
+    }
+    world.run().await.assert_done(8);
+    world
+}
+
+fn appends(world: &World) -> u64 {
+    world.target.counters().command("APPEND")
+}
+
+#[track_caller]
+fn assert_goes_on(report: &Report, copied: u64) {
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, copied));
+    assert_eq!(report.remarked(RemarkKind::RemovedAtSource), 0);
+}
+
+/// D16
+#[tokio::test(start_paused = true)]
+async fn a_renamed_mailbox_is_not_copied_twice() {
+    for source in [Profile::dovecot(), Profile::courier()] {
+        let mut world = copied(source).await;
+        let before = appends(&world);
+        world.anna().rename_mailbox(&["Work"], &["Projects"]).unwrap();
+        let report = world.run().await;
+        assert_goes_on(&report, 8);
+        assert_eq!(appends(&world), before);
+        let told = |event: &Event| match event {
+            Event::Warning { text, .. } => text.contains("Work was renamed to Projects"),
+            _ => false,
+        };
+        assert!(report.events.iter().any(told));
+        assert_eq!(there(&world), ["INBOX: 2", "Work: 3", "Work/2019: 3"]);
+        // What arrives later, and what its owner sets, goes on to where it went.
+        world.anna().deliver(&["Projects"], letter(20));
+        assert!(world.anna().set_flags(&["Projects", "2019"], 1, &["\\Draft"]));
+        for _ in 0..2 {
+            assert_goes_on(&world.run().await, 9);
+            assert_eq!(there(&world), ["INBOX: 2", "Work: 4", "Work/2019: 3"]);
+            assert_eq!(world.copy().messages(&["Work", "2019"])[0].flags, ["\\Draft"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_was_given_to_a_new_mailbox_is_that_ones() {
+    let mut world = copied(Profile::dovecot()).await;
+    world.anna().rename_mailbox(&["Work", "2019"], &["Old"]).unwrap();
+    for number in 30..32 {
+        world.anna().deliver(&["Work", "2019"], letter(number));
+    }
+    for _ in 0..2 {
+        assert_goes_on(&world.run().await, 10);
+        let wanted = ["INBOX: 2", "Work: 3", "Work/2019: 3", "Work/2019 (2): 2"];
+        let mut there = there(&world);
+        there.sort();
+        let mut wanted = wanted.map(str::to_owned);
+        wanted.sort();
+        assert_eq!(there, wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_mailbox_of_the_same_uids_is_no_renamed_one() {
+    let mut world = World::usual();
+    world.anna().deliver(&["Work"], letter(1));
+    let validity = world.anna().mailboxes().into_iter().find(|one| one.path == ["Work"]);
+    let validity = validity.unwrap().uid_validity;
+    world.run().await.assert_done(1);
+    world.anna().delete_mailbox(&["Work"]).unwrap();
+    world.anna().deliver(&["Other"], letter(2));
+    world.anna().set_uid_validity(&["Other"], validity);
+    let report = world.run().await;
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 2));
+    assert_eq!(report.remarked(RemarkKind::RemovedAtSource), 1);
+    assert_eq!(there(&world), ["INBOX: 0", "Other: 1", "Work: 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renamed_inbox_is_a_new_mailbox_beside_it() {
+    let mut world = copied(Profile::dovecot()).await;
+    world.anna().rename_mailbox(&INBOX, &["Before"]).unwrap();
+    world.deliver(30..31);
+    for _ in 0..2 {
+        assert_eq!(world.run().await.verdict, Verdict::Done);
+        assert_eq!(there(&world), ["Before: 2", "INBOX: 3", "Work: 3", "Work/2019: 3"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_recognises_a_renamed_mailbox_and_notes_nothing() {
+    let mut world = copied(Profile::dovecot()).await;
+    world.anna().rename_mailbox(&["Work"], &["Projects"]).unwrap();
+    world.config.dry_run = true;
+    let report = world.run().await;
+    let planned = |event: &Event| match event {
+        Event::MailboxPlanned { source, target, .. } => {
+            Some(format!("{source} -> {}", target.clone().unwrap_or_default()))
+        }
+        _ => None,
+    };
+    let planned: Vec<String> = report.events.iter().filter_map(planned).collect();
+    assert!(planned.contains(&"Projects -> Work".to_owned()), "{planned:?}");
+    world.config.dry_run = false;
+    assert_goes_on(&world.run().await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_is_killed_while_names_change_ends_the_same() {
+    let renamed = || async {
+        let world = copied(Profile::dovecot()).await;
+        world.anna().rename_mailbox(&["Work"], &["Projects"]).unwrap();
+        world.anna().deliver(&["Projects"], letter(20));
+        world
+    };
+    let mut whole = renamed().await;
+    assert_goes_on(&whole.run().await, 9);
+    for point in 1..=whole.points {
+        let mut world = renamed().await;
+        assert!(world.run_until(Kill::Point(point)).await.is_none());
+        assert_goes_on(&world.run().await, 9);
+        assert_eq!(there(&world), ["INBOX: 2", "Work: 4", "Work/2019: 3"], "{point}");
+    }
+}
