@@ -12,9 +12,6 @@ use crate::mail::{Mailbox, UidValidity, WireName};
 use crate::plan::renames::{self, Candidate, Likeness};
 use crate::source::Source;
 
-/// So many messages of both tell whether two mailboxes are one.
-const COMPARED_MAX: usize = 1_000;
-
 /// Gives the mailboxes of the ledger the names that they have now.
 ///
 /// # Errors
@@ -94,7 +91,7 @@ async fn is_same<S: Source, L: Ledger>(
         let scan = source.scan(range.clone()).await?;
         let history = work.run.ledger.history(mailbox.id, range).await?;
         likeness = likeness.and(Likeness::of(&scan, &history));
-        if likeness.same + likeness.different >= COMPARED_MAX {
+        if likeness.different > 0 {
             break;
         }
     }

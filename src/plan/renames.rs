@@ -87,10 +87,11 @@ impl Likeness {
         Self { same: self.same + other.same, different: self.different + other.different }
     }
 
-    /// Whether it is that mailbox. One odd message is no proof against many.
+    /// Whether it is that mailbox. One message that is another under its UID is proof that it is not:
+    /// a restored copy of a mailbox has the same beginning, and mail of its own behind it.
     #[must_use]
     pub fn is_it(self) -> bool {
-        self.same > 0 && self.different * 10 <= self.same
+        self.same > 0 && self.different == 0
     }
 }
 
@@ -199,6 +200,7 @@ mod tests {
         assert!(same.is_it());
         assert!(!likeness(&[info(1, 2, 7), info(2, 2, 7)]).is_it());
         assert!(!likeness(&[info(1, 1, 8)]).is_it());
+        assert!(!likeness(&[info(1, 1, 7), info(2, 2, 7), info(3, 9, 7)]).is_it());
         assert!(!likeness(&[info(4, 1, 7)]).is_it(), "it has nothing of it");
     }
 }
