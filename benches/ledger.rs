@@ -86,6 +86,7 @@ fn message(uid: u32) -> WindowMessage {
         identity: Some(Identity::of(body.as_bytes())),
         risky: false,
         troubles: Troubles::default(),
+        changed: None,
     }
 }
 
@@ -101,6 +102,7 @@ fn outcome(message: &WindowMessage) -> Outcome {
             digest: message.identity.map(|identity| (identity.exact, identity.headers)),
             troubles: Troubles::default(),
             risky: false,
+            changed: None,
         },
         remarks: Vec::new(),
         subject: None,

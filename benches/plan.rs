@@ -68,5 +68,6 @@ fn entry(uid: u32) -> Entry {
         digest: Some((Digest([7; 16]), u64::from(uid))),
         troubles: Troubles::default(),
         risky: false,
+        changed: None,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::plan::filter::Filter;
 use crate::plan::rules::Rules;
+use crate::repair::Repairs;
 
 /// Everything a run can be told, beside its accounts. [`Config::default`] holds every default.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct Config {
     pub later_flags: LaterFlags,
     /// What later passes do about messages that were moved at the source.
     pub moves: Moves,
+    /// What is repaired in a message that the target refuses.
+    pub repairs: Repairs,
     /// How closely a comparison of both ends looks.
     pub depth: Depth,
     /// Keep the subjects of messages that are not exact, for the report.
@@ -111,6 +114,7 @@ impl Default for Config {
             adopt: Adopt::default(),
             later_flags: LaterFlags::default(),
             moves: Moves::default(),
+            repairs: Repairs::default(),
             depth: Depth::default(),
             report_headers: false,
             extra_roots_pem: None,

@@ -107,11 +107,13 @@ pub enum RemarkKind {
     PossibleDuplicate,
     /// It was copied, and is not at the source any more; its copy stays.
     RemovedAtSource,
+    /// The target refused it as it is, and has it repaired in these ways.
+    Repaired,
 }
 
 impl RemarkKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Reason,
         Self::BytesAltered,
         Self::DateAltered,
@@ -119,6 +121,7 @@ impl RemarkKind {
         Self::RemovedAtTarget,
         Self::PossibleDuplicate,
         Self::RemovedAtSource,
+        Self::Repaired,
     ];
 
     /// The word for it in reports.
@@ -132,6 +135,7 @@ impl RemarkKind {
             Self::RemovedAtTarget => "removed-at-target",
             Self::PossibleDuplicate => "possible-duplicate",
             Self::RemovedAtSource => "removed-at-source",
+            Self::Repaired => "repaired",
         }
     }
 }

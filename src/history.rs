@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::fate::Fate;
 use crate::identity::Digest;
 use crate::mail::{Flags, InternalDate, Uid};
+use crate::repair::Repairs;
 
 /// What the ledger knows of the messages of one mailbox, or of a range of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,18 +22,57 @@ pub struct Entry {
     pub fate: Fate,
     /// The copy's UID at the target, where the target told or showed it.
     pub target_uid: Option<Uid>,
-    /// Octets of `BODY[]`; RFC822.SIZE where the body was never read.
+    /// Octets of `BODY[]`, as sent; RFC822.SIZE where the body was never read.
     pub size: u64,
-    /// Its internal date at the source.
+    /// The date it was sent with.
     pub date: Option<InternalDate>,
     /// Its flags when it was copied.
     pub flags: Flags,
-    /// Its exact digest and header key, where its body was read.
+    /// Its exact digest and header key, as sent, where its body was read.
     pub digest: Option<(Digest, u64)>,
+    /// What of it is not as it is at the source; none for nearly all.
+    pub changed: Option<Changed>,
     /// What went wrong with it before.
     pub troubles: Troubles,
     /// Whether its copy is to be compared octet by octet: see [`crate::identity::Identity::risky`].
     pub risky: bool,
+}
+
+/// What a message was sent with that is not the source's, and what that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// What was repaired.
+    pub repairs: Repairs,
+    /// Where its date was taken from, the source's being no date.
+    pub dated: Option<Dated>,
+    /// Its octets at the source.
+    pub size: u64,
+    /// The source's date.
+    pub date: Option<InternalDate>,
+    /// Its exact digest and header key at the source.
+    pub digest: (Digest, u64),
+}
+
+/// The header field that a message's date was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dated {
+    /// The first `Received`: when the last server took it.
+    Received,
+    /// `Date`: when its author sent it.
+    Date,
+}
+
+impl Entry {
+    /// The same, with size, date and digest as they are at the source.
+    #[must_use]
+    pub fn at_source(&self) -> Self {
+        match self.changed {
+            Some(Changed { size, date, digest, .. }) => {
+                Self { size, date, digest: Some(digest), changed: None, ..self.clone() }
+            }
+            None => self.clone(),
+        }
+    }
 }
 
 /// What went wrong with a message before and made it owed again.

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
-use crate::history::{Entry, History, Troubles};
+use crate::history::{Changed, Entry, History, Troubles};
 use crate::identity::Identity;
 use crate::mail::{Flags, InternalDate, Mailbox, MailboxPath, Uid, UidValidity, WireName};
 use crate::own::OwnName;
@@ -465,6 +465,8 @@ pub struct WindowMessage {
     pub risky: bool,
     /// What went wrong with it before.
     pub troubles: Troubles,
+    /// What of it is not as it is at the source: size, date and digests are those of what is sent.
+    pub changed: Option<Changed>,
 }
 
 /// A window that was opened and never closed.

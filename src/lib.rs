@@ -31,7 +31,7 @@
 //! |---|---|
 //! | what is moved, and how | [`accounts`], [`endpoint`], [`config`], [`stop`] |
 //! | what happens, and how it ended | [`event`], [`fault`], [`fate`], [`difference`], [`report`], [`escape`] |
-//! | the words of mail | [`mail`], [`identity`], [`history`], [`own`] |
+//! | the words of mail | [`mail`], [`identity`], [`history`], [`own`], [`repair`] |
 //! | decisions: facts in, decision out | [`plan`] |
 //! | both ends, and the memory | [`source`], [`target`], [`imap`], [`throttle`], [`ledger`] |
 //! | the work itself | [`engine`] |
@@ -60,6 +60,7 @@ pub mod own;
 pub mod plan;
 #[cfg(feature = "rehearsal")]
 pub mod rehearsal;
+pub mod repair;
 pub mod report;
 #[cfg(feature = "simulation")]
 pub mod simulation;

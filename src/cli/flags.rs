@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
 use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, Verify};
 use mailhaul::fault::Side;
+use mailhaul::repair::Repair;
 
 use super::Failure;
 use super::filters::FilterFlags;
@@ -205,6 +206,11 @@ pub(super) struct ConfigFlags {
     /// copies, too, where the target offers MOVE and UIDPLUS (follow), or copy them again (copy)
     #[arg(long, value_name = "HOW", default_value = "follow")]
     moves: MovesFlag,
+    /// What may be repaired in a message that the target refuses as it is, and then only in that one:
+    /// line ends (crlf), lines beyond 998 octets (long-lines), NUL (nul), 8-bit words of the header
+    /// (8bit-header), requests for a receipt (read-receipts). Each is told in the report
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    repair_on_refusal: Vec<RepairFlag>,
     #[command(flatten)]
     look: LookFlags,
     /// Connect, list and plan, but write nothing on any server
@@ -251,6 +257,28 @@ enum MovesFlag {
     Copy,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RepairFlag {
+    Crlf,
+    LongLines,
+    Nul,
+    #[value(name = "8bit-header")]
+    EightBitHeader,
+    ReadReceipts,
+}
+
+impl From<RepairFlag> for Repair {
+    fn from(flag: RepairFlag) -> Self {
+        match flag {
+            RepairFlag::Crlf => Self::Crlf,
+            RepairFlag::LongLines => Self::LongLines,
+            RepairFlag::Nul => Self::Nul,
+            RepairFlag::EightBitHeader => Self::EightBitHeader,
+            RepairFlag::ReadReceipts => Self::ReadReceipts,
+        }
+    }
+}
+
 impl ConfigFlags {
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let look = self.look.config()?;
@@ -283,6 +311,7 @@ impl ConfigFlags {
                 MovesFlag::Follow => Moves::Follow,
                 MovesFlag::Copy => Moves::Copy,
             },
+            repairs: self.repair_on_refusal.iter().copied().map(Repair::from).collect(),
             dry_run: self.dry_run,
             report_headers: self.report_headers,
             ..look
@@ -391,7 +420,7 @@ mod tests {
             "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
              --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none \
-             --lock-mailbox --moves copy",
+             --lock-mailbox --moves copy --repair-on-refusal nul,8bit-header",
         )
         .expect("good")
         .config
@@ -411,6 +440,7 @@ mod tests {
         assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
         assert_eq!((config.lock, config.moves), (Lock::Locked, Moves::Copy));
+        assert_eq!(config.repairs.to_string(), "nul, 8bit-header");
     }
 
     #[test]

@@ -140,6 +140,7 @@ fn new_entry(info: &MessageInfo) -> Entry {
         date: info.date,
         flags: info.flags.clone(),
         digest: None,
+        changed: None,
         troubles: Troubles::default(),
         risky: false,
     }

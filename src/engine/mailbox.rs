@@ -474,7 +474,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         for owed in owed {
             let known = history.get(owed.info.uid).filter(|entry| entry.fate.is_retried());
             if let Some(entry) = known {
-                let entry = Entry { fate: Fate::Pending, ..entry.clone() };
+                let entry = Entry { fate: Fate::Pending, ..entry.at_source() };
                 let (uid, remarks) = (owed.info.uid, Vec::new());
                 outcomes.push(Outcome { uid, entry, remarks, subject: None });
                 still_owed.push(owed);
@@ -530,6 +530,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
             }
             moved.outcome.and(verified)?;
             again |= moved.halted;
+            if !moved.to_repair.is_empty() {
+                let windows = self.windows(moved.to_repair);
+                self.queue(&mut queue, windows, true);
+            }
             if !moved.missing.is_empty() {
                 let windows = self.ask_again(source, moved.missing, alone).await?;
                 self.queue(&mut queue, windows, true);
@@ -604,6 +608,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             date: owed.info.date,
             flags: owed.info.flags.clone(),
             digest: None,
+            changed: None,
             troubles: owed.troubles,
             risky: false,
         };
@@ -616,7 +621,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         if filtered.is_empty() {
             return Ok(());
         }
-        let outcomes = filtered.into_iter().map(|Owed { info, troubles }| {
+        let outcomes = filtered.into_iter().map(|Owed { info, troubles, .. }| {
             let entry = Entry {
                 fate: Fate::Filtered,
                 target_uid: None,
@@ -624,6 +629,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 date: info.date,
                 flags: info.flags,
                 digest: None,
+                changed: None,
                 troubles,
                 risky: false,
             };

@@ -78,6 +78,8 @@ pub(super) async fn follow<S: Source, T: Target, L: Ledger>(
 struct Gone<'a> {
     mailbox: &'a BoundMailbox,
     entry: &'a Entry,
+    /// The same as it was at the source.
+    at_source: Entry,
     place: Place,
 }
 
@@ -93,10 +95,11 @@ async fn gone<'a, L: Ledger>(work: &Work<'_, L>, lost: &'a [Lost]) -> Result<Vec
             doubted.iter().map(|one| (one.doubt.mailbox, one.doubt.uid)).collect();
         for (uid, entry) in movable {
             let key = (mailbox.id, *uid);
-            if let Some((digest, _)) = entry.digest.filter(|_| !doubted.contains(&key)) {
+            let at_source = entry.at_source();
+            if let Some((digest, _)) = at_source.digest.filter(|_| !doubted.contains(&key)) {
                 let target = mailbox.binding.target_name.clone();
-                let place = Place { key, digest, date: entry.date, target };
-                gone.push(Gone { mailbox, entry, place });
+                let place = Place { key, digest, date: at_source.date, target };
+                gone.push(Gone { mailbox, entry, at_source, place });
             }
         }
     }
@@ -121,8 +124,9 @@ async fn new<'a, S: Source, L: Ledger>(
     bound: &'a [BoundMailbox],
     gone: &[Gone<'_>],
 ) -> Result<Vec<New<'a>>, Fault> {
-    let sizes: BTreeSet<u64> = gone.iter().map(|one| one.entry.size).collect();
-    let headers: BTreeSet<u64> = gone.iter().filter_map(|one| Some(one.entry.digest?.1)).collect();
+    let sizes: BTreeSet<u64> = gone.iter().map(|one| one.at_source.size).collect();
+    let headers: BTreeSet<u64> =
+        gone.iter().filter_map(|one| Some(one.at_source.digest?.1)).collect();
     let digests: BTreeSet<Digest> = gone.iter().map(|one| one.place.digest).collect();
     let mut new = Vec::new();
     for (job_index, job) in jobs.iter().enumerate() {

@@ -39,6 +39,7 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         }));
         infos.extend(scan.into_iter().map(|info| (info.uid, info)));
     }
+    let known = History::new(known.iter().map(|(uid, entry)| (uid, entry.at_source())));
     let wanted = known.iter().filter(|(_, entry)| is_wanted(entry)).filter_map(|(uid, entry)| {
         let (_, headers) = entry.digest?;
         Some((Class::outline(entry.size, entry.date, headers), uid))

@@ -419,11 +419,12 @@ fn held(entry: Entry) -> (Entry, Vec<Remark>, bool) {
 }
 
 fn entry(message: &WindowMessage) -> Entry {
-    let WindowMessage { size, date, ref flags, identity, risky, troubles, .. } = *message;
+    let WindowMessage { size, date, ref flags, identity, risky, troubles, changed, .. } = *message;
     let digest = identity.map(|identity| (identity.exact, identity.headers));
     let risky = risky || identity.is_some_and(|identity| identity.risky);
     let (fate, target_uid) = (Fate::Pending, None);
-    Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
+    let flags = flags.clone();
+    Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }
 
 fn sought(open: &Open, alters: bool) -> Sought<Key> {

@@ -133,14 +133,14 @@ pub(super) async fn deliver<S: Source, T: Target, L: Ledger>(
         ..place.clone()
     };
     let moved = Box::pin(window::transfer(work, &stage_place, source, target, windows)).await;
-    let Moved { sent, missing, refused, halted, outcome } = moved;
+    let Moved { sent, missing, refused, to_repair, halted, outcome } = moved;
     // A stage that is not whole is left to the next try, which deletes it: what was not answered may
     // be in it, or still come.
     let outcome = match outcome {
         Ok(()) => move_on(work, place, target_name, &stage_place, target, &made, sent).await,
         Err(fault) => Err(fault),
     };
-    Moved { sent: Vec::new(), missing, refused, halted, outcome }
+    Moved { sent: Vec::new(), missing, refused, to_repair, halted, outcome }
 }
 
 /// Reads back what is in the stage, moves it to where it belongs, and deletes the stage.

@@ -4,20 +4,22 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope, Side};
-use crate::history::{Entry, Troubles};
+use crate::history::{Changed, Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, WindowMessage};
-use crate::mail::{MailboxPath, Message, Uid, UidValidity};
+use crate::mail::{InternalDate, MailboxPath, Message, MessageInfo, Uid, UidValidity};
 use crate::mutant::{self, Mutant};
 use crate::plan::mailboxes::Pair;
 use crate::plan::room::{InDoubt, Room, room};
 use crate::plan::windows::{Owed, Window};
+use crate::repair::{Repairs, repair};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
 use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
 
@@ -73,6 +75,8 @@ pub(super) struct Moved {
     pub(super) missing: Vec<(Owed, MissingCause)>,
     /// Refused by the target for good.
     pub(super) refused: Vec<Uid>,
+    /// Refused as they are, and still owed: there is something to be repaired in them.
+    pub(super) to_repair: Vec<Owed>,
     /// Whether some windows were left out, because they wait for others to be looked up.
     pub(super) halted: bool,
     /// Whether both connections can go on.
@@ -111,6 +115,7 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         sent: Vec::new(),
         told: BTreeSet::new(),
         refused: Vec::new(),
+        to_repair: Vec::new(),
     };
     let (fetch, open, append, record) = {
         let ((), fetch, open, append, record) = tokio::join!(
@@ -128,6 +133,7 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         sent: recording.sent,
         missing: opening.missing,
         refused: recording.refused,
+        to_repair: recording.to_repair,
         halted: halt.into_inner(),
         outcome,
     }
@@ -284,6 +290,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     // Known when it is sent.
                     risky: false,
                     troubles: troubles(&window, info.uid),
+                    changed: None,
                 };
                 let size = body.size;
                 let body = Body::Streamed {
@@ -344,21 +351,35 @@ impl<L: Ledger> Opening<'_, '_, L> {
 
 fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
     let Message { info, body } = message;
+    let owed = window.messages.iter().find(|owed| owed.info.uid == info.uid);
+    let size_differs = owed.is_some_and(|owed| owed.info.size != body.len() as u64);
+    let (body, changed) =
+        as_sent(body, info.date, owed.map(|owed| owed.repairs).unwrap_or_default());
     let identity = Identity::of(&body);
-    let size = body.len() as u64;
-    let announced = window.messages.iter().find(|owed| owed.info.uid == info.uid);
     let record = WindowMessage {
         uid: info.uid,
-        size,
+        size: body.len() as u64,
         risky: identity.risky
-            || announced.is_some_and(|owed| owed.info.size != size)
+            || size_differs
             || info.date.is_none_or(|date| !ORDINARY_SECONDS.contains(&date.seconds())),
         date: info.date,
         flags: info.flags,
         identity: Some(identity),
         troubles: troubles(window, info.uid),
+        changed,
     };
     OutgoingMessage { record, body: Body::Whole(body) }
+}
+
+/// The octets that are sent, and what was repaired in them.
+fn as_sent(body: Bytes, date: Option<InternalDate>, repairs: Repairs) -> (Bytes, Option<Changed>) {
+    let Some((repaired, repairs)) = repair(&body, repairs) else {
+        return (body, None);
+    };
+    let Identity { exact, headers, .. } = Identity::of(&body);
+    let (size, digest) = (body.len() as u64, (exact, headers));
+    let changed = Changed { repairs, dated: None, size, date, digest };
+    (repaired.into(), Some(changed))
 }
 
 /// The years 1970 to 2037: what every server stores.
@@ -379,6 +400,7 @@ struct Recording<'a, 'w, L> {
     /// The UIDs told so far.
     told: BTreeSet<Uid>,
     refused: Vec<Uid>,
+    to_repair: Vec<Owed>,
 }
 
 impl<L: Ledger> Recording<'_, '_, L> {
@@ -411,10 +433,16 @@ impl<L: Ledger> Recording<'_, '_, L> {
                     told.filter(|told| self.is_plausible(*told))
                         .map_or(Said::Somewhere, |(_, uid)| Said::At(uid))
                 }
-                Some(Answer::Refused(text)) => {
-                    outcomes.push(self.refused(message, &text));
-                    Said::Refused
-                }
+                Some(Answer::Refused(text)) => match self.repairable(message) {
+                    Some(owed) => {
+                        self.to_repair.push(owed);
+                        Said::NotNow
+                    }
+                    None => {
+                        outcomes.push(self.refused(message, &text));
+                        Said::Refused
+                    }
+                },
                 Some(Answer::NotNow) => Said::NotNow,
                 None => {
                     (settled, answered_all) = (false, false);
@@ -467,13 +495,32 @@ impl<L: Ledger> Recording<'_, '_, L> {
         validity == self.place.validity && uid >= self.place.lo && self.told.insert(uid)
     }
 
+    /// What is owed of a message that the target will not have as it is; none where nothing can be
+    /// repaired in it, or was.
+    fn repairable(&self, message: &OutgoingMessage) -> Option<Owed> {
+        let repairs = self.work.run.config.repairs;
+        let WindowMessage { uid, size, date, ref flags, changed: None, .. } = message.record else {
+            return None;
+        };
+        let Body::Whole(octets) = &message.body else {
+            return None;
+        };
+        repair(octets, repairs)?;
+        let info = MessageInfo { uid, size, date, flags: flags.clone() };
+        Some(Owed { repairs, ..Owed::new(info, message.record.troubles) })
+    }
+
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
         let uid = message.record.uid;
-        tell_not_copied(self.work, &self.place.pair, uid, Fate::Refused, text);
+        let text = match message.record.changed {
+            Some(changed) => format!("repaired ({}), too: {text}", changed.repairs),
+            None => text.to_owned(),
+        };
+        tell_not_copied(self.work, &self.place.pair, uid, Fate::Refused, &text);
         self.refused.push(uid);
         Outcome {
             uid,
-            entry: entry(message, Fate::Refused, None),
+            entry: entry(message, Fate::Refused, None).at_source(),
             remarks: vec![Remark::new(RemarkKind::Reason, text)],
             subject: self.subject(message),
         }
@@ -492,9 +539,10 @@ impl<L: Ledger> Recording<'_, '_, L> {
 }
 
 fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
-    let WindowMessage { size, date, ref flags, risky, troubles, .. } = message.record;
+    let WindowMessage { size, date, ref flags, risky, troubles, changed, .. } = message.record;
     let identity = message.identity();
     let digest = identity.map(|identity| (identity.exact, identity.headers));
     let risky = risky || identity.is_some_and(|identity| identity.risky);
-    Entry { fate, target_uid, size, date, flags: flags.clone(), digest, troubles, risky }
+    let flags = flags.clone();
+    Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }

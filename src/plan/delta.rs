@@ -91,7 +91,7 @@ pub fn delta(
 ) -> Delta {
     let mut delta = Delta::default();
     for info in scan {
-        let owed = |troubles| Owed { info: info.clone(), troubles };
+        let owed = |troubles| Owed::new(info.clone(), troubles);
         let known = history.get(info.uid);
         delta.reflag.extend(reflag(info.uid, &info.flags, history));
         let is_taken = filter.takes(info);
@@ -102,7 +102,12 @@ pub fn delta(
                 delta.copy.push(owed(troubles));
             }
             None => delta.copy.push(owed(Troubles::default())),
-            Some((Fate::Pending, troubles)) => delta.copy.push(owed(troubles)),
+            Some((Fate::Pending, troubles)) => {
+                // One that is in doubt repaired is sent again so: a late copy of it is known then.
+                let repairs = known.and_then(|entry| entry.changed).map(|changed| changed.repairs);
+                let repairs = repairs.unwrap_or_default();
+                delta.copy.push(Owed { repairs, ..owed(troubles) });
+            }
             Some((fate, troubles)) if fate.is_retried() && !tried.contains(&info.uid) => {
                 delta.retry_last.push(owed(Troubles { doubts: 1, ..troubles }));
             }
@@ -131,7 +136,8 @@ mod tests {
         let troubles = Troubles { doubts, losses: 0 };
         let flags = Flags::default();
         let (target_uid, risky) = (None, false);
-        Entry { fate, target_uid, size: 1, date: None, flags, digest: None, troubles, risky }
+        let (digest, changed) = (None, None);
+        Entry { fate, target_uid, size: 1, date: None, flags, digest, troubles, risky, changed }
     }
 
     fn uids(owed: &[Owed]) -> Vec<u32> {

@@ -219,6 +219,7 @@ mod tests {
             digest: Some((Digest([5; 16]), 8)),
             troubles: Troubles::default(),
             risky: false,
+            changed: None,
         };
         Followed { from: FROM, to: TO, entry, to_path: "Work".to_owned(), lo: Uid(20) }
     }

@@ -72,6 +72,7 @@ impl Likeness {
             let Some(known) = history.get(info.uid) else {
                 continue;
             };
+            let known = known.at_source();
             if (known.size, known.date) == (info.size, info.date) {
                 likeness.same += 1;
             } else {
@@ -184,6 +185,7 @@ mod tests {
             date: date(7),
             flags: Flags::default(),
             digest: None,
+            changed: None,
             troubles: Troubles::default(),
             risky: false,
         };

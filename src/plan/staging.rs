@@ -138,10 +138,10 @@ fn outcome(message: &WindowMessage, absent: Absent) -> Outcome {
 }
 
 fn entry(message: &WindowMessage) -> Entry {
-    let WindowMessage { size, date, identity, risky, troubles, .. } = *message;
+    let WindowMessage { size, date, identity, risky, troubles, changed, .. } = *message;
     let digest = identity.map(|identity| (identity.exact, identity.headers));
     let (fate, target_uid, flags) = (Fate::Pending, None, message.flags.clone());
-    Entry { fate, target_uid, size, date, flags, digest, troubles, risky }
+    Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }
 
 /// Whether everything that a MOVE told is so: each message is where it was told to be, as large and
@@ -189,6 +189,7 @@ mod tests {
             identity: Some(Identity::of(b"x")),
             risky: false,
             troubles: Troubles::default(),
+            changed: None,
         };
         let window = NewWindow {
             mailbox: MailboxId(1),
@@ -330,9 +331,9 @@ mod tests {
     #[test]
     fn windows_share_a_stage_until_it_is_full_and_what_is_careful_has_its_own() {
         let window = |messages: u32, careful| {
-            let owed = |uid| Owed {
-                info: MessageInfo { uid: Uid(uid), size: 1, date: None, flags: Flags::default() },
-                troubles: Troubles::default(),
+            let owed = |uid| {
+                let (uid, flags) = (Uid(uid), Flags::default());
+                Owed::new(MessageInfo { uid, size: 1, date: None, flags }, Troubles::default())
             };
             Window { messages: (0..messages).map(owed).collect(), streamed: false, careful }
         };

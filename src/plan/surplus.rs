@@ -149,6 +149,7 @@ mod tests {
             digest: Some((identity.exact, identity.headers)),
             troubles: Troubles::default(),
             risky: false,
+            changed: None,
         }
     }
 

@@ -70,6 +70,7 @@ mod tests {
             date: None,
             flags: Flags::default(),
             digest: None,
+            changed: None,
             troubles: Troubles::default(),
             risky: false,
         };

@@ -128,6 +128,9 @@ pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Rem
         };
         remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
+    if let Some(changed) = entry.changed {
+        remarks.push(Remark::new(RemarkKind::Repaired, changed.repairs.to_string()));
+    }
     remarks
 }
 
@@ -161,6 +164,7 @@ mod tests {
             date: Some(InternalDate::new(5, 0)),
             flags: Flags::parse(["\\Seen", "Work"]),
             digest: None,
+            changed: None,
             troubles: Troubles::default(),
             risky: false,
         }

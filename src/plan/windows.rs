@@ -2,6 +2,7 @@
 
 use crate::history::Troubles;
 use crate::mail::MessageInfo;
+use crate::repair::Repairs;
 
 /// A message that is to be copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,16 @@ pub struct Owed {
     pub info: MessageInfo,
     /// What went wrong with it before.
     pub troubles: Troubles,
+    /// What is to be repaired in it: the target has refused it as it is.
+    pub repairs: Repairs,
+}
+
+impl Owed {
+    /// A message that is to be copied as it is.
+    #[must_use]
+    pub fn new(info: MessageInfo, troubles: Troubles) -> Self {
+        Self { info, troubles, repairs: Repairs::default() }
+    }
 }
 
 /// Messages that move together: the unit of memory, of admission, of the ledger, of doubt.
@@ -48,7 +59,7 @@ pub fn windows(owed: impl IntoIterator<Item = Owed>, bounds: Bounds) -> Vec<Wind
     let mut open_bytes = 0;
     for message in owed {
         let streamed = message.info.size > bounds.bytes_max;
-        let careful = message.troubles.any();
+        let careful = message.troubles.any() || !message.repairs.is_empty();
         let full = open.messages.len() >= bounds.messages_max
             || open_bytes + message.info.size > bounds.bytes_max;
         if (streamed || careful || full) && !open.messages.is_empty() {
@@ -77,10 +88,8 @@ mod tests {
     const BOUNDS: Bounds = Bounds { messages_max: 3, bytes_max: 100 };
 
     fn owed(uid: u32, size: u64, doubts: u8) -> Owed {
-        Owed {
-            info: MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() },
-            troubles: Troubles { doubts, losses: 0 },
-        }
+        let info = MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() };
+        Owed::new(info, Troubles { doubts, losses: 0 })
     }
 
     fn uids(windows: &[Window]) -> Vec<Vec<u32>> {

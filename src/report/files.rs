@@ -302,6 +302,7 @@ mod tests {
             digest: None,
             troubles: crate::history::Troubles::default(),
             risky: false,
+            changed: None,
         };
         Outcome {
             uid: Uid(uid),

@@ -19,6 +19,7 @@ mod outages;
 mod pace;
 mod refusals;
 mod renames;
+mod repairs;
 mod resume;
 mod secrets;
 mod servers;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use mailhaul::fate::{Fate, Remark, RemarkKind};
 use mailhaul::fault::{Fault, Scope};
-use mailhaul::history::{Entry, Troubles};
+use mailhaul::history::{Changed, Dated, Entry, Troubles};
 use mailhaul::identity::{Digest, Identity};
 use mailhaul::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Count, Ledger, MailboxId, NewWindow,
     Outcome, RemarkRow, ScanTotals, Watermark, WindowMessage,
 };
 use mailhaul::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
+use mailhaul::repair::{Repair, Repairs};
 
 /// A place where one kind of ledger is kept.
 pub(crate) trait Place: Sized {
@@ -120,6 +121,7 @@ pub(crate) fn entry(fate: Fate, target_uid: Option<u32>, size: u64) -> Entry {
         digest: Some((Digest([7; 16]), u64::MAX)),
         troubles: Troubles::default(),
         risky: false,
+        changed: None,
     }
 }
 
@@ -144,6 +146,7 @@ pub(crate) fn window(
         identity: Some(Identity::of(b"x")),
         risky: true,
         troubles: Troubles { doubts: 1, losses: 2 },
+        changed: None,
     };
     NewWindow {
         mailbox,
@@ -268,8 +271,22 @@ pub(crate) async fn an_entry_is_read_as_it_was_recorded(place: impl Place) {
         digest: None,
         troubles: Troubles { doubts: 255, losses: 7 },
         risky: true,
+        changed: None,
     };
-    let mut entries = vec![bare];
+    let changed = Changed {
+        repairs: [Repair::Nul, Repair::Crlf].into_iter().collect(),
+        dated: Some(Dated::Received),
+        size: 8,
+        date: None,
+        digest: (Digest([6; 16]), 5),
+    };
+    let date = Some(InternalDate::new(-1, 60));
+    let dated = Changed { repairs: Repairs::default(), dated: Some(Dated::Date), date, ..changed };
+    let mut entries = vec![
+        bare,
+        Entry { changed: Some(changed), ..entry(Fate::Copied, Some(3), 9) },
+        Entry { changed: Some(dated), ..entry(Fate::Pending, None, 9) },
+    ];
     for (i, fate) in (0_u8..).zip(Fate::ALL) {
         let mut entry = entry(fate, Some(u32::MAX), (1 << 40) + u64::from(i));
         entry.flags = Flags::from_parts(i, ["$Forwarded", "ä", "work", "Work"]);

@@ -64,6 +64,7 @@ fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
         digest: None,
         troubles: Troubles { doubts, losses: doubts / 2 },
         risky: doubts == 1,
+        changed: None,
     });
     let kinds = prop::sample::subsequence(RemarkKind::ALL.to_vec(), 0..3);
     let outcome = (1_u32..20, entry, kinds).prop_map(|(uid, entry, kinds)| Outcome {

@@ -539,7 +539,7 @@ impl Doing<'_> {
         for key in &keys {
             if let Some(row) = self.row(*key).filter(|row| row.fate.is_retried()) {
                 let troubles = Troubles { doubts: 1, ..row.troubles() };
-                owed.push(Owed { info: info(*key, self.content(*key)), troubles });
+                owed.push(Owed::new(info(*key, self.content(*key)), troubles));
                 rows.push((*key, Row::new(Fate::Pending, row.uid, row.troubles())));
             }
         }

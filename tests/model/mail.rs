@@ -59,6 +59,7 @@ pub(crate) fn window_message(key: u8, content: u8, troubles: Troubles) -> Window
         identity: Some(identity(content)),
         risky: false,
         troubles,
+        changed: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub(crate) fn entry(fate: Fate, target_uid: u8, content: u8, troubles: Troubles)
         digest: Some((exact, headers)),
         troubles,
         risky: false,
+        changed: None,
     }
 }
 

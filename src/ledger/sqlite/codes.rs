@@ -1,10 +1,11 @@
 //! How single values stand in the file; `docs/ledger.md` lists them. Codes are only ever added.
 
 use crate::fate::{Fate, RemarkKind};
-use crate::history::Troubles;
+use crate::history::{Changed, Dated, Troubles};
 use crate::identity::Digest;
 use crate::ledger::AccountState;
 use crate::mail::{InternalDate, MailboxPath};
+use crate::repair::Repairs;
 
 use super::error::StoreError;
 
@@ -43,6 +44,64 @@ pub(super) fn unpack_digest(blob: [u8; 24]) -> (Digest, u64) {
     exact.copy_from_slice(&blob[..16]);
     headers.copy_from_slice(&blob[16..]);
     (Digest(exact), u64::from_be_bytes(headers))
+}
+
+/// What stands behind the digest of a message that was sent otherwise than it is at the source.
+const CHANGED_BYTES: usize = 42;
+
+/// The digest, and behind it what was changed.
+pub(super) fn pack_identity(digest: (Digest, u64), changed: Option<&Changed>) -> Vec<u8> {
+    let mut blob = pack_digest(digest).to_vec();
+    if let Some(changed) = changed {
+        put_changed(&mut blob, changed);
+    }
+    blob
+}
+
+pub(super) type Packed = ((Digest, u64), Option<Changed>);
+
+pub(super) fn unpack_identity(blob: &[u8]) -> Result<Packed, StoreError> {
+    let damaged = || StoreError::Damaged(format!("a digest of {} bytes", blob.len()));
+    let (digest, mut rest) = blob.split_first_chunk().ok_or_else(damaged)?;
+    let changed = match rest {
+        [] => None,
+        _ => Some(take_changed(&mut rest).filter(|_| rest.is_empty()).ok_or_else(damaged)?),
+    };
+    Ok((unpack_digest(*digest), changed))
+}
+
+pub(super) fn put_changed(out: &mut Vec<u8>, changed: &Changed) {
+    let Changed { repairs, dated, size, date, digest } = changed;
+    let dated = match dated {
+        None => 0,
+        Some(Dated::Received) => 1,
+        Some(Dated::Date) => 2,
+    };
+    out.extend([repairs.bits(), dated]);
+    out.extend(size.to_be_bytes());
+    out.extend(date.map_or(i64::MIN, pack_date).to_be_bytes());
+    out.extend(pack_digest(*digest));
+}
+
+pub(super) fn take_changed(rest: &mut &[u8]) -> Option<Changed> {
+    let (bytes, after) = rest.split_first_chunk::<CHANGED_BYTES>()?;
+    let [repairs, dated, size @ ..] = bytes;
+    let (size, date) = size.split_first_chunk()?;
+    let (date, digest) = date.split_first_chunk()?;
+    let date = i64::from_be_bytes(*date);
+    *rest = after;
+    Some(Changed {
+        repairs: Repairs::from_bits(*repairs),
+        dated: match dated {
+            0 => None,
+            1 => Some(Dated::Received),
+            2 => Some(Dated::Date),
+            _ => return None,
+        },
+        size: u64::from_be_bytes(*size),
+        date: (date != i64::MIN).then(|| unpack_date(date)),
+        digest: unpack_digest(digest.try_into().ok()?),
+    })
 }
 
 pub(super) const RISKY: i64 = 16;
@@ -98,6 +157,7 @@ pub(super) fn kind_code(kind: RemarkKind) -> u8 {
         RemarkKind::RemovedAtTarget => 4,
         RemarkKind::PossibleDuplicate => 5,
         RemarkKind::RemovedAtSource => 6,
+        RemarkKind::Repaired => 7,
     }
 }
 

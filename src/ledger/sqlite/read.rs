@@ -104,15 +104,18 @@ pub(super) fn history(
 fn entry(row: &Row<'_>, keywords: &Keywords) -> Result<(Uid, Entry), StoreError> {
     let uid = Uid(row.get(0)?);
     let (fate, risky, troubles) = codes::unpack_fate(row.get(1)?)?;
+    let identity = row.get_ref(6)?.as_blob_or_null().map_err(no_text)?;
+    let identity = identity.map(codes::unpack_identity).transpose()?;
     let entry = Entry {
         fate,
         target_uid: row.get::<_, Option<u32>>(2)?.map(Uid),
         size: codes::unsigned(row.get(3)?),
         date: row.get::<_, Option<i64>>(4)?.map(codes::unpack_date),
         flags: keywords.flags(uid, row.get(5)?),
-        digest: row.get::<_, Option<[u8; 24]>>(6)?.map(codes::unpack_digest),
+        digest: identity.map(|(digest, _)| digest),
         troubles,
         risky,
+        changed: identity.and_then(|(_, changed)| changed),
     };
     Ok((uid, entry))
 }
@@ -145,7 +148,7 @@ pub(super) fn twins(
         )?;
         let mut rows = statement.query([mailbox.0])?;
         while let Some(row) = rows.next()? {
-            let digest = codes::unpack_digest(row.get(6)?);
+            let (digest, _) = codes::unpack_identity(row.get_ref(6)?.as_blob().map_err(no_text)?)?;
             if headers.contains(&digest.1) {
                 let (uid, entry) = entry(row, &keywords)?;
                 twins.push((mailbox, uid, entry));

@@ -11,7 +11,7 @@ use crate::mutant::{self, Mutant};
 /// `mhld`: tells a ledger from other SQLite files (`file` shows it).
 const APPLICATION_ID: i32 = 0x6d68_6c64;
 /// The newest format that this program writes and reads; kept in `PRAGMA user_version`.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// A larger file is not checked whole when it is opened: that would take minutes.
 const QUICK_CHECK_BYTES_MAX: u64 = 1 << 30;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,6 +177,7 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let tables = match version {
         None => format!("{TABLES} {} {}", super::stage::TABLES, super::moving::TABLE),
         Some(1) => super::moving::TABLE.to_owned(),
+        Some(2) => String::new(),
         Some(_) => return Ok(()),
     };
     connection.execute_batch(&format!(

@@ -294,7 +294,7 @@ impl Store {
             codes::signed(entry.size),
             entry.date.map(codes::pack_date),
             flags,
-            entry.digest.map(codes::pack_digest)
+            entry.digest.map(|digest| codes::pack_identity(digest, entry.changed.as_ref()))
         ])?;
         Ok(())
     }

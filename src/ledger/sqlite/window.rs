@@ -5,10 +5,12 @@ use crate::identity::{Digest, Identity};
 use crate::ledger::WindowMessage;
 use crate::mail::{Flags, InternalDate, Uid};
 
+use super::codes;
 use super::error::StoreError;
 
 /// The first byte of every blob.
 const VERSION: u8 = 1;
+const CHANGED: u8 = 16;
 const HAS_DATE: u8 = 1;
 const HAS_IDENTITY: u8 = 2;
 const RISKY: u8 = 4;
@@ -24,6 +26,7 @@ pub(super) fn encode(messages: &[WindowMessage]) -> Vec<u8> {
         marks |= message.identity.map_or(0, |_| HAS_IDENTITY);
         marks |= if message.risky { RISKY } else { 0 };
         marks |= if message.identity.is_some_and(|it| it.risky) { IDENTITY_RISKY } else { 0 };
+        marks |= message.changed.map_or(0, |_| CHANGED);
         let Troubles { doubts, losses } = message.troubles;
         out.extend([marks, doubts, losses, message.flags.system_bits()]);
         put_number(&mut out, message.flags.keywords().len() as u64);
@@ -39,6 +42,9 @@ pub(super) fn encode(messages: &[WindowMessage]) -> Vec<u8> {
             out.extend(identity.exact.0);
             out.extend(identity.folded.0);
             out.extend(identity.headers.to_be_bytes());
+        }
+        if let Some(changed) = &message.changed {
+            codes::put_changed(&mut out, changed);
         }
     }
     out
@@ -88,9 +94,13 @@ fn take_message(rest: &mut &[u8]) -> Option<WindowMessage> {
             risky: marks & IDENTITY_RISKY != 0,
         });
     }
+    let changed = match marks & CHANGED {
+        0 => None,
+        _ => Some(codes::take_changed(rest)?),
+    };
     let troubles = Troubles { doubts, losses };
     let risky = marks & RISKY != 0;
-    Some(WindowMessage { uid, size, date, flags, identity, risky, troubles })
+    Some(WindowMessage { uid, size, date, flags, identity, risky, troubles, changed })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -125,6 +135,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::history::{Changed, Dated};
+    use crate::repair::Repairs;
 
     fn messages() -> impl Strategy<Value = Vec<WindowMessage>> {
         let date = (any::<i64>(), any::<i16>()).prop_map(|(s, o)| InternalDate::new(s, o));
@@ -138,14 +150,28 @@ mod tests {
             prop::option::of(date),
             flags,
             prop::option::of(identity),
-            (any::<u8>(), any::<u8>(), any::<bool>()),
+            (any::<u8>(), any::<u8>(), any::<bool>(), prop::option::of(changed())),
         );
-        let message =
-            message.prop_map(|(uid, size, date, flags, identity, (doubts, losses, risky))| {
-                let troubles = Troubles { doubts, losses };
-                WindowMessage { uid: Uid(uid), size, date, flags, identity, risky, troubles }
-            });
+        let message = message.prop_map(
+            |(uid, size, date, flags, identity, (doubts, losses, risky, changed))| {
+                let (uid, troubles) = (Uid(uid), Troubles { doubts, losses });
+                WindowMessage { uid, size, date, flags, identity, risky, troubles, changed }
+            },
+        );
         prop::collection::vec(message, 0..5)
+    }
+
+    fn changed() -> impl Strategy<Value = Changed> {
+        let date = (-99_999..99_999_i64).prop_map(|seconds| InternalDate::new(seconds, 60));
+        let dated = prop::sample::select(vec![None, Some(Dated::Received), Some(Dated::Date)]);
+        let parts = (any::<u8>(), dated, any::<u64>(), prop::option::of(date), any::<u64>());
+        parts.prop_map(|(repairs, dated, size, date, headers)| Changed {
+            repairs: Repairs::from_bits(repairs),
+            dated,
+            size,
+            date,
+            digest: (Digest([7; 16]), headers),
+        })
     }
 
     proptest! {
@@ -175,6 +201,7 @@ mod tests {
             identity: Some(Identity::of(b"a")),
             risky: true,
             troubles: Troubles::default(),
+            changed: None,
         };
         let blob = encode(&[message]);
         for length in 2..blob.len() {

@@ -401,9 +401,9 @@ mod tests {
     const HELD_MAX: u64 = 100;
 
     fn window(uids: &[u32], size: u64) -> Window {
-        let owed = |uid: &u32| Owed {
-            info: MessageInfo { uid: Uid(*uid), size, date: None, flags: Flags::default() },
-            troubles: crate::history::Troubles::default(),
+        let owed = |uid: &u32| {
+            let info = MessageInfo { uid: Uid(*uid), size, date: None, flags: Flags::default() };
+            Owed::new(info, crate::history::Troubles::default())
         };
         Window {
             messages: uids.iter().map(owed).collect(),

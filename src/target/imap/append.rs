@@ -668,6 +668,7 @@ mod tests {
             identity: Some(Identity::of(body.as_bytes())),
             risky: false,
             troubles: crate::history::Troubles::default(),
+            changed: None,
         };
         let body = Body::Whole(body.into());
         OutgoingMessage { record, body }

@@ -1,0 +1,166 @@
+//! Messages that the target refuses as they are, and takes repaired.
+
+use mailhaul::config::Delivery;
+use mailhaul::fate::{Fate, RemarkKind};
+use mailhaul::fault::Side;
+use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
+use mailhaul::repair::{Repair, Repairs, repair};
+use mailhaul::report::Verdict;
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, MessageExt, Report, World, letter};
+
+fn asked() -> Repairs {
+    [Repair::Nul, Repair::LongLines].into_iter().collect()
+}
+
+/// What holds NUL, a little different in size, octets and date from any other of it.
+fn odd(number: u32) -> Message {
+    let body = format!(
+        "Subject: odd\r\nMessage-ID: <odd@x>\r\n\r\nnul \0 and {}\r\n",
+        "\0".repeat(number as usize)
+    );
+    Message::new(body).of(1_600_000_000 + i64::from(number), 0)
+}
+
+fn repaired(message: &Message) -> Vec<u8> {
+    repair(&message.body, asked()).expect("something is to be repaired").0
+}
+
+/// Five letters, and four messages with NUL, of which two are equal. The target refuses NUL.
+fn world(target: Profile) -> World {
+    let mut world = World::new(Profile::dovecot(), target);
+    world.config.repairs = asked();
+    world.deliver(0..3);
+    for number in [1, 2, 2, 3] {
+        world.anna().deliver(&INBOX, odd(number));
+    }
+    world.deliver(3..5);
+    refuse_nul(&world);
+    world
+}
+
+fn refuse_nul(world: &World) {
+    let nul = Matching::Contains(b"\0".to_vec());
+    world.target.faults().arm(Fault::always(Deed::Refuse(nul, "NO NUL characters".to_owned())));
+}
+
+fn bodies(world: &World) -> Vec<Vec<u8>> {
+    let messages = world.copy().messages(&INBOX).into_iter();
+    let mut bodies: Vec<Vec<u8>> = messages.map(|one| one.body.to_vec()).collect();
+    bodies.sort();
+    bodies
+}
+
+#[track_caller]
+fn assert_repaired(world: &World, report: &Report, what: &str) {
+    let counts = (report.fate(Fate::Copied), report.remarked(RemarkKind::Repaired));
+    assert_eq!((report.verdict, counts), (Verdict::Done, (9, 4)), "{what}: {:?}", report.totals);
+    let mut wanted: Vec<Vec<u8>> = (0..5).map(|number| letter(number).body.to_vec()).collect();
+    wanted.extend([1, 2, 2, 3].map(|number| repaired(&odd(number))));
+    wanted.sort();
+    assert_eq!(bodies(world), wanted, "{what}");
+    world.assert_source_untouched();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_repaired_only_where_it_was_asked_for_and_only_when_it_was_refused() {
+    let mut world = world(Profile::dovecot());
+    world.config.repairs = [Repair::Crlf].into_iter().collect();
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (5, 4));
+    assert_eq!(report.reasons(Fate::Refused), ["the server said: NO NUL characters"; 4]);
+    world.config.repairs = asked();
+    let report = world.run().await;
+    assert_repaired(&world, &report, "the next pass");
+    let said: Vec<&str> = report.remarks.iter().map(|row| row.remark.text.as_str()).collect();
+    assert_eq!(said, ["nul"; 4], "what was not made is not told");
+    let appended = world.target.counters().command("APPEND");
+    let report = world.run().await;
+    assert_repaired(&world, &report, "once more");
+    assert_eq!(world.target.counters().command("APPEND"), appended);
+    // Where the target takes them, they are copied as they are.
+    let mut world = self::world(Profile::dovecot());
+    world.target.faults().clear();
+    world.run().await.assert_done(9);
+    world.assert_copied();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_refused_repaired_too_is_listed() {
+    let mut world = world(Profile::dovecot());
+    let refuse = Matching::Contains(b"nul ".to_vec());
+    world.target.faults().arm(Fault::always(Deed::Refuse(refuse, "NO not that".to_owned())));
+    for appends in [9, 13] {
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (5, 4));
+        assert!(report.reasons(Fate::Refused)[0].starts_with("repaired (nul), too: "));
+        assert!(world.target.counters().command("APPEND") >= appends);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_copy_is_known_after_a_crash_anywhere() {
+    for target in [Profile::dovecot(), Profile::plain()] {
+        for delivery in [Delivery::Direct, Delivery::Staged] {
+            for point in 0..40 {
+                let kill = match point % 2 {
+                    0 => Kill::Sent(Side::Target, 200 + 120 * point),
+                    _ => Kill::Received(Side::Target, 200 + 60 * point),
+                };
+                let mut world = world(target.clone());
+                world.config.delivery = delivery;
+                let report = match world.run_until(kill).await {
+                    Some(report) => report,
+                    None => world.run().await,
+                };
+                assert_repaired(&world, &report, &format!("{delivery:?} {kill:?}"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_copy_whose_ok_is_lost_is_not_sent_again() {
+    for lost in 0..14 {
+        let mut world = world(Profile::exchange());
+        let cut = Deed::CutAfter("APPEND".to_owned());
+        world.target.faults().arm(Fault::once(cut).after(lost));
+        let report = world.run().await;
+        assert_repaired(&world, &report, &format!("the answer {lost}"));
+        assert_eq!(world.target.counters().appended, 9);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_copy_is_known_after_a_new_uidvalidity_of_either_end() {
+    let mut world = world(Profile::dovecot());
+    world.run().await;
+    let appended = world.target.counters().appended;
+    world.anna().bump_uid_validity(&INBOX);
+    let report = world.run().await;
+    assert_repaired(&world, &report, "another source");
+    world.copy().bump_uid_validity(&INBOX);
+    let report = world.run().await;
+    assert_repaired(&world, &report, "another target");
+    assert_eq!(world.target.counters().appended, appended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repaired_copy_goes_along_where_its_message_was_filed_or_its_mailbox_renamed() {
+    let mut world = World::usual();
+    world.config.repairs = asked();
+    refuse_nul(&world);
+    world.anna().deliver(&["Old"], letter(1));
+    world.anna().deliver(&["Old"], odd(1));
+    world.deliver(2..3);
+    world.run().await;
+    world.anna().rename_mailbox(&["Old"], &["New"]).expect("it is there");
+    world.run().await;
+    assert_eq!(world.copy().messages(&["Old"]).len(), 2, "it goes on there");
+    world.anna().deliver(&INBOX, odd(1));
+    world.anna().expunge(&["New"], 2);
+    let report = world.run().await;
+    assert_eq!(report.remarked(RemarkKind::Repaired), 1);
+    assert_eq!(world.target.counters().appended, 3);
+    assert_eq!(world.copy().messages(&INBOX)[1].body[..], repaired(&odd(1)));
+}
