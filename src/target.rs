@@ -7,7 +7,7 @@ mod staging;
 
 pub use staging::{Created, Deleted, Moved, ObjectId};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,7 +67,9 @@ pub trait Target: Send {
         uids: &[Uid],
     ) -> impl Future<Output = Result<BTreeMap<Uid, HeaderKeys>, Fault>> + Send;
 
-    /// Appends windows as they come and tells each one's outcome, until there are no more.
+    /// Appends windows as they come and tells each one's outcome, until there are no more. The
+    /// keywords of their messages are known before, so that the server can be asked for all of them at
+    /// once.
     ///
     /// A window whose outcome was not told, or not for each of its messages, is in doubt.
     ///
@@ -76,6 +78,7 @@ pub trait Target: Send {
     /// The first fault that stops it; what was known before was told.
     fn append(
         &mut self,
+        keywords: &BTreeSet<String>,
         windows: mpsc::Receiver<Outgoing>,
         answers: mpsc::Sender<Answered>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;

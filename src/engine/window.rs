@@ -117,12 +117,13 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         refused: Vec::new(),
         to_repair: Vec::new(),
     };
+    let keywords = keywords(&windows);
     let (fetch, open, append, record) = {
         let ((), fetch, open, append, record) = tokio::join!(
             admit(work, windows, admit_to, &halt),
             source.fetch(admitted, fetch_to),
             opening.run(fetched, open_to),
-            target.append(outgoing, answer_to),
+            target.append(&keywords, outgoing, answer_to),
             recording.run(answered),
         );
         (fetch, open, append, record)
@@ -137,6 +138,12 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         halted: halt.into_inner(),
         outcome,
     }
+}
+
+/// The keywords of all messages, as far as the scan knew.
+fn keywords(windows: &[Window]) -> BTreeSet<String> {
+    let messages = windows.iter().flat_map(|window| &window.messages);
+    messages.flat_map(|owed| owed.info.flags.keywords()).cloned().collect()
 }
 
 /// Tells that a message will not be copied in this pass.

@@ -6,7 +6,7 @@ mod flags;
 mod staging;
 mod storable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ pub struct ImapTarget {
     slowest_append: Duration,
     /// Whether it tells X-GUIDs; none before it was asked.
     tells_guids: Option<bool>,
+    /// Whether it takes keywords without a message to set them on.
+    tries_keywords: bool,
 }
 
 /// The mailbox that was opened last.
@@ -52,6 +54,7 @@ impl ImapTarget {
             open: None,
             slowest_append: Duration::ZERO,
             tells_guids: None,
+            tries_keywords: true,
         }
     }
 
@@ -169,9 +172,11 @@ impl Target for ImapTarget {
 
     async fn append(
         &mut self,
+        keywords: &BTreeSet<String>,
         windows: mpsc::Receiver<Outgoing>,
         answers: mpsc::Sender<Answered>,
     ) -> Result<(), Fault> {
+        self.try_keywords(keywords).await?;
         let side = self.connection.side();
         let limits = append::Limits::of(self.connection.capabilities(), self.windows_in_flight_max);
         let Some(open) = &mut self.open else {

@@ -7,7 +7,7 @@
 //! synchronising literal costs one round trip and not two. The reader matches answers to commands.
 //! What the writer must know (go on, send again, done) comes back to it from the reader.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -141,8 +141,9 @@ struct Command {
 }
 
 enum Kind {
-    /// All of the window's messages with ordinary arguments, in one command.
-    Multi(Vec<usize>),
+    /// All of the window's messages with ordinary arguments, in one command; with the keywords in it
+    /// that no APPEND has brought through yet.
+    Multi { indexes: Vec<usize>, keywords: Vec<String> },
     /// One message.
     Single { index: usize, attempt: Attempt, keywords: Vec<String>, synchronising: bool },
 }
@@ -282,17 +283,23 @@ impl Writer<'_> {
 
     async fn multi(&mut self, window: &Arc<Outgoing>, indexes: Vec<usize>) -> Result<(), Fault> {
         let tag = self.next_tag();
+        let arguments = indexes.iter().map(|index| &window.messages[*index]);
+        let arguments = arguments.map(|message| self.arguments(message, Attempt::Whole));
+        let arguments: Vec<Arguments> = arguments.collect();
+        let keywords: BTreeSet<&String> =
+            arguments.iter().filter(|one| !one.proven).flat_map(|one| &one.keywords).collect();
         self.tell(Sent::Command(Command {
             tag,
             window: window.clone(),
-            kind: Kind::Multi(indexes.clone()),
+            kind: Kind::Multi {
+                indexes: indexes.clone(),
+                keywords: keywords.into_iter().cloned().collect(),
+            },
             sent: Instant::now(),
         }));
         self.out.extend_from_slice(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
-        for index in indexes {
-            let message = &window.messages[index];
-            let arguments = self.arguments(message, Attempt::Whole);
-            let Body::Whole(octets) = &message.body else {
+        for (index, arguments) in indexes.into_iter().zip(arguments) {
+            let Body::Whole(octets) = &window.messages[index].body else {
                 continue;
             };
             let head = format!("{} {{{}+}}\r\n", arguments.text, octets.len());
@@ -495,7 +502,7 @@ impl Reader<'_> {
             return self.stored(&window, kind, &status).await;
         }
         let non_synchronising =
-            matches!(kind, Kind::Multi(_) | Kind::Single { synchronising: false, .. });
+            matches!(kind, Kind::Multi { .. } | Kind::Single { synchronising: false, .. });
         if status.kind == StatusKind::Bad && non_synchronising {
             // It may now be reading the message as commands. What it made of it is in doubt.
             return Err(Fault::session(ACTION, Refusal(status)));
@@ -503,7 +510,7 @@ impl Reader<'_> {
         match reply::append_refusal(&status) {
             Refused::Message => self.declined(&window, kind, &status).await,
             // Together they are too much: alone, some of them fit.
-            Refused::Quota if matches!(kind, Kind::Multi(_)) => {
+            Refused::Quota if matches!(kind, Kind::Multi { .. }) => {
                 self.declined(&window, kind, &status).await
             }
             meaning => {
@@ -520,7 +527,7 @@ impl Reader<'_> {
         status: &Status,
     ) -> Result<(), Fault> {
         let (indexes, keywords) = match kind {
-            Kind::Multi(indexes) => (indexes, Vec::new()),
+            Kind::Multi { indexes, keywords } => (indexes, keywords),
             Kind::Single { index, attempt, keywords, .. } => {
                 if attempt > Attempt::Whole {
                     let flags = &window.messages[index].record.flags;
@@ -553,7 +560,7 @@ impl Reader<'_> {
     ) -> Result<(), Fault> {
         let again = |index, attempt| Single { window: window.clone(), index, attempt };
         match kind {
-            Kind::Multi(indexes) => {
+            Kind::Multi { indexes, .. } => {
                 let singles = indexes.into_iter().map(|index| again(index, Attempt::Whole));
                 let _ = self.feedback.send(Feedback::Again(singles.collect()));
                 Ok(())
@@ -582,7 +589,7 @@ impl Reader<'_> {
 
     fn not_now(&mut self, window: &Arc<Outgoing>, kind: &Kind) {
         let indexes = match kind {
-            Kind::Multi(indexes) => indexes.clone(),
+            Kind::Multi { indexes, .. } => indexes.clone(),
             Kind::Single { index, .. } => vec![*index],
         };
         if let Some(state) = self.state(window) {

@@ -1,5 +1,7 @@
 //! STORE of flags: what was set or taken away at the source, and nothing else.
 
+use std::collections::BTreeSet;
+
 use super::ImapTarget;
 use crate::fault::{Fault, Scope};
 use crate::imap::reply::{self, StatusKind, uid_set};
@@ -9,7 +11,40 @@ use crate::target::FlagChange;
 /// So many UIDs are named in a command: a line of a few KiB is what every server takes.
 const UIDS_MAX: usize = 400;
 
+/// No message has this UID: UIDNEXT is above that of every message, and a number of 32 bits (RFC 9051
+/// section 2.3.1.1).
+const NO_MESSAGE: &str = "4294967295";
+/// So many keywords are named in a command.
+const KEYWORDS_MAX: usize = 50;
+
 impl ImapTarget {
+    /// Asks whether the server takes keywords, by a STORE that is about no message (RFC 9051 section
+    /// 6.4.9 has that ignored). It reads flags there as it does in an APPEND, and where it does not
+    /// like them no mail is on its way that it could take for commands. A server that refuses is
+    /// not asked again: there each keyword is tried with a message.
+    ///
+    /// # Errors
+    ///
+    /// A session fault where the connection breaks.
+    pub(super) async fn try_keywords(&mut self, keywords: &BTreeSet<String>) -> Result<(), Fault> {
+        let Some(open) = self.open.as_ref().filter(|_| self.tries_keywords) else {
+            return Ok(());
+        };
+        let unproven = open.storable.unproven(keywords.iter().map(String::as_str));
+        for part in unproven.chunks(KEYWORDS_MAX) {
+            let command = format!("UID STORE {NO_MESSAGE} +FLAGS.SILENT ({})", part.join(" "));
+            let done = self.connection.run(&command, "ask which keywords the target takes").await?;
+            if done.status.kind != StatusKind::Ok {
+                self.tries_keywords = false;
+                return Ok(());
+            }
+            if let Some(open) = &self.open {
+                open.storable.read(part);
+            }
+        }
+        Ok(())
+    }
+
     /// Changes flags of messages of the open mailbox; gives those that the server does not store.
     pub(super) async fn store(
         &mut self,

@@ -27,10 +27,30 @@ pub(super) struct Storable {
 /// What the server did with keywords so far.
 #[derive(Debug, Default)]
 struct Keywords {
-    /// In this mailbox, or in another one on the same connection.
+    /// Read as flags by a STORE on the same connection: no surprise in an APPEND, which may still be
+    /// refused with them.
+    read: BTreeSet<String>,
+    /// Stored by an APPEND, in this mailbox or in another one on the same connection.
     accepted: BTreeSet<String>,
     /// In this mailbox.
     refused: BTreeSet<String>,
+}
+
+/// What is known of a keyword.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    Nothing,
+    Read,
+    Accepted,
+}
+
+impl Keywords {
+    fn of(&self, keyword: &str) -> Known {
+        if self.accepted.contains(keyword) {
+            return Known::Accepted;
+        }
+        if self.read.contains(keyword) { Known::Read } else { Known::Nothing }
+    }
 }
 
 /// How much of flags and date an attempt sends.
@@ -38,7 +58,7 @@ struct Keywords {
 pub(super) enum Attempt {
     /// Everything.
     Whole,
-    /// No keyword that the server has not yet taken.
+    /// No keyword that no APPEND has brought through yet.
     ProvenKeywords,
     /// Also no date.
     NoDate,
@@ -51,6 +71,8 @@ pub(super) struct Arguments {
     pub(super) text: String,
     /// Whether a server can have no reason to dislike them.
     pub(super) ordinary: bool,
+    /// Whether none of them can be why the message is refused.
+    pub(super) proven: bool,
     /// The keywords among the flags.
     pub(super) keywords: Vec<String>,
 }
@@ -68,8 +90,8 @@ impl Storable {
         let mut next = Self::new(permanent);
         if next.permanent.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == "\\*")) {
             let known = self.keywords.into_inner().unwrap_or_else(PoisonError::into_inner);
-            next.keywords.get_mut().unwrap_or_else(PoisonError::into_inner).accepted =
-                known.accepted;
+            let keywords = next.keywords.get_mut().unwrap_or_else(PoisonError::into_inner);
+            (keywords.read, keywords.accepted) = (known.read, known.accepted);
         }
         next
     }
@@ -85,7 +107,7 @@ impl Storable {
             .into_iter()
             .filter(|flag| flags.has(*flag) && self.stores(flag.as_str(), false))
             .map(|flag| flag.as_str().to_owned());
-        let (keywords, proven) = self.keywords_to_send(flags, attempt);
+        let (keywords, known) = self.keywords_to_send(flags, attempt);
         let list: Vec<String> = system.chain(keywords.iter().cloned()).collect();
         let date = date.filter(|_| attempt < Attempt::NoDate);
         let written = date.and_then(|date| Some((date, date::format(date)?)));
@@ -98,11 +120,13 @@ impl Storable {
         if let Some((_, written)) = written {
             text.push_str(&format!(" \"{written}\""));
         }
-        Arguments { text, ordinary: proven && date_ordinary, keywords }
+        let ordinary = date_ordinary && known >= Known::Read;
+        let proven = date_ordinary && known == Known::Accepted;
+        Arguments { text, ordinary, proven, keywords }
     }
 
-    /// The keywords to send, and whether the server took each of them before.
-    fn keywords_to_send(&self, flags: &Flags, attempt: Attempt) -> (Vec<String>, bool) {
+    /// The keywords to send, and the least that is known of one of them.
+    fn keywords_to_send(&self, flags: &Flags, attempt: Attempt) -> (Vec<String>, Known) {
         let known = self.lock();
         let keywords: Vec<String> = flags
             .keywords()
@@ -114,8 +138,8 @@ impl Storable {
             })
             .cloned()
             .collect();
-        let proven = keywords.iter().all(|keyword| known.accepted.contains(keyword));
-        (keywords, proven)
+        let least = keywords.iter().map(|keyword| known.of(keyword)).min();
+        (keywords, least.unwrap_or(Known::Accepted))
     }
 
     /// The attempt after one that was refused; none if there is nothing left to leave out.
@@ -128,7 +152,7 @@ impl Storable {
         let now = self.arguments(flags, date, refused);
         [Attempt::ProvenKeywords, Attempt::NoDate].into_iter().find(|attempt| {
             // What goes out without surprises was refused for the message's own sake.
-            *attempt > refused && !now.ordinary && self.arguments(flags, date, *attempt) != now
+            *attempt > refused && !now.proven && self.arguments(flags, date, *attempt) != now
         })
     }
 
@@ -138,6 +162,25 @@ impl Storable {
             return self.stores(name, false);
         }
         is_keyword(name) && self.stores(name, true) && !self.lock().refused.contains(name)
+    }
+
+    /// Those of these keywords that could be sent, and of which it is not known yet whether the server
+    /// takes them.
+    pub(super) fn unproven<'k>(&self, keywords: impl Iterator<Item = &'k str>) -> Vec<String> {
+        let known = self.lock();
+        let is_unproven = |keyword: &&str| {
+            is_keyword(keyword)
+                && self.stores(keyword, true)
+                && known.of(keyword) == Known::Nothing
+                && !known.refused.contains(*keyword)
+        };
+        let unproven: BTreeSet<&str> = keywords.filter(is_unproven).collect();
+        unproven.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Notes that the server took a STORE with these keywords.
+    pub(super) fn read(&self, keywords: &[String]) {
+        self.lock().read.extend(keywords.iter().cloned());
     }
 
     /// Notes that the server took an APPEND with these keywords.
@@ -194,6 +237,20 @@ mod tests {
         storable.accepted(&["Work".to_owned()]);
         let arguments = storable.arguments(&flags, None, Attempt::Whole);
         assert_eq!((arguments.text.as_str(), arguments.ordinary), (" (\\Seen Work)", true));
+    }
+
+    #[test]
+    fn a_keyword_that_was_read_is_ordinary_and_may_still_be_refused() {
+        let storable = Storable::new(None);
+        let flags = Flags::parse(["Work", "a b"]);
+        assert_eq!(storable.unproven(flags.keywords().iter().map(String::as_str)), ["Work"]);
+        storable.read(&["Work".to_owned()]);
+        assert_eq!(storable.unproven(flags.keywords().iter().map(String::as_str)), [""; 0]);
+        assert!(storable.arguments(&flags, None, Attempt::Whole).ordinary);
+        let next = storable.next_attempt(Attempt::Whole, &flags, None);
+        assert_eq!(next, Some(Attempt::ProvenKeywords));
+        storable.accepted(&["Work".to_owned()]);
+        assert_eq!(storable.next_attempt(Attempt::Whole, &flags, None), None);
     }
 
     #[test]
