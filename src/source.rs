@@ -31,6 +31,14 @@ pub trait Source: Send {
     /// Opens a mailbox, for reading only. What follows is about this mailbox.
     fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Opened, Fault>> + Send;
 
+    /// As [`Source::open`], with a range that will most likely be scanned first: it is asked for in the
+    /// same round trip.
+    fn open_and_scan(
+        &mut self,
+        name: &WireName,
+        first: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Opened, Fault>> + Send;
+
     /// What stands in a range of UIDs, ascending.
     fn scan(
         &mut self,

@@ -55,6 +55,14 @@ pub trait Target: Send {
     fn read_back(&mut self, uids: &[Uid])
     -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
 
+    /// What stands at these UIDs, and the digests of some, in one round trip: what it shows is there,
+    /// what it does not show may be there, too.
+    fn glance(
+        &mut self,
+        uids: &[Uid],
+        bodies: &[Uid],
+    ) -> impl Future<Output = Result<(Vec<Found>, BTreeMap<Uid, Identity>), Fault>> + Send;
+
     /// The digests of messages; what is gone or not given is left out. Bodies are not kept.
     fn identify(
         &mut self,

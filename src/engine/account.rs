@@ -208,8 +208,7 @@ async fn attempt<L: Ledger>(
         permit = work.run.hosts.lane(account) => permit,
     };
     // The first login of each side goes alone: a wrong password is tried once.
-    let mut source = connect_source(work, account).await?;
-    let mut target = connect_target(work, account).await?;
+    let (mut source, mut target) = connect_both(work, account).await?;
     let ledger = &work.run.ledger;
     if is_locked(work.run) {
         lock::acquire(work, &mut target).await?;
@@ -334,6 +333,25 @@ async fn sweep_again<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result
     Ok(())
 }
 
+async fn connect_both<L: Ledger>(
+    work: &Work<'_, L>,
+    account: &Account,
+) -> Result<(ImapSource, ImapTarget), Fault> {
+    match tokio::join!(connect_source(work, account), connect_target(work, account)) {
+        (Ok(source), Ok(target)) => Ok((source, target)),
+        (Err(fault), Ok(target)) => {
+            target.log_out().await;
+            Err(fault)
+        }
+        (Ok(source), Err(fault)) => {
+            source.log_out().await;
+            Err(fault)
+        }
+        // The one that stops more.
+        (Err(fault), Err(other)) => Err(if other.scope > fault.scope { other } else { fault }),
+    }
+}
+
 async fn connect_source<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
@@ -426,10 +444,7 @@ async fn another_lane<L: Ledger>(
     let Some(_permit) = work.run.hosts.try_lane(account) else {
         return Ok(Pass::Through);
     };
-    let connected = async {
-        Ok::<_, Fault>((connect_source(work, account).await?, connect_target(work, account).await?))
-    };
-    match connected.await {
+    match connect_both(work, account).await {
         Ok((source, target)) => Box::pin(lane(work, plan, failed, source, target)).await,
         Err(fault) => {
             let text = format!("goes on with fewer connections: {}", fault.chain());

@@ -19,7 +19,7 @@ use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::plan::{rescan, staging};
 use crate::source::{MissingCause, Opened, Source};
-use crate::target::Target;
+use crate::target::{Destination, Target};
 
 /// A mailbox that is to be done.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if is_unchanged(work, job).await? {
         return Ok(Pass::Through);
     }
-    let opened = source.open(&job.pair.source.name).await?;
+    let (opened, destination) = open(work, source, target, job).await?;
     let bound = bind(work, source, job, &opened).await?;
     job.bound.retain(|known| known.id != bound.id);
     job.bound.push(bound.clone());
@@ -90,28 +90,21 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         mailbox: bound.id,
         bound: bound.clone(),
         opened: opened.clone(),
+        destination,
         place: None,
         is_reset: false,
         retry_last: Vec::new(),
         census: Census::after(known, mark.as_ref()),
         noted: known,
     };
-    let scan_messages_max = work.run.config.scan_messages_max;
-    let expected = opened.messages.max(known.messages);
-    let whole = || Ranges::new(opened.uid_next, expected, scan_messages_max);
-    let ranges = match &mark {
+    match &mark {
         Some(mark) => {
             tell_settled(work, &copying.job.pair, mark);
             copying.follow_changes(source, target, mark).await?;
-            let new = opened.messages.saturating_sub(mark.listed);
-            Ranges::between(mark.uid_next, opened.uid_next, new, scan_messages_max)
         }
-        None => {
-            copying.note(opened.messages + known.vanished, 0).await?;
-            whole()
-        }
-    };
-    for range in in_order(work, ranges) {
+        None => copying.note(opened.messages + known.vanished, 0).await?,
+    }
+    for range in ranges(work, &opened, known, mark.as_ref()) {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
             return Ok(Pass::Stopped);
         }
@@ -121,7 +114,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     }
     if copying.is_reset {
         // What was copied into the mailbox of before is owed again, in every part.
-        for range in in_order(work, whole()) {
+        for range in ranges(work, &opened, known, None) {
             if copying.part(source, target, range, false).await? == Pass::Stopped {
                 return Ok(Pass::Stopped);
             }
@@ -153,7 +146,64 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     Ok(Pass::Through)
 }
 
-fn in_order<L>(work: &Work<'_, L>, ranges: Ranges) -> Vec<RangeInclusive<Uid>> {
+/// Opens both ends of a mailbox in which there most likely is something to be done, and asks for what
+/// will be scanned first, all at once. What the target tells is none where it must be asked again.
+async fn open<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    target: &mut T,
+    job: &Job,
+) -> Result<(Opened, Option<Destination>), Fault> {
+    let name = &job.pair.source.name;
+    let Some(first) = expected(work, job) else {
+        return Ok((source.open(name).await?, None));
+    };
+    let (opened, destination) =
+        tokio::join!(source.open_and_scan(name, first), target.open(&job.target_name));
+    let destination = match destination {
+        Ok(destination) => Some(destination),
+        // Gone, most likely: it is made anew where that is known to be needed.
+        Err(fault) if fault.scope <= Scope::Mailbox => None,
+        Err(fault) => {
+            opened?;
+            return Err(fault);
+        }
+    };
+    Ok((opened?, destination))
+}
+
+/// The range that will be scanned first, if the mailbox still is as it was listed.
+fn expected<L>(work: &Work<'_, L>, job: &Job) -> Option<RangeInclusive<Uid>> {
+    let status = job.status?;
+    let listed = Opened {
+        uid_validity: status.uid_validity,
+        uid_next: status.uid_next?,
+        messages: status.messages,
+        highest_modseq: status.highest_modseq,
+    };
+    let bound =
+        job.bound.iter().find(|bound| Some(bound.binding.source_validity) == status.uid_validity);
+    let follow = work.run.config.later_flags == LaterFlags::Follow;
+    let mark = rescan::resumes(bound.and_then(|bound| bound.watermark), &listed, follow);
+    let known = bound.map_or_else(ScanTotals::default, |bound| bound.scan);
+    ranges(work, &listed, known, mark.as_ref()).into_iter().next()
+}
+
+/// What is scanned, in the order of the pass: everything, or what is above the watermark.
+fn ranges<L>(
+    work: &Work<'_, L>,
+    opened: &Opened,
+    known: ScanTotals,
+    mark: Option<&Watermark>,
+) -> Vec<RangeInclusive<Uid>> {
+    let messages_max = work.run.config.scan_messages_max;
+    let ranges = match mark {
+        Some(mark) => {
+            let new = opened.messages.saturating_sub(mark.listed);
+            Ranges::between(mark.uid_next, opened.uid_next, new, messages_max)
+        }
+        None => Ranges::new(opened.uid_next, opened.messages.max(known.messages), messages_max),
+    };
     let mut ranges: Vec<RangeInclusive<Uid>> = ranges.collect();
     if work.run.config.order == Order::Newest {
         ranges.reverse();
@@ -311,6 +361,8 @@ struct Copying<'a, 'w, L> {
     mailbox: MailboxId,
     bound: BoundMailbox,
     opened: Opened,
+    /// What the target told when it was opened together with the source.
+    destination: Option<Destination>,
     /// Where to append; none before there was anything to append.
     place: Option<Place>,
     /// Whether the target mailbox turned out to be another one than before.
@@ -669,7 +721,10 @@ impl<L: Ledger> Copying<'_, '_, L> {
         }
         // It was there when it was listed or made: if it is not, somebody has removed it.
         let target_name = self.bound.binding.target_name.clone();
-        let destination = resolve::open_or_make(target, &target_name).await?;
+        let destination = match self.destination.take() {
+            Some(destination) => destination,
+            None => resolve::open_or_make(target, &target_name).await?,
+        };
         let validity = destination.validity_after(self.bound.binding.target_validity);
         let is_reset = resolve::check_validity(self.work, &self.bound, validity).await?;
         if is_reset {

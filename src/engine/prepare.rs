@@ -29,9 +29,9 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     bound: &mut [BoundMailbox],
 ) -> Result<Prepared, Fault> {
-    let there = target.list().await?;
+    let (there, listed) = tokio::join!(target.list(), source.list());
+    let (there, listed) = (there?, listed?);
     lock::warn_of_others(work, &there).await?;
-    let listed = source.list().await?;
     renames::recognise(work, source, &listed, bound).await?;
     let fixed: BTreeMap<WireName, MailboxPath> = bound
         .iter()

@@ -119,8 +119,18 @@ async fn told_copies<T: Target, L: Ledger>(
 ) -> Result<Copies, Fault> {
     let mut uids: Vec<Uid> = told.iter().map(|(uid, _)| *uid).collect();
     uids.sort_unstable();
-    let found: BTreeMap<Uid, Found> =
-        target.read_back(&uids).await?.into_iter().map(|found| (found.uid, found)).collect();
+    // Chosen now, so that their bodies come in the same round trip.
+    let compared = told.iter().filter(|(_, message)| is_compared(work, &message.entry));
+    let mut compared: Vec<Uid> = compared.map(|(uid, _)| *uid).collect();
+    compared.sort_unstable();
+    let (found, mut stored) = target.glance(&uids, &compared).await?;
+    let mut found: BTreeMap<Uid, Found> =
+        found.into_iter().map(|found| (found.uid, found)).collect();
+    uids.retain(|uid| !found.contains_key(uid));
+    if !uids.is_empty() {
+        let later = target.read_back(&uids).await?;
+        found.extend(later.into_iter().map(|found| (found.uid, found)));
+    }
     let mut looked: Vec<(Evidence, &SentMessage, &Found)> = told
         .iter()
         .filter_map(|(uid, message)| {
@@ -136,10 +146,11 @@ async fn told_copies<T: Target, L: Ledger>(
             *evidence = Evidence::Body;
         }
     }
-    let by_body = looked.iter().filter(|(evidence, message, _)| {
-        *evidence == Evidence::Body || is_compared(work, &message.entry)
+    let by_body = looked.iter().filter(|(evidence, _, found)| {
+        let is_wanted = *evidence == Evidence::Body || compared.contains(&found.uid);
+        is_wanted && !stored.contains_key(&found.uid)
     });
-    let stored = target.identify(&ascending(by_body)).await?;
+    stored.extend(target.identify(&ascending(by_body)).await?);
     let likely = looked.iter().filter(|(evidence, message, found)| {
         let differs = |stored: &Identity| Some(stored.exact) != message.entry.digest.map(|it| it.0);
         *evidence == Evidence::Body && stored.get(&found.uid).is_some_and(differs)

@@ -11,6 +11,8 @@ use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity, IdentityHasher};
 use crate::mail::Uid;
 
+/// So many UIDs are named in a command: a line of a few KiB is what every server takes.
+const UIDS_MAX: usize = 400;
 /// Bodies up to this size are read in one piece.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
 
@@ -26,8 +28,7 @@ pub async fn identities(
 ) -> Result<BTreeMap<Uid, (u64, Identity)>, Fault> {
     let side = connection.side();
     let mut identities = BTreeMap::new();
-    // A command line of a few KiB is what every server takes.
-    for part in uids.chunks(400) {
+    for part in uids.chunks(UIDS_MAX) {
         let (given, status) = read(connection, part).await?;
         if status.kind == StatusKind::Ok {
             identities.extend(given);
@@ -61,38 +62,96 @@ async fn read(
     uids: &[Uid],
 ) -> Result<(BTreeMap<Uid, (u64, Identity)>, Status), Fault> {
     let side = connection.side();
+    let (mut seen, mut statuses) = run(connection, &[bodies_of(uids)]).await?;
+    match statuses.pop() {
+        Some(status) => Ok((std::mem::take(&mut seen.identities), status)),
+        None => Err(Fault::session(READ, "the server did not answer").at(side)),
+    }
+}
+
+// BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
+fn bodies_of(uids: &[Uid]) -> String {
+    format!("UID FETCH {} (UID BODY.PEEK[])", reply::uid_set(uids))
+}
+
+/// What one look at messages showed.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What was told of messages, but for their bodies.
+    pub attributes: Vec<Fetched>,
+    /// Octets and digests of bodies.
+    pub identities: BTreeMap<Uid, (u64, Identity)>,
+}
+
+/// Looks at attributes of messages of the open mailbox, and at some of their bodies, in one round trip
+/// that begins with a NOOP. It shows what the server shows at once: what is missing in it may be there
+/// all the same, as servers answer a NOOP when they like (Dovecot 2.3 after the FETCH behind it).
+///
+/// # Errors
+///
+/// A session fault where the connection breaks.
+pub async fn glance(
+    connection: &mut Connection,
+    uids: &[Uid],
+    bodies: &[Uid],
+) -> Result<Seen, Fault> {
+    let attributes = uids.chunks(UIDS_MAX).map(|part| {
+        format!("UID FETCH {} (UID RFC822.SIZE INTERNALDATE FLAGS)", reply::uid_set(part))
+    });
+    let commands: Vec<String> = ["NOOP".to_owned()]
+        .into_iter()
+        .chain(attributes)
+        .chain(bodies.chunks(UIDS_MAX).map(bodies_of))
+        .collect();
+    let (seen, statuses) = run(connection, &commands).await?;
+    // What came with a refusal is not believed.
+    let is_refused = statuses.iter().any(|status| status.kind != StatusKind::Ok);
+    Ok(if is_refused { Seen::default() } else { seen })
+}
+
+/// Sends FETCHes, and reads to the end of all.
+async fn run(
+    connection: &mut Connection,
+    commands: &[String],
+) -> Result<(Seen, Vec<Status>), Fault> {
+    let side = connection.side();
     let broken = |error: std::io::Error| Fault::session(READ, error).at(side);
     let (mut reader, mut writer) = connection.lend();
-    let mut identities = BTreeMap::new();
-    // BODY.PEEK[] first, so that whatever a server sends beside it comes in the same response.
-    let command = format!("D1 UID FETCH {} (UID BODY.PEEK[])\r\n", reply::uid_set(uids));
-    writer.write(command.as_bytes()).await.map_err(broken)?;
+    let lines = commands.iter().enumerate();
+    let lines: String = lines.map(|(index, line)| format!("D{index} {line}\r\n")).collect();
+    writer.write(lines.as_bytes()).await.map_err(broken)?;
     writer.flush().await.map_err(broken)?;
-    loop {
+    let (mut seen, mut statuses) = (Seen::default(), Vec::with_capacity(commands.len()));
+    let mut open: BTreeSet<String> = (0..commands.len()).map(|index| format!("D{index}")).collect();
+    while !open.is_empty() {
         let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
             Incoming::Response(response) => response,
             Incoming::Large { head, literal_bytes } => {
                 let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
                 if let Some(uid) = uid_around(&head, &tail) {
-                    identities.insert(uid, (literal_bytes, hasher.finish()));
+                    seen.identities.insert(uid, (literal_bytes, hasher.finish()));
                 }
                 continue;
             }
         };
         if let Some(fetched) = Fetched::parse(&response) {
-            if let (Some(uid), Some(body)) = (fetched.uid, fetched.body) {
-                identities.insert(uid, (body.len() as u64, Identity::of(&body)));
+            match (fetched.uid, &fetched.body) {
+                (Some(uid), Some(body)) => {
+                    seen.identities.insert(uid, (body.len() as u64, Identity::of(body)));
+                }
+                _ => seen.attributes.push(fetched),
             }
         } else if let Some((tag, status)) = reply::tagged(&response) {
-            if tag != b"D1" {
+            if !str::from_utf8(tag).is_ok_and(|tag| open.remove(tag)) {
                 let cause = "the server answered an unknown tag";
                 return Err(Fault::session(READ, cause).at(side));
             }
-            return Ok((identities, status));
+            statuses.push(status);
         } else if let Untagged::Bye(status) = Untagged::parse(&response) {
             return Err(Fault::session(READ, Refusal(status)).at(side));
         }
     }
+    Ok((seen, statuses))
 }
 
 /// Hashes a literal that is too large to hold, and reads its response to the end.
@@ -130,8 +189,7 @@ pub async fn headers(
     let broken = |error: std::io::Error| Fault::session(action, error).at(side);
     let (mut reader, mut writer) = connection.lend();
     let mut keys = BTreeMap::new();
-    // A command line of a few KiB is what every server takes.
-    for part in uids.chunks(400) {
+    for part in uids.chunks(UIDS_MAX) {
         let (set, fields) = (reply::uid_set(part), HeaderKeys::FIELDS);
         let command = format!("H1 UID FETCH {set} (UID BODY.PEEK[HEADER.FIELDS ({fields})])\r\n");
         writer.write(command.as_bytes()).await.map_err(broken)?;

@@ -7,10 +7,13 @@ use async_imap::imap_proto::Response;
 use bytes::Bytes;
 
 use super::names::{self, Hierarchy};
-use super::reply::{self, Refusal, Status, StatusKind, Value};
-use super::wire::{BulkReader, BulkWriter, Wire};
+use super::reply::{self, Refusal, Status, StatusKind, Untagged, Value};
+use super::wire::{BulkReader, BulkWriter, HEARD_BYTES_MAX, Incoming, Wire};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::mail::{Uid, UidValidity, WireName};
+
+/// No literal is larger in what is asked for here: names.
+const LITERAL_BYTES_MAX: u64 = 64 * 1024;
 
 /// What a server can do, in upper case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +74,16 @@ pub struct Done {
     /// The tagged status.
     pub status: Status,
     /// Every untagged response before it, as sent.
+    pub untagged: Vec<Bytes>,
+}
+
+/// What commands brought that were sent together.
+#[derive(Debug)]
+pub struct Together {
+    /// The tagged status of each.
+    pub statuses: Vec<Status>,
+    /// Every untagged response, as sent. Of which command it tells its content says, not its place:
+    /// servers answer as they are ready.
     pub untagged: Vec<Bytes>,
 }
 
@@ -200,6 +213,58 @@ impl Connection {
         }
     }
 
+    /// Runs commands in one round trip, each to its tagged status, whatever that says. None of them may
+    /// need what another one brings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`].
+    pub async fn run_together(
+        &mut self,
+        commands: &[String],
+        action: &str,
+    ) -> Result<Together, Fault> {
+        let side = self.side;
+        let broken = |error: std::io::Error| Fault::session(action, error).at(side);
+        let tag = |index: usize| format!("T{index}");
+        let (mut reader, mut writer) = self.lend();
+        let lines = commands.iter().enumerate();
+        let lines: String =
+            lines.map(|(index, command)| format!("{} {command}\r\n", tag(index))).collect();
+        writer.write(lines.as_bytes()).await.map_err(broken)?;
+        writer.flush().await.map_err(broken)?;
+        let mut statuses: Vec<Option<Status>> = commands.iter().map(|_| None).collect();
+        let (mut untagged, mut heard_bytes) = (Vec::new(), 0);
+        while statuses.iter().any(Option::is_none) {
+            let response = match reader.response(LITERAL_BYTES_MAX).await.map_err(broken)? {
+                Incoming::Response(response) => response,
+                Incoming::Large { literal_bytes, .. } => {
+                    reader.discard(literal_bytes).await.map_err(broken)?;
+                    continue;
+                }
+            };
+            heard_bytes += response.len();
+            if heard_bytes > HEARD_BYTES_MAX {
+                let cause = "the server's answer to one command is too large";
+                return Err(Fault::session(action, cause).at(side));
+            }
+            if let Some((told, status)) = reply::tagged(&response) {
+                let at = (0..commands.len()).find(|index| told == tag(*index).as_bytes());
+                let Some(open) = at.map(|at| &mut statuses[at]).filter(|open| open.is_none())
+                else {
+                    let cause = "the server answered an unknown tag";
+                    return Err(Fault::session(action, cause).at(side));
+                };
+                *open = Some(status);
+            } else if let Untagged::Bye(status) = Untagged::parse(&response) {
+                return Err(Fault::session(action, Refusal(status)).at(side));
+            } else {
+                untagged.push(response);
+            }
+        }
+        Ok(Together { statuses: statuses.into_iter().flatten().collect(), untagged })
+    }
+
     pub(super) async fn ask_capabilities(&mut self) -> Result<(), Fault> {
         let done = self.run_ok("CAPABILITY", "ask what the server can do", Scope::Account).await?;
         self.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
@@ -224,43 +289,41 @@ impl Connection {
             // Without the delimiter each mailbox below another would get a wrong name.
             return Err(reply::fault(ACTION, done.status, Scope::Account).at(self.side));
         }
-        let delimiter = done.untagged.iter().find_map(ListLine::parse).and_then(|l| l.delimiter);
+        let delimiter = done.untagged.iter().find_map(|line| ListLine::parse(line, "LIST"));
+        let delimiter = delimiter.and_then(|line| line.delimiter);
         self.hierarchy = Hierarchy { delimiter, ..Hierarchy::default() };
         Ok(())
     }
 
-    /// Lists every mailbox below the personal prefix, and INBOX; each name once.
+    /// Lists every mailbox below the personal prefix, and INBOX, each name once; and the names of
+    /// subscribed ones, none where the server refuses to tell.
     ///
     /// # Errors
     ///
     /// A server that refuses to list cannot be copied: an account fault.
-    pub async fn list(&mut self) -> Result<Vec<ListLine>, Fault> {
+    pub async fn list(&mut self) -> Result<(Vec<ListLine>, BTreeSet<WireName>), Fault> {
         let action = "list the mailboxes";
+        let plain = || "LIST \"\" \"*\"".to_owned();
         let special =
             self.capabilities.has("SPECIAL-USE") && self.capabilities.has("LIST-EXTENDED");
-        let command =
-            if special { "LIST \"\" \"*\" RETURN (SPECIAL-USE)" } else { "LIST \"\" \"*\"" };
-        let mut done = self.run(command, action).await?;
-        if special && done.status.kind != StatusKind::Ok {
+        let list = if special { plain() + " RETURN (SPECIAL-USE)" } else { plain() };
+        let commands = [list, "LSUB \"\" \"*\"".to_owned()];
+        let Together { mut statuses, mut untagged } = self.run_together(&commands, action).await?;
+        if special && statuses[0].kind != StatusKind::Ok {
             // Some announce it and cannot (Proton Bridge).
-            done = self.run("LIST \"\" \"*\"", action).await?;
+            let mut again = self.run_together(&[plain()], action).await?;
+            statuses[0] = again.statuses.remove(0);
+            untagged.append(&mut again.untagged);
         }
-        if done.status.kind != StatusKind::Ok {
-            return Err(reply::fault(action, done.status, Scope::Account).at(self.side));
+        let status = statuses.swap_remove(0);
+        if status.kind != StatusKind::Ok {
+            return Err(reply::fault(action, status, Scope::Account).at(self.side));
         }
-        Ok(unique(done.untagged.iter().filter_map(ListLine::parse)))
-    }
-
-    /// The names of subscribed mailboxes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Connection::run`]; a refusal gives no names.
-    pub async fn subscriptions(&mut self) -> Result<BTreeSet<WireName>, Fault> {
-        let done = self.run("LSUB \"\" \"*\"", "list the subscriptions").await?;
-        let lines = done.untagged.iter().filter_map(ListLine::parse);
+        let listed = unique(untagged.iter().filter_map(|line| ListLine::parse(line, "LIST")));
+        let subscribed = untagged.iter().filter_map(|line| ListLine::parse(line, "LSUB"));
         // LSUB marks a parent that is not itself subscribed with \Noselect (RFC 3501 section 6.3.9).
-        Ok(lines.filter(|line| !line.has("\\Noselect")).map(|line| line.name).collect())
+        let subscribed = subscribed.filter(|line| !line.has("\\Noselect")).map(|line| line.name);
+        Ok((listed, subscribed.collect()))
     }
 
     /// Opens a mailbox. One that is only read is asked for its HIGHESTMODSEQ, where the server keeps
@@ -270,17 +333,41 @@ impl Connection {
     ///
     /// A mailbox fault where the server refuses.
     pub async fn select(&mut self, how: Select, name: &WireName) -> Result<Selected, Fault> {
+        let (selected, _) = self.select_and(how, name, None).await?;
+        Ok(selected)
+    }
+
+    /// As [`Connection::select`], with a further command sent along that needs the mailbox open. Gives
+    /// what came with that one, too, where it was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::select`].
+    pub async fn select_and(
+        &mut self,
+        how: Select,
+        name: &WireName,
+        and: Option<String>,
+    ) -> Result<(Selected, Option<Vec<Bytes>>), Fault> {
         let action = format!("open {}", String::from_utf8_lossy(&name.0).escape_debug());
         let quoted = self.quoted(name)?;
-        let command = match how {
+        let select = match how {
             Select::Examine if self.capabilities.has("CONDSTORE") => {
                 format!("EXAMINE {quoted} (CONDSTORE)")
             }
             Select::Examine => format!("EXAMINE {quoted}"),
             Select::Select => format!("SELECT {quoted}"),
         };
-        let done = self.run_ok(&command, &action, Scope::Mailbox).await?;
-        Ok(Selected::of(&done))
+        let commands: Vec<String> = [select].into_iter().chain(and).collect();
+        let Together { mut statuses, untagged } = self.run_together(&commands, &action).await?;
+        let further = statuses.split_off(1);
+        let status = statuses.swap_remove(0);
+        if status.kind != StatusKind::Ok {
+            return Err(reply::fault(action, status, Scope::Mailbox).at(self.side));
+        }
+        let selected = Selected::of(&untagged);
+        let is_done = further.first().is_some_and(|status| status.kind == StatusKind::Ok);
+        Ok((selected, is_done.then_some(untagged)))
     }
 
     /// A name as a command's argument.
@@ -309,10 +396,10 @@ fn unique(lines: impl Iterator<Item = ListLine>) -> Vec<ListLine> {
 }
 
 impl Selected {
-    fn of(done: &Done) -> Self {
+    fn of(untagged: &[Bytes]) -> Self {
         let mut selected = Self::default();
         let mut sticky = true;
-        for response in &done.untagged {
+        for response in untagged {
             let Some(line) = response.strip_prefix(b"* ") else {
                 continue;
             };
@@ -363,14 +450,14 @@ pub struct ListLine {
 }
 
 impl ListLine {
-    fn parse(response: &Bytes) -> Option<Self> {
+    /// Reads an answer that begins with this word.
+    fn parse(response: &Bytes, word: &str) -> Option<Self> {
         let line = response.starts_with(b"* ").then(|| response.slice(2..))?;
         let values = reply::values(&line);
-        let [word, Value::List(attributes), delimiter, name, ..] = values.as_slice() else {
+        let [told, Value::List(attributes), delimiter, name, ..] = values.as_slice() else {
             return None;
         };
-        let word = word.text()?;
-        if !word.eq_ignore_ascii_case("LIST") && !word.eq_ignore_ascii_case("LSUB") {
+        if !told.text()?.eq_ignore_ascii_case(word) {
             return None;
         }
         Some(Self {
@@ -424,14 +511,17 @@ mod tests {
 
     #[test]
     fn list_lines_are_unquoted() {
-        let parsed = ListLine::parse(&line("* LIST (\\HasNoChildren \\sent) \"/\" \"a\\\"b\"\r\n"))
-            .expect("a LIST line");
+        let parsed =
+            ListLine::parse(&line("* LIST (\\HasNoChildren \\sent) \"/\" \"a\\\"b\"\r\n"), "LIST")
+                .expect("a LIST line");
         assert_eq!(parsed.name, WireName(b"a\"b".to_vec()));
         assert_eq!(parsed.delimiter, Some(b'/'));
         assert!(parsed.has("\\Sent"));
-        let literal = ListLine::parse(&line("* LIST () \"\\\\\" {3}\r\na b\r\n")).expect("a line");
+        let literal =
+            ListLine::parse(&line("* LIST () \"\\\\\" {3}\r\na b\r\n"), "LIST").expect("a line");
         assert_eq!((literal.delimiter, literal.name), (Some(b'\\'), WireName(b"a b".to_vec())));
-        let flat = ListLine::parse(&line("* LIST (\\Noinferiors) NIL INBOX\r\n")).expect("a line");
+        let flat =
+            ListLine::parse(&line("* LIST (\\Noinferiors) NIL INBOX\r\n"), "LIST").expect("a line");
         assert_eq!((flat.delimiter, flat.name), (None, WireName(b"INBOX".to_vec())));
     }
 
@@ -447,7 +537,7 @@ mod tests {
 
     #[test]
     fn a_select_is_read_and_a_validity_that_does_not_last_is_none() {
-        let untagged = [
+        let mut untagged = [
             "* FLAGS (\\Seen)\r\n",
             "* 172 EXISTS\r\n",
             "* OK [UIDVALIDITY 3857529045] ok\r\n",
@@ -456,14 +546,12 @@ mod tests {
         ]
         .map(line)
         .to_vec();
-        let status = Status::parse(b"OK [READ-ONLY] done").expect("a status");
-        let mut done = Done { status, untagged };
-        let selected = Selected::of(&done);
+        let selected = Selected::of(&untagged);
         assert_eq!(selected.uid_validity, Some(UidValidity(3_857_529_045)));
         assert_eq!((selected.uid_next, selected.exists), (Some(Uid(4392)), 172));
         assert_eq!(selected.permanent_flags.as_deref().map(<[_]>::len), Some(3));
-        done.untagged.push(line("* NO [UIDNOTSTICKY] not here\r\n"));
-        assert_eq!(Selected::of(&done).uid_validity, None);
+        untagged.push(line("* NO [UIDNOTSTICKY] not here\r\n"));
+        assert_eq!(Selected::of(&untagged).uid_validity, None);
     }
 
     #[test]

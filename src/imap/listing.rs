@@ -18,8 +18,7 @@ const STATUS_NAME_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// As [`Connection::list`].
 pub async fn mailboxes(connection: &mut Connection) -> Result<Vec<Mailbox>, Fault> {
-    let lines = connection.list().await?;
-    let subscribed = connection.subscriptions().await?;
+    let (lines, subscribed) = connection.list().await?;
     let hierarchy = connection.hierarchy();
     let mailboxes = lines.into_iter().map(|line| Mailbox {
         path: hierarchy.path(&line.name),

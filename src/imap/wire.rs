@@ -31,7 +31,7 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// The largest response outside bulk transfer, literals counted.
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a server may say in answer to one command outside bulk transfer.
-const HEARD_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const HEARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How much is asked of the socket at once.
 pub const READ_BYTES: usize = 64 * 1024;
 

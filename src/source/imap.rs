@@ -21,13 +21,15 @@ pub struct ImapSource {
     connection: Connection,
     /// Larger bodies are streamed.
     body_bytes_max: u64,
+    /// What a range was found to hold when the mailbox was opened.
+    ahead: Option<(RangeInclusive<Uid>, Vec<MessageInfo>)>,
 }
 
 impl ImapSource {
     /// Reads by this connection; bodies above `body_bytes_max` octets are streamed, not held.
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
-        Self { connection, body_bytes_max }
+        Self { connection, body_bytes_max, ahead: None }
     }
 
     /// How this server takes names: where what is read here is a target to be looked at.
@@ -35,6 +37,53 @@ impl ImapSource {
     pub fn naming(&self) -> Naming {
         Naming::of(self.connection.hierarchy().delimiter)
     }
+}
+
+impl ImapSource {
+    async fn examine(
+        &mut self,
+        name: &WireName,
+        first: Option<RangeInclusive<Uid>>,
+    ) -> Result<Opened, Fault> {
+        self.ahead = None;
+        let scan = first.as_ref().map(scan_of);
+        let (selected, scanned) = self.connection.select_and(Select::Examine, name, scan).await?;
+        if let (Some(range), Some(scanned)) = (first, scanned) {
+            let infos = infos(scanned.iter().filter_map(reply::Fetched::parse), &range);
+            self.ahead = Some((range, infos));
+        }
+        Ok(Opened {
+            uid_validity: selected.uid_validity,
+            uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
+            messages: u64::from(selected.exists),
+            highest_modseq: selected.highest_modseq,
+        })
+    }
+}
+
+fn scan_of(uids: &RangeInclusive<Uid>) -> String {
+    let (first, last) = (uids.start(), uids.end());
+    format!("UID FETCH {first}:{last} (UID RFC822.SIZE INTERNALDATE FLAGS)")
+}
+
+/// The messages of a range, ascending.
+fn infos(
+    found: impl IntoIterator<Item = reply::Fetched>,
+    uids: &RangeInclusive<Uid>,
+) -> Vec<MessageInfo> {
+    let infos = found.into_iter().filter_map(|fetched| {
+        let uid = fetched.uid.filter(|uid| uids.contains(uid))?;
+        Some(MessageInfo {
+            uid,
+            size: fetched.size.unwrap_or(0),
+            date: fetched.date,
+            flags: fetched.flags.unwrap_or_else(Flags::default),
+        })
+    });
+    let mut infos: Vec<MessageInfo> = infos.collect();
+    infos.sort_by_key(|info| info.uid);
+    infos.dedup_by_key(|info| info.uid);
+    infos
 }
 
 impl Source for ImapSource {
@@ -47,37 +96,26 @@ impl Source for ImapSource {
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Opened, Fault> {
-        let selected = self.connection.select(Select::Examine, name).await?;
-        Ok(Opened {
-            uid_validity: selected.uid_validity,
-            uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
-            messages: u64::from(selected.exists),
-            highest_modseq: selected.highest_modseq,
-        })
+        self.examine(name, None).await
+    }
+
+    async fn open_and_scan(
+        &mut self,
+        name: &WireName,
+        first: RangeInclusive<Uid>,
+    ) -> Result<Opened, Fault> {
+        self.examine(name, Some(first)).await
     }
 
     async fn scan(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<MessageInfo>, Fault> {
-        let command = format!(
-            "UID FETCH {}:{} (UID RFC822.SIZE INTERNALDATE FLAGS)",
-            uids.start(),
-            uids.end()
-        );
-        let found = listing::messages(&mut self.connection, &command, "list the messages").await?;
-        let mut infos: Vec<MessageInfo> = found
-            .into_iter()
-            .filter_map(|fetched| {
-                let uid = fetched.uid.filter(|uid| uids.contains(uid))?;
-                Some(MessageInfo {
-                    uid,
-                    size: fetched.size.unwrap_or(0),
-                    date: fetched.date,
-                    flags: fetched.flags.unwrap_or_else(Flags::default),
-                })
-            })
-            .collect();
-        infos.sort_by_key(|info| info.uid);
-        infos.dedup_by_key(|info| info.uid);
-        Ok(infos)
+        if let Some((range, infos)) = self.ahead.take()
+            && range == uids
+        {
+            return Ok(infos);
+        }
+        let action = "list the messages";
+        let found = listing::messages(&mut self.connection, &scan_of(&uids), action).await?;
+        Ok(infos(found, &uids))
     }
 
     async fn listed(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Uid>, Fault> {

@@ -19,7 +19,7 @@ use super::{
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select};
-use crate::imap::reply::{self, StatusKind, uid_set};
+use crate::imap::reply::{self, Fetched, StatusKind, uid_set};
 use crate::imap::{download, listing};
 use crate::ledger::OpenMove;
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
@@ -41,6 +41,7 @@ pub struct ImapTarget {
 /// The mailbox that was opened last.
 struct OpenMailbox {
     name: WireName,
+    uid_next: Uid,
     storable: Storable,
 }
 
@@ -64,21 +65,24 @@ impl ImapTarget {
         self.connection.run_ok("NOOP", action, Scope::Session).await?;
         let command = format!("UID FETCH {set} (UID RFC822.SIZE INTERNALDATE FLAGS)");
         let fetched = listing::messages(&mut self.connection, &command, action).await?;
-        let mut found: Vec<Found> = fetched
-            .into_iter()
-            .filter_map(|fetched| {
-                Some(Found {
-                    uid: fetched.uid?,
-                    size: fetched.size?,
-                    date: fetched.date,
-                    flags: fetched.flags.unwrap_or_else(Flags::default),
-                })
-            })
-            .collect();
-        found.sort_by_key(|found| found.uid);
-        found.dedup_by_key(|found| found.uid);
-        Ok(found)
+        Ok(all_found(fetched))
     }
+}
+
+/// What was told whole of messages, ascending.
+fn all_found(fetched: Vec<Fetched>) -> Vec<Found> {
+    let found = fetched.into_iter().filter_map(|fetched| {
+        Some(Found {
+            uid: fetched.uid?,
+            size: fetched.size?,
+            date: fetched.date,
+            flags: fetched.flags.unwrap_or_else(Flags::default),
+        })
+    });
+    let mut found: Vec<Found> = found.collect();
+    found.sort_by_key(|found| found.uid);
+    found.dedup_by_key(|found| found.uid);
+    found
 }
 
 impl Target for ImapTarget {
@@ -140,7 +144,7 @@ impl Target for ImapTarget {
             Some(before) => before.storable.next(permanent),
             None => Storable::new(permanent),
         };
-        self.open = Some(OpenMailbox { name: name.clone(), storable });
+        self.open = Some(OpenMailbox { name: name.clone(), uid_next, storable });
         Ok(Destination { uid_validity: selected.uid_validity, uid_next })
     }
 
@@ -159,6 +163,19 @@ impl Target for ImapTarget {
         }
         found.retain(|found| uids.binary_search(&found.uid).is_ok());
         Ok(found)
+    }
+
+    async fn glance(
+        &mut self,
+        uids: &[Uid],
+        bodies: &[Uid],
+    ) -> Result<(Vec<Found>, BTreeMap<Uid, Identity>), Fault> {
+        let seen = download::glance(&mut self.connection, uids, bodies).await?;
+        let mut found = all_found(seen.attributes);
+        found.retain(|found| uids.binary_search(&found.uid).is_ok());
+        let identities = seen.identities.into_iter();
+        let identities = identities.filter(|(uid, _)| bodies.binary_search(uid).is_ok());
+        Ok((found, identities.map(|(uid, (_, identity))| (uid, identity)).collect()))
     }
 
     async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {

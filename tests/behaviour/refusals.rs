@@ -109,6 +109,21 @@ async fn a_refused_keyword_costs_the_message_only_that() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn that_keywords_are_asked_for_changes_no_message() {
+    for target in [Profile::dovecot(), Profile::plain()] {
+        let mut world = World::new(Profile::dovecot(), target);
+        world.deliver(0..6);
+        world.run().await.assert_done(6);
+        world.anna().deliver(&INBOX, letter(7).with_flags(&["Work", "$Later"]));
+        world.run().await.assert_done(7);
+        world.assert_copied();
+        let copies = world.copy().messages(&INBOX);
+        let flagged = copies.iter().filter(|copy| copy.flags.iter().any(|flag| flag == "Work"));
+        assert_eq!(flagged.count(), 1);
+    }
+}
+
 /// E01
 #[tokio::test(start_paused = true)]
 async fn a_full_account_stops_at_once_and_goes_on_when_there_is_room() {

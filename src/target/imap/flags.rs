@@ -11,9 +11,9 @@ use crate::target::FlagChange;
 /// So many UIDs are named in a command: a line of a few KiB is what every server takes.
 const UIDS_MAX: usize = 400;
 
-/// No message has this UID: UIDNEXT is above that of every message, and a number of 32 bits (RFC 9051
-/// section 2.3.1.1).
-const NO_MESSAGE: &str = "4294967295";
+/// A UID so far above UIDNEXT is no message's, and none's soon. The highest number there is would not
+/// do: to some servers it is `*`, the last message.
+const FAR_AHEAD: u32 = 1_000_000_000;
 /// So many keywords are named in a command.
 const KEYWORDS_MAX: usize = 50;
 
@@ -30,9 +30,13 @@ impl ImapTarget {
         let Some(open) = self.open.as_ref().filter(|_| self.tries_keywords) else {
             return Ok(());
         };
+        let Some(nobody) = open.uid_next.0.checked_add(FAR_AHEAD).filter(|uid| *uid < u32::MAX)
+        else {
+            return Ok(());
+        };
         let unproven = open.storable.unproven(keywords.iter().map(String::as_str));
         for part in unproven.chunks(KEYWORDS_MAX) {
-            let command = format!("UID STORE {NO_MESSAGE} +FLAGS.SILENT ({})", part.join(" "));
+            let command = format!("UID STORE {nobody} +FLAGS.SILENT ({})", part.join(" "));
             let done = self.connection.run(&command, "ask which keywords the target takes").await?;
             if done.status.kind != StatusKind::Ok {
                 self.tries_keywords = false;
