@@ -109,11 +109,13 @@ pub enum RemarkKind {
     RemovedAtSource,
     /// The target refused it as it is, and has it repaired in these ways.
     Repaired,
+    /// The source's date is none, and it was sent with one from its header.
+    DateReplaced,
 }
 
 impl RemarkKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Reason,
         Self::BytesAltered,
         Self::DateAltered,
@@ -122,6 +124,7 @@ impl RemarkKind {
         Self::PossibleDuplicate,
         Self::RemovedAtSource,
         Self::Repaired,
+        Self::DateReplaced,
     ];
 
     /// The word for it in reports.
@@ -136,6 +139,7 @@ impl RemarkKind {
             Self::PossibleDuplicate => "possible-duplicate",
             Self::RemovedAtSource => "removed-at-source",
             Self::Repaired => "repaired",
+            Self::DateReplaced => "date-replaced",
         }
     }
 }

@@ -49,8 +49,8 @@ pub struct Changed {
     pub size: u64,
     /// The source's date.
     pub date: Option<InternalDate>,
-    /// Its exact digest and header key at the source.
-    pub digest: (Digest, u64),
+    /// Its exact digest and header key at the source; none where nothing was repaired.
+    pub digest: Option<(Digest, u64)>,
 }
 
 /// The header field that a message's date was taken from.
@@ -68,7 +68,8 @@ impl Entry {
     pub fn at_source(&self) -> Self {
         match self.changed {
             Some(Changed { size, date, digest, .. }) => {
-                Self { size, date, digest: Some(digest), changed: None, ..self.clone() }
+                let digest = digest.or(self.digest);
+                Self { size, date, digest, changed: None, ..self.clone() }
             }
             None => self.clone(),
         }

@@ -4,6 +4,7 @@ pub mod absent;
 pub mod adopt;
 pub mod collisions;
 pub mod compare;
+pub mod dating;
 pub mod delta;
 pub mod filter;
 pub mod gone;

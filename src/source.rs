@@ -162,8 +162,36 @@ pub enum MissingCause {
 pub struct Streamed {
     /// Octets in all.
     pub size: u64,
-    /// Its pieces. If they end before [`Chunk::Last`], the message must not be believed.
-    pub chunks: mpsc::Receiver<Chunk>,
+    /// Its first piece, if that was looked at before.
+    first: Option<Chunk>,
+    chunks: mpsc::Receiver<Chunk>,
+}
+
+impl Streamed {
+    /// A body of so many octets that arrives in these pieces.
+    #[must_use]
+    pub fn new(size: u64, chunks: mpsc::Receiver<Chunk>) -> Self {
+        Self { size, first: None, chunks }
+    }
+
+    /// Its next piece. If there is none before [`Chunk::Last`], the message must not be believed.
+    pub async fn next(&mut self) -> Option<Chunk> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.chunks.recv().await,
+        }
+    }
+
+    /// The octets with which it begins, as many as came at once.
+    pub async fn beginning(&mut self) -> &[u8] {
+        if self.first.is_none() {
+            self.first = self.chunks.recv().await;
+        }
+        match &self.first {
+            Some(Chunk::Data(octets) | Chunk::Last(octets, _)) => octets,
+            None => &[],
+        }
+    }
 }
 
 /// A piece of a body.

@@ -14,8 +14,9 @@ use crate::fault::{Fault, Scope, Side};
 use crate::history::{Changed, Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, WindowMessage};
-use crate::mail::{InternalDate, MailboxPath, Message, MessageInfo, Uid, UidValidity};
+use crate::mail::{MailboxPath, Message, MessageInfo, Uid, UidValidity};
 use crate::mutant::{self, Mutant};
+use crate::plan::dating;
 use crate::plan::mailboxes::Pair;
 use crate::plan::room::{InDoubt, Room, room};
 use crate::plan::windows::{Owed, Window};
@@ -228,7 +229,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 // Read to its end, so that the source's connection stays sound; copied later.
                 continue;
             }
-            let Some((mut window, classes)) = self.prepare(window) else {
+            let Some((mut window, classes)) = self.prepare(window).await else {
                 continue;
             };
             if !self.wait_for_room(classes.as_ref(), &outgoing).await {
@@ -269,7 +270,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
     }
 
     /// Makes a window of what was fetched, with the classes of its messages; none if nothing came.
-    fn prepare(&mut self, fetched: Fetched) -> Option<(Outgoing, Option<BTreeSet<u64>>)> {
+    async fn prepare(&mut self, fetched: Fetched) -> Option<(Outgoing, Option<BTreeSet<u64>>)> {
         // The ledger gives the id when it takes the window.
         let id = WindowId(0);
         match fetched {
@@ -287,7 +288,11 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 let classes = Some(identities.map(|identity| identity.headers).collect());
                 Some((Outgoing { id, messages, careful: window.careful, admission }, classes))
             }
-            Fetched::Streamed { admitted: Admitted { window, admission }, info, body } => {
+            Fetched::Streamed { admitted: Admitted { window, admission }, mut info, mut body } => {
+                let mut changed = None;
+                if dating::is_broken(info.date) {
+                    changed = dated(&mut info, body.size, body.beginning().await);
+                }
                 let record = WindowMessage {
                     uid: info.uid,
                     size: body.size,
@@ -297,7 +302,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     // Known when it is sent.
                     risky: false,
                     troubles: troubles(&window, info.uid),
-                    changed: None,
+                    changed,
                 };
                 let size = body.size;
                 let body = Body::Streamed {
@@ -357,11 +362,15 @@ impl<L: Ledger> Opening<'_, '_, L> {
 }
 
 fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
-    let Message { info, body } = message;
+    let Message { mut info, body } = message;
+    let dated = match dating::is_broken(info.date) {
+        true => dated(&mut info, body.len() as u64, &body),
+        false => None,
+    };
     let owed = window.messages.iter().find(|owed| owed.info.uid == info.uid);
     let size_differs = owed.is_some_and(|owed| owed.info.size != body.len() as u64);
     let (body, changed) =
-        as_sent(body, info.date, owed.map(|owed| owed.repairs).unwrap_or_default());
+        as_sent(body, &info, dated, owed.map(|owed| owed.repairs).unwrap_or_default());
     let identity = Identity::of(&body);
     let record = WindowMessage {
         uid: info.uid,
@@ -378,14 +387,28 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
     OutgoingMessage { record, body: Body::Whole(body) }
 }
 
-/// The octets that are sent, and what was repaired in them.
-fn as_sent(body: Bytes, date: Option<InternalDate>, repairs: Repairs) -> (Bytes, Option<Changed>) {
+/// Gives a message the date that its header tells, and what that changes; none where it tells none.
+fn dated(info: &mut MessageInfo, size: u64, octets: &[u8]) -> Option<Changed> {
+    let (date, dated) = dating::of_header(octets)?;
+    let date = info.date.replace(date);
+    Some(Changed { repairs: Repairs::default(), dated: Some(dated), size, date, digest: None })
+}
+
+/// The octets that are sent, and what of the message is changed then.
+fn as_sent(
+    body: Bytes,
+    info: &MessageInfo,
+    dated: Option<Changed>,
+    repairs: Repairs,
+) -> (Bytes, Option<Changed>) {
     let Some((repaired, repairs)) = repair(&body, repairs) else {
-        return (body, None);
+        return (body, dated);
     };
     let Identity { exact, headers, .. } = Identity::of(&body);
-    let (size, digest) = (body.len() as u64, (exact, headers));
-    let changed = Changed { repairs, dated: None, size, date, digest };
+    let as_it_is =
+        Changed { repairs, dated: None, size: body.len() as u64, date: info.date, digest: None };
+    let digest = Some((exact, headers));
+    let changed = Changed { repairs, digest, ..dated.unwrap_or(as_it_is) };
     (repaired.into(), Some(changed))
 }
 
@@ -506,22 +529,26 @@ impl<L: Ledger> Recording<'_, '_, L> {
     /// repaired in it, or was.
     fn repairable(&self, message: &OutgoingMessage) -> Option<Owed> {
         let repairs = self.work.run.config.repairs;
-        let WindowMessage { uid, size, date, ref flags, changed: None, .. } = message.record else {
-            return None;
-        };
+        let WindowMessage { uid, changed, troubles, .. } = message.record;
         let Body::Whole(octets) = &message.body else {
             return None;
         };
+        if changed.is_some_and(|changed| !changed.repairs.is_empty()) {
+            return None;
+        }
         repair(octets, repairs)?;
-        let info = MessageInfo { uid, size, date, flags: flags.clone() };
-        Some(Owed { repairs, ..Owed::new(info, message.record.troubles) })
+        let Entry { size, date, flags, .. } = entry(message, Fate::Pending, None).at_source();
+        let info = MessageInfo { uid, size, date, flags };
+        Some(Owed { repairs, ..Owed::new(info, troubles) })
     }
 
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
         let uid = message.record.uid;
         let text = match message.record.changed {
-            Some(changed) => format!("repaired ({}), too: {text}", changed.repairs),
-            None => text.to_owned(),
+            Some(Changed { repairs, .. }) if !repairs.is_empty() => {
+                format!("repaired ({repairs}), too: {text}")
+            }
+            _ => text.to_owned(),
         };
         tell_not_copied(self.work, &self.place.pair, uid, Fate::Refused, &text);
         self.refused.push(uid);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::difference::{Compared, Difference};
 use crate::identity::{Digest, HeaderKeys, Identity};
 use crate::mail::{Flags, InternalDate, MessageInfo, Uid};
+use crate::plan::dating::is_broken;
 
 /// A message as a comparison sees it: some hundred octets, whatever its size.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Record {
         folded: u64,
         kin: Option<NonZeroU64>,
     ) -> Self {
-        let date = info.date.map(InternalDate::seconds);
+        let date = info.date.filter(|date| !is_broken(Some(*date))).map(InternalDate::seconds);
         Self { at, is_owed: true, size: info.size, date, flags, exact, folded, kin }
     }
 }

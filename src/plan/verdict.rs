@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fate::{Remark, RemarkKind};
-use crate::history::Entry;
+use crate::history::{Changed, Dated, Entry};
 use crate::identity::{Digest, Identity};
 use crate::mail::{InternalDate, Uid};
 use crate::plan::settle::is_close;
@@ -106,11 +106,9 @@ impl Outlines {
 #[must_use]
 pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    if let (Some(sent), stored) = (entry.date, found.date)
-        && stored != Some(sent)
-    {
-        let stored = stored.map_or_else(|| "none".to_owned(), |date| date.to_string());
-        let text = format!("sent {sent}, the target has {stored}");
+    let told = |date: Option<InternalDate>| date.map_or("none".to_owned(), |date| date.to_string());
+    if found.date != entry.date {
+        let text = format!("sent {}, the target has {}", told(entry.date), told(found.date));
         remarks.push(Remark::new(RemarkKind::DateAltered, text));
     }
     let reduced = entry.flags.missing_in(&found.flags);
@@ -128,8 +126,19 @@ pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Rem
         };
         remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
-    if let Some(changed) = entry.changed {
-        remarks.push(Remark::new(RemarkKind::Repaired, changed.repairs.to_string()));
+    if let Some(Changed { repairs, dated, date, .. }) = entry.changed {
+        if !repairs.is_empty() {
+            remarks.push(Remark::new(RemarkKind::Repaired, repairs.to_string()));
+        }
+        if let Some(dated) = dated {
+            let field = match dated {
+                Dated::Received => "Received",
+                Dated::Date => "Date",
+            };
+            let text =
+                format!("the source has {}; sent {} by {field}", told(date), told(entry.date));
+            remarks.push(Remark::new(RemarkKind::DateReplaced, text));
+        }
     }
     remarks
 }

@@ -7,6 +7,7 @@ mod cases;
 mod compare;
 mod copy;
 mod crashes;
+mod dates;
 mod delta;
 mod fetches;
 mod filters;

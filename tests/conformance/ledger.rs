@@ -278,10 +278,16 @@ pub(crate) async fn an_entry_is_read_as_it_was_recorded(place: impl Place) {
         dated: Some(Dated::Received),
         size: 8,
         date: None,
-        digest: (Digest([6; 16]), 5),
+        digest: Some((Digest([6; 16]), 5)),
     };
     let date = Some(InternalDate::new(-1, 60));
-    let dated = Changed { repairs: Repairs::default(), dated: Some(Dated::Date), date, ..changed };
+    let dated = Changed {
+        repairs: Repairs::default(),
+        dated: Some(Dated::Date),
+        date,
+        digest: None,
+        ..changed
+    };
     let mut entries = vec![
         bare,
         Entry { changed: Some(changed), ..entry(Fate::Copied, Some(3), 9) },

@@ -80,7 +80,7 @@ pub(super) fn put_changed(out: &mut Vec<u8>, changed: &Changed) {
     out.extend([repairs.bits(), dated]);
     out.extend(size.to_be_bytes());
     out.extend(date.map_or(i64::MIN, pack_date).to_be_bytes());
-    out.extend(pack_digest(*digest));
+    out.extend(digest.map_or([0; 24], pack_digest));
 }
 
 pub(super) fn take_changed(rest: &mut &[u8]) -> Option<Changed> {
@@ -90,8 +90,9 @@ pub(super) fn take_changed(rest: &mut &[u8]) -> Option<Changed> {
     let (date, digest) = date.split_first_chunk()?;
     let date = i64::from_be_bytes(*date);
     *rest = after;
+    let (repairs, digest) = (Repairs::from_bits(*repairs), digest.try_into().ok()?);
     Some(Changed {
-        repairs: Repairs::from_bits(*repairs),
+        repairs,
         dated: match dated {
             0 => None,
             1 => Some(Dated::Received),
@@ -100,7 +101,7 @@ pub(super) fn take_changed(rest: &mut &[u8]) -> Option<Changed> {
         },
         size: u64::from_be_bytes(*size),
         date: (date != i64::MIN).then(|| unpack_date(date)),
-        digest: unpack_digest(digest.try_into().ok()?),
+        digest: (!repairs.is_empty()).then(|| unpack_digest(digest)),
     })
 }
 
@@ -158,6 +159,7 @@ pub(super) fn kind_code(kind: RemarkKind) -> u8 {
         RemarkKind::PossibleDuplicate => 5,
         RemarkKind::RemovedAtSource => 6,
         RemarkKind::Repaired => 7,
+        RemarkKind::DateReplaced => 8,
     }
 }
 

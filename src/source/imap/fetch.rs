@@ -268,7 +268,7 @@ impl Fetching<'_> {
         // Date and flags that come after the body would come too late: the scan's stand.
         let early = attributes_around(&head, &Bytes::from_static(b")\r\n")).unwrap_or_default();
         let info = as_fetched(&asked, &early, size);
-        let body = Streamed { size, chunks };
+        let body = Streamed::new(size, chunks);
         let window = Fetched::Streamed { admitted, info, body };
         if self.fetched.send(window).await.is_err() {
             return Ok(());
@@ -475,7 +475,7 @@ mod tests {
             }
             Fetched::Streamed { info, mut body, .. } => {
                 let mut state = "broken";
-                while let Some(chunk) = body.chunks.recv().await {
+                while let Some(chunk) = body.next().await {
                     if matches!(chunk, Chunk::Last(..)) {
                         state = "whole";
                     }

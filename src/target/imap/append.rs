@@ -372,7 +372,7 @@ impl Writer<'_> {
         identity: &OnceLock<Identity>,
     ) -> Result<(), Fault> {
         let mut left = body.size;
-        while let Some(chunk) = body.chunks.recv().await {
+        while let Some(chunk) = body.next().await {
             let (octets, is_last) = match chunk {
                 Chunk::Data(octets) => (octets, false),
                 Chunk::Last(octets, digests) => {
@@ -858,7 +858,7 @@ mod tests {
         drop(pieces);
         let mut streamed = message(1, "");
         streamed.body = Body::Streamed {
-            body: tokio::sync::Mutex::new(Some(Streamed { size: 8, chunks })),
+            body: tokio::sync::Mutex::new(Some(Streamed::new(8, chunks))),
             identity: OnceLock::new(),
             size: 8,
         };
