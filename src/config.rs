@@ -85,7 +85,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             accounts_max: 8,
-            connections_max: 2,
+            connections_max: 4,
             host_connections_max: 16,
             rates: Rates::default(),
             memory_bytes_max: 16 * 1024 * 1024,

@@ -15,7 +15,7 @@ use crate::config::Lock;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{About, Fault, Scope, Side};
-use crate::imap::exec::Connection;
+use crate::imap::exec::{Connection, Server};
 use crate::ledger::{AccountState, Ledger};
 use crate::mail::WireName;
 use crate::mutant::{self, Mutant};
@@ -194,6 +194,30 @@ impl Plan {
     fn jobs(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Puts aside the mailboxes in which nothing can have changed since the last pass.
+    async fn leave_unchanged<L: Ledger>(&self, work: &Work<'_, L>) -> Result<(), Fault> {
+        let jobs = std::mem::take(&mut *self.jobs());
+        for job in jobs {
+            if mailbox::is_unchanged(work, &job).await? {
+                work.step();
+            } else {
+                self.jobs().push_back(job);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Messages for which a further connection is worth its login.
+const LANE_MESSAGES: u64 = 50;
+
+/// How many connections the mailboxes that are to be done are worth.
+fn lanes<'j>(jobs: impl ExactSizeIterator<Item = &'j Job>, connections_max: usize) -> usize {
+    let mailboxes = jobs.len();
+    let messages = jobs.map(Job::new_messages).fold(0, u64::saturating_add);
+    let worth = usize::try_from(messages / LANE_MESSAGES).unwrap_or(usize::MAX);
+    connections_max.min(mailboxes).min(worth.saturating_add(1)).max(1)
 }
 
 /// Connects, settles what was in doubt, and copies what is missing.
@@ -208,7 +232,7 @@ async fn attempt<L: Ledger>(
         permit = work.run.hosts.lane(account) => permit,
     };
     // The first login of each side goes alone: a wrong password is tried once.
-    let (mut source, mut target) = connect_both(work, account).await?;
+    let (mut source, mut target) = connect_both(work, account, None).await?;
     let ledger = &work.run.ledger;
     if is_locked(work.run) {
         lock::acquire(work, &mut target).await?;
@@ -265,10 +289,13 @@ async fn attempt<L: Ledger>(
             .collect();
     }
     let plan = &*plan;
-    let lanes_max = work.run.config.connections_max.min(plan.jobs().len()).max(1);
+    plan.leave_unchanged(work).await?;
+    let lanes = lanes(plan.jobs().iter(), work.run.config.connections_max);
     let failed = Mutex::new(Vec::new());
+    let known = (source.server().clone(), target.server().clone());
     let first = lane(work, plan, &failed, source, target);
-    let more = join_all((1..lanes_max).map(|_| another_lane(work, account, plan, &failed)));
+    let more = (1..lanes).map(|_| another_lane(work, account, &known, plan, &failed));
+    let more = join_all(more);
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
     // A mailbox that broke off is settled and done again by the next try, on new connections.
@@ -295,7 +322,7 @@ async fn release<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(),
     if !lock::is_ours(work).await? {
         return Ok(());
     }
-    let released = match connect_target(work, account).await {
+    let released = match connect_target(work, account, None).await {
         Ok(mut target) => {
             let released = lock::release(work, &mut target).await;
             if released.is_ok() {
@@ -321,7 +348,7 @@ async fn sweep_again<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result
         return Ok(());
     }
     tokio::time::sleep(work.settle_time()).await;
-    let mut target = connect_target(work, account).await?;
+    let mut target = connect_target(work, account, None).await?;
     for bound in work.run.ledger.mailboxes(work.claim.account).await? {
         match sweep::sweep(work, &mut target, &bound).await {
             Err(fault) if fault.scope > Scope::Mailbox => return Err(fault),
@@ -333,11 +360,15 @@ async fn sweep_again<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result
     Ok(())
 }
 
+/// Connects to both ends, of which everything may be `known`.
 async fn connect_both<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
+    known: Option<&(Server, Server)>,
 ) -> Result<(ImapSource, ImapTarget), Fault> {
-    match tokio::join!(connect_source(work, account), connect_target(work, account)) {
+    let source = connect_source(work, account, known.map(|(source, _)| source));
+    let target = connect_target(work, account, known.map(|(_, target)| target));
+    match tokio::join!(source, target) {
         (Ok(source), Ok(target)) => Ok((source, target)),
         (Err(fault), Ok(target)) => {
             target.log_out().await;
@@ -355,16 +386,18 @@ async fn connect_both<L: Ledger>(
 async fn connect_source<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
+    known: Option<&Server>,
 ) -> Result<ImapSource, Fault> {
-    let connection = connect(work, &account.source, Side::Source).await?;
+    let connection = connect(work, &account.source, Side::Source, known).await?;
     Ok(ImapSource::new(connection, work.run.config.window_bytes_max))
 }
 
 async fn connect_target<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
+    known: Option<&Server>,
 ) -> Result<ImapTarget, Fault> {
-    let connection = connect(work, &account.target, Side::Target).await?;
+    let connection = connect(work, &account.target, Side::Target, known).await?;
     if connection.rewrites() {
         work.note_alters();
     }
@@ -375,8 +408,9 @@ async fn connect<L: Ledger>(
     work: &Work<'_, L>,
     endpoint: &Endpoint,
     side: Side,
+    known: Option<&Server>,
 ) -> Result<Connection, Fault> {
-    let connect = work.run.connector.connect(endpoint, side);
+    let connect = work.run.connector.connect(endpoint, side, known);
     work.run.logins.connect(endpoint, side, connect).await
 }
 
@@ -438,13 +472,14 @@ async fn is_removed<T: Target>(target: &mut T, job: &mut Job, fault: &Fault) -> 
 async fn another_lane<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
+    known: &(Server, Server),
     plan: &Plan,
     failed: &Mutex<Vec<Job>>,
 ) -> Result<Pass, Fault> {
     let Some(_permit) = work.run.hosts.try_lane(account) else {
         return Ok(Pass::Through);
     };
-    match connect_both(work, account).await {
+    match connect_both(work, account, Some(known)).await {
         Ok((source, target)) => Box::pin(lane(work, plan, failed, source, target)).await,
         Err(fault) => {
             let text = format!("goes on with fewer connections: {}", fault.chain());

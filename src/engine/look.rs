@@ -90,7 +90,7 @@ impl Ends {
 }
 
 async fn connect(run: &Run<()>, endpoint: &Endpoint, side: Side) -> Result<ImapSource, Fault> {
-    let connection = run.connector.connect(endpoint, side);
+    let connection = run.connector.connect(endpoint, side, None);
     let connection = run.logins.connect(endpoint, side, connection).await?;
     Ok(ImapSource::new(connection, run.config.window_bytes_max))
 }

@@ -38,6 +38,17 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// How many messages came since the last pass, as far as is known; all, where that is not.
+    pub(super) fn new_messages(&self) -> u64 {
+        let Some(status) = self.status else {
+            return u64::MAX;
+        };
+        let of_now =
+            |bound: &&BoundMailbox| Some(bound.binding.source_validity) == status.uid_validity;
+        let mark = self.bound.iter().find(of_now).and_then(|bound| bound.watermark);
+        status.messages.saturating_sub(mark.map_or(0, |mark| mark.listed))
+    }
+
     pub(super) fn binding(&self, source: UidValidity, target: Option<UidValidity>) -> Binding {
         Binding {
             source_name: self.pair.source.name.clone(),
@@ -68,9 +79,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     job: &mut Job,
 ) -> Result<Pass, Fault> {
-    if is_unchanged(work, job).await? {
-        return Ok(Pass::Through);
-    }
     let (opened, destination) = open(work, source, target, job).await?;
     let bound = bind(work, source, job, &opened).await?;
     job.bound.retain(|known| known.id != bound.id);
@@ -213,7 +221,7 @@ fn ranges<L>(
 
 /// Whether nothing can have changed in a mailbox since a pass after which nothing was owed of it. It is
 /// told as looked through, then.
-async fn is_unchanged<L: Ledger>(work: &Work<'_, L>, job: &Job) -> Result<bool, Fault> {
+pub(super) async fn is_unchanged<L: Ledger>(work: &Work<'_, L>, job: &Job) -> Result<bool, Fault> {
     let follow = work.run.config.later_flags == LaterFlags::Follow;
     let known = job.status.and_then(|status| {
         job.bound.iter().find_map(|bound| {

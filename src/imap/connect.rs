@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::auth;
-use super::exec::{Capabilities, Connection};
+use super::exec::{Capabilities, Connection, Server};
 use super::reply::{Refusal, Status, StatusKind};
 use super::tls::TlsSettings;
 use super::wire::{BoxStream, Wire};
@@ -110,29 +110,40 @@ impl Connector {
         })
     }
 
-    /// Connects and logs in.
+    /// Connects and logs in. A server that is `known` from another connection of the same account is not
+    /// asked again what it can do.
     ///
     /// # Errors
     ///
     /// An account fault for what a person must mend (certificate, password); a session fault for
     /// what may pass.
-    pub async fn connect(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
-        self.log_in(endpoint, side).await.map_err(|fault| fault.at(side))
+    pub async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        side: Side,
+        known: Option<&Server>,
+    ) -> Result<Connection, Fault> {
+        self.log_in(endpoint, side, known).await.map_err(|fault| fault.at(side))
     }
 
-    async fn log_in(&self, endpoint: &Endpoint, side: Side) -> Result<Connection, Fault> {
+    async fn log_in(
+        &self,
+        endpoint: &Endpoint,
+        side: Side,
+        known: Option<&Server>,
+    ) -> Result<Connection, Fault> {
         let connected = tokio::time::timeout(self.connect_timeout, self.greeted(endpoint)).await;
         let Greeted { client, capabilities, rewrites } = connected.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", self.connect_timeout.as_secs());
             Err(Fault::session(format!("connect to {}", endpoint.address()), text))
         })?;
         let (session, capabilities) = auth::log_in(client, capabilities, endpoint).await?;
-        let mut connection =
-            Connection::new(session, capabilities.unwrap_or_default(), rewrites, side);
-        if connection.capabilities().is_empty() {
-            connection.ask_capabilities().await?;
+        if let Some(known) = known {
+            return Ok(Connection::new(session, known.clone(), rewrites, side));
         }
-        connection.ask_hierarchy().await?;
+        let server = Server::announcing(capabilities.unwrap_or_default());
+        let mut connection = Connection::new(session, server, rewrites, side);
+        connection.learn().await?;
         Ok(connection)
     }
 

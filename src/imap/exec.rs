@@ -59,11 +59,24 @@ impl Capabilities {
     }
 }
 
+/// What a connection has learnt of its server, for further ones to the same account.
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    capabilities: Capabilities,
+    hierarchy: Hierarchy,
+}
+
+impl Server {
+    /// One that has announced these.
+    pub(super) fn announcing(capabilities: Capabilities) -> Self {
+        Self { capabilities, hierarchy: Hierarchy::default() }
+    }
+}
+
 /// A logged-in connection.
 pub struct Connection {
     session: Session<Wire>,
-    capabilities: Capabilities,
-    hierarchy: Hierarchy,
+    server: Server,
     rewrites: bool,
     side: Side,
 }
@@ -113,13 +126,14 @@ pub enum Select {
 }
 
 impl Connection {
-    pub(super) fn new(
-        session: Session<Wire>,
-        capabilities: Capabilities,
-        rewrites: bool,
-        side: Side,
-    ) -> Self {
-        Self { session, capabilities, hierarchy: Hierarchy::default(), rewrites, side }
+    pub(super) fn new(session: Session<Wire>, server: Server, rewrites: bool, side: Side) -> Self {
+        Self { session, server, rewrites, side }
+    }
+
+    /// What was learnt of the server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Whether the server is known to give mail back with other octets than it was given.
@@ -131,13 +145,13 @@ impl Connection {
     /// What the server announced after the login.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.server.capabilities
     }
 
     /// How the server builds names.
     #[must_use]
     pub fn hierarchy(&self) -> &Hierarchy {
-        &self.hierarchy
+        &self.server.hierarchy
     }
 
     /// Which end this is.
@@ -265,19 +279,28 @@ impl Connection {
         Ok(Together { statuses: statuses.into_iter().flatten().collect(), untagged })
     }
 
-    pub(super) async fn ask_capabilities(&mut self) -> Result<(), Fault> {
+    /// Asks what is needed of a server of which nothing is known; of its capabilities only where it did
+    /// not announce them.
+    pub(super) async fn learn(&mut self) -> Result<(), Fault> {
+        if self.server.capabilities.is_empty() {
+            self.ask_capabilities().await?;
+        }
+        self.ask_hierarchy().await
+    }
+
+    async fn ask_capabilities(&mut self) -> Result<(), Fault> {
         let done = self.run_ok("CAPABILITY", "ask what the server can do", Scope::Account).await?;
-        self.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
+        self.server.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
         Ok(())
     }
 
     /// Learns prefix and delimiter: from NAMESPACE (RFC 2342), else from the root's LIST.
-    pub(super) async fn ask_hierarchy(&mut self) -> Result<(), Fault> {
+    async fn ask_hierarchy(&mut self) -> Result<(), Fault> {
         const ACTION: &str = "ask how mailboxes are named";
-        if self.capabilities.has("NAMESPACE") {
+        if self.server.capabilities.has("NAMESPACE") {
             let done = self.run("NAMESPACE", ACTION).await?;
             if let Some(hierarchy) = done.untagged.iter().find_map(namespaces) {
-                self.hierarchy = hierarchy;
+                self.server.hierarchy = hierarchy;
                 return Ok(());
             }
         }
@@ -291,7 +314,7 @@ impl Connection {
         }
         let delimiter = done.untagged.iter().find_map(|line| ListLine::parse(line, "LIST"));
         let delimiter = delimiter.and_then(|line| line.delimiter);
-        self.hierarchy = Hierarchy { delimiter, ..Hierarchy::default() };
+        self.server.hierarchy = Hierarchy { delimiter, ..Hierarchy::default() };
         Ok(())
     }
 
@@ -304,8 +327,8 @@ impl Connection {
     pub async fn list(&mut self) -> Result<(Vec<ListLine>, BTreeSet<WireName>), Fault> {
         let action = "list the mailboxes";
         let plain = || "LIST \"\" \"*\"".to_owned();
-        let special =
-            self.capabilities.has("SPECIAL-USE") && self.capabilities.has("LIST-EXTENDED");
+        let special = self.server.capabilities.has("SPECIAL-USE")
+            && self.server.capabilities.has("LIST-EXTENDED");
         let list = if special { plain() + " RETURN (SPECIAL-USE)" } else { plain() };
         let commands = [list, "LSUB \"\" \"*\"".to_owned()];
         let Together { mut statuses, mut untagged } = self.run_together(&commands, action).await?;
@@ -352,7 +375,7 @@ impl Connection {
         let action = format!("open {}", String::from_utf8_lossy(&name.0).escape_debug());
         let quoted = self.quoted(name)?;
         let select = match how {
-            Select::Examine if self.capabilities.has("CONDSTORE") => {
+            Select::Examine if self.server.capabilities.has("CONDSTORE") => {
                 format!("EXAMINE {quoted} (CONDSTORE)")
             }
             Select::Examine => format!("EXAMINE {quoted}"),

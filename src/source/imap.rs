@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Admitted, Fetched, Opened, Source};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
-use crate::imap::exec::{Connection, Select};
+use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
@@ -30,6 +30,12 @@ impl ImapSource {
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
         Self { connection, body_bytes_max, ahead: None }
+    }
+
+    /// What is known of the server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.connection.server()
     }
 
     /// How this server takes names: where what is read here is a target to be looked at.

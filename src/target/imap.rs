@@ -18,7 +18,7 @@ use super::{
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
-use crate::imap::exec::{Connection, Select};
+use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, Fetched, StatusKind, uid_set};
 use crate::imap::{download, listing};
 use crate::ledger::OpenMove;
@@ -57,6 +57,12 @@ impl ImapTarget {
             tells_guids: None,
             tries_keywords: true,
         }
+    }
+
+    /// What is known of the server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.connection.server()
     }
 
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {

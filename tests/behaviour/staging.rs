@@ -24,7 +24,8 @@ fn name(number: u32) -> OwnName {
 
 async fn connected(world: &World) -> ImapTarget {
     let connector = Connector::new(world.network.clone(), &world.config).unwrap();
-    let connection = connector.connect(&world.accounts[0].target, Side::Target).await.unwrap();
+    let connection =
+        connector.connect(&world.accounts[0].target, Side::Target, None).await.unwrap();
     ImapTarget::new(connection, 4)
 }
 

@@ -48,32 +48,45 @@ pub(super) async fn fetch(
         sequences: BTreeMap::new(),
         tag: 0,
     };
-    let mut waiting: Option<Admitted> = None;
+    let (mut waiting, mut more) = (None, true);
     loop {
-        let next = match waiting.take() {
-            Some(admitted) => Some(admitted),
-            None if fetching.in_flight.is_empty() => match windows.recv().await {
-                Some(admitted) => Some(admitted),
-                None => return Ok(()),
-            },
-            None if fetching.in_flight.len() < IN_FLIGHT_MAX => windows.try_recv().ok(),
-            None => None,
+        let admitted: Option<Admitted> = match waiting.take() {
+            Some(admitted) if fetching.in_flight.is_empty() => Some(admitted),
+            held => {
+                waiting = held;
+                let may_ask = more && waiting.is_none() && fetching.in_flight.len() < IN_FLIGHT_MAX;
+                if !may_ask && fetching.in_flight.is_empty() {
+                    return Ok(());
+                }
+                tokio::select! {
+                    biased;
+                    admitted = windows.recv(), if may_ask => {
+                        more = admitted.is_some();
+                        admitted
+                    }
+                    // Dropping it loses nothing: what was read is kept where it is read to.
+                    incoming = fetching.incoming(), if !fetching.in_flight.is_empty() => {
+                        fetching.take_in(incoming?).await?;
+                        None
+                    }
+                }
+            }
         };
-        match next {
+        match admitted {
             // A streamed body has the connection for itself: behind it nothing could be believed
             // before it is through.
             Some(admitted) if admitted.window.streamed && !fetching.in_flight.is_empty() => {
                 waiting = Some(admitted);
-                fetching.read().await?;
             }
             Some(admitted) => {
                 let streamed = admitted.window.streamed;
                 fetching.ask(admitted).await.map_err(broken)?;
                 while streamed && !fetching.in_flight.is_empty() {
-                    fetching.read().await?;
+                    let incoming = fetching.incoming().await?;
+                    fetching.take_in(incoming).await?;
                 }
             }
-            None => fetching.read().await?,
+            None => {}
         }
     }
 }
@@ -128,11 +141,15 @@ impl Fetching<'_> {
         self.writer.flush().await
     }
 
-    /// Reads one response.
-    async fn read(&mut self) -> Result<(), Fault> {
+    /// Waits for one response.
+    async fn incoming(&mut self) -> Result<Incoming, Fault> {
         let memory_left: u64 = self.in_flight.iter().map(|w| w.bytes_left).sum();
         let held_max = self.body_bytes_max.min(memory_left);
-        match self.reader.response(held_max).await.map_err(broken)? {
+        self.reader.response(held_max).await.map_err(broken)
+    }
+
+    async fn take_in(&mut self, incoming: Incoming) -> Result<(), Fault> {
+        match incoming {
             Incoming::Response(response) => self.hear(response).await,
             Incoming::Large { head, literal_bytes } => self.large(head, literal_bytes).await,
         }
