@@ -73,6 +73,12 @@ pub struct Config {
     pub moves: Moves,
     /// What is repaired in a message that the target refuses.
     pub repairs: Repairs,
+    /// Whether the rights of mailboxes are copied (RFC 4314).
+    pub acl: bool,
+    /// Who at the source is who at the target, beside the accounts of the batch.
+    pub acl_map: Vec<(String, String)>,
+    /// Whether what is noted about mailboxes is copied (RFC 5464).
+    pub metadata: bool,
     /// How closely a comparison of both ends looks.
     pub depth: Depth,
     /// Keep the subjects of messages that are not exact, for the report.
@@ -115,6 +121,9 @@ impl Default for Config {
             later_flags: LaterFlags::default(),
             moves: Moves::default(),
             repairs: Repairs::default(),
+            acl: false,
+            acl_map: Vec::new(),
+            metadata: false,
             depth: Depth::default(),
             report_headers: false,
             extra_roots_pem: None,

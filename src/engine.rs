@@ -19,6 +19,7 @@ mod renames;
 mod renumber;
 mod resolve;
 mod scan;
+mod sharing;
 mod staged;
 mod surplus;
 mod survey;

@@ -133,6 +133,15 @@ pub enum Event {
         /// Messages.
         messages: u64,
     },
+    /// The target's mailboxes were given what they lacked of the source's rights and notes.
+    Shared {
+        /// The account.
+        account: Arc<str>,
+        /// Identifiers that were granted rights, each once for each mailbox.
+        rights: u64,
+        /// Entries that were noted.
+        annotations: u64,
+    },
     /// Messages whose outcome was unknown were looked for on the target.
     Settled {
         /// The account.

@@ -14,5 +14,6 @@ pub mod exec;
 pub mod listing;
 pub mod names;
 pub mod reply;
+pub mod sharing;
 pub mod tls;
 pub mod wire;

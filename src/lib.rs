@@ -31,7 +31,7 @@
 //! |---|---|
 //! | what is moved, and how | [`accounts`], [`endpoint`], [`config`], [`stop`] |
 //! | what happens, and how it ended | [`event`], [`fault`], [`fate`], [`difference`], [`report`], [`escape`] |
-//! | the words of mail | [`mail`], [`identity`], [`history`], [`own`], [`repair`] |
+//! | the words of mail | [`mail`], [`identity`], [`sharing`], [`history`], [`own`], [`repair`] |
 //! | decisions: facts in, decision out | [`plan`] |
 //! | both ends, and the memory | [`source`], [`target`], [`imap`], [`throttle`], [`ledger`] |
 //! | the work itself | [`engine`] |
@@ -62,6 +62,7 @@ pub mod plan;
 pub mod rehearsal;
 pub mod repair;
 pub mod report;
+pub mod sharing;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod source;

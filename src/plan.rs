@@ -17,6 +17,7 @@ pub mod roles;
 pub mod room;
 pub mod rules;
 pub mod settle;
+pub mod sharing;
 pub mod staging;
 pub mod surplus;
 pub mod sweep;

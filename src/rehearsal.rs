@@ -28,6 +28,7 @@ mod profile;
 mod search;
 mod select;
 mod session;
+mod sharing;
 mod store;
 #[cfg(test)]
 mod transcript;

@@ -14,6 +14,7 @@ use crate::mail::{
     Flags, Mailbox, MailboxStatus, Message, MessageInfo, Uid, UidValidity, WireName,
 };
 use crate::plan::windows::Window;
+use crate::sharing::{Acl, Metadata, Quota};
 use crate::throttle::Admission;
 
 /// A logged-in connection to where mail is read.
@@ -86,6 +87,18 @@ pub trait Source: Send {
         windows: mpsc::Receiver<Admitted>,
         fetched: mpsc::Sender<Fetched>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Who may do what in a mailbox; none where the server has no such rights.
+    fn acl(&mut self, name: &WireName) -> impl Future<Output = Result<Option<Acl>, Fault>> + Send;
+
+    /// What is noted about a mailbox; none where the server keeps no notes.
+    fn metadata(
+        &mut self,
+        name: &WireName,
+    ) -> impl Future<Output = Result<Option<Metadata>, Fault>> + Send;
+
+    /// What the server lets the account hold; none where it does not tell, or sets no limit.
+    fn quota(&mut self) -> impl Future<Output = Result<Option<Quota>, Fault>> + Send;
 
     /// Ends the connection in good order.
     fn log_out(self) -> impl Future<Output = ()> + Send;

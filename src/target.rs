@@ -21,6 +21,7 @@ use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
 };
 use crate::own::OwnName;
+use crate::sharing::{Acl, Metadata, Quota, Rights};
 use crate::source::Streamed;
 use crate::throttle::Admission;
 
@@ -100,6 +101,34 @@ pub trait Target: Send {
         change: FlagChange,
         names: &[String],
     ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send;
+
+    /// Who may do what in a mailbox; none where the server has no such rights.
+    fn acl(&mut self, name: &WireName) -> impl Future<Output = Result<Option<Acl>, Fault>> + Send;
+
+    /// Adds rights of one identifier to those that it has.
+    fn grant(
+        &mut self,
+        name: &WireName,
+        identifier: &str,
+        rights: &Rights,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// What is noted about a mailbox; none where the server keeps no notes.
+    fn metadata(
+        &mut self,
+        name: &WireName,
+    ) -> impl Future<Output = Result<Option<Metadata>, Fault>> + Send;
+
+    /// Notes something about a mailbox.
+    fn annotate(
+        &mut self,
+        name: &WireName,
+        entry: &str,
+        value: &[u8],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// What the server lets the account hold; none where it does not tell, or sets no limit.
+    fn quota(&mut self) -> impl Future<Output = Result<Option<Quota>, Fault>> + Send;
 
     /// The longest that an APPEND took to be answered on this connection.
     fn slowest_append(&self) -> Duration;

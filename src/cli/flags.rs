@@ -211,6 +211,16 @@ pub(super) struct ConfigFlags {
     /// (8bit-header), requests for a receipt (read-receipts). Each is told in the report
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     repair_on_refusal: Vec<RepairFlag>,
+    /// Copy the rights of mailboxes (RFC 4314), for the users of the accounts file and of --acl-map;
+    /// nothing is taken away at the target
+    #[arg(long)]
+    acl: bool,
+    /// Who an identifier of the source's rights is at the target: team=staff; may be repeated
+    #[arg(long, value_name = "SOURCE=TARGET", value_parser = pair, requires = "acl")]
+    acl_map: Vec<(String, String)>,
+    /// Copy what is noted about mailboxes (RFC 5464); what the target has noted stays
+    #[arg(long)]
+    metadata: bool,
     #[command(flatten)]
     look: LookFlags,
     /// Connect, list and plan, but write nothing on any server
@@ -312,6 +322,9 @@ impl ConfigFlags {
                 MovesFlag::Copy => Moves::Copy,
             },
             repairs: self.repair_on_refusal.iter().copied().map(Repair::from).collect(),
+            acl: self.acl,
+            acl_map: self.acl_map.clone(),
+            metadata: self.metadata,
             dry_run: self.dry_run,
             report_headers: self.report_headers,
             ..look
@@ -372,6 +385,15 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let size: Result<ByteSize, _> = text.parse();
     size.map(|size| size.as_u64())
         .map_err(|_| "give a size such as 512KiB, 20MiB or 1GiB".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((source, target)) if !source.is_empty() && !target.is_empty() => {
+            Ok((source.to_owned(), target.to_owned()))
+        }
+        _ => Err("give the source's and the target's, such as team=staff".to_owned()),
+    }
 }
 
 fn byte_rate(text: &str) -> Result<NonZeroU32, String> {

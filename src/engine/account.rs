@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{lock, moves, resolve, staged, surplus, survey, sweep};
+use super::{lock, moves, resolve, sharing, staged, surplus, survey, sweep};
 use crate::accounts::Account;
 use crate::config::Lock;
 use crate::endpoint::Endpoint;
@@ -241,8 +241,10 @@ async fn attempt<L: Ledger>(
     let plan = match plan {
         Some(plan) => plan,
         None => {
-            let Prepared { jobs, listed } =
+            let Prepared { mut jobs, listed } =
                 prepare::prepare(work, account, &mut source, &mut target, &mut bound).await?;
+            let made = jobs.make_contiguous();
+            sharing::copy(work, account, &mut source, &mut target, made).await?;
             plan.insert(Plan { jobs: Mutex::new(jobs), listed, surveys: SURVEYS_MAX })
         }
     };

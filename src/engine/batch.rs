@@ -11,12 +11,13 @@ use super::logins::Logins;
 use super::look::{self, Bound, Task};
 use super::work::{End, Run};
 use super::{Env, account};
-use crate::accounts::Batch;
+use crate::accounts::{Account, Batch};
 use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::fault::Fault;
 use crate::imap::connect::Connector;
 use crate::ledger::Ledger;
+use crate::plan::sharing::Identities;
 use crate::stop::Stop;
 use crate::throttle::Memory;
 
@@ -77,6 +78,7 @@ fn begin<L>(
         logins: Logins::default(),
         places: Semaphore::new(config.accounts_max.max(1)),
         begun: Instant::now(),
+        identities: Identities::of(config.acl_map.iter().cloned().chain(users(batch))),
         ledger: env.ledger,
         seed: env.seed,
         observer,
@@ -85,6 +87,12 @@ fn begin<L>(
     };
     run.observer.event(&Event::RunStarted { accounts: batch.accounts.len() });
     Ok(Arc::new(run))
+}
+
+/// Who at the source is who at the target.
+fn users(batch: &Batch) -> impl Iterator<Item = (String, String)> {
+    let users = |account: &Account| (account.source.user.clone(), account.target.user.clone());
+    batch.accounts.iter().map(users)
 }
 
 fn tell_finished<L>(run: &Run<L>, [done, failed, stopped]: [usize; 3]) {

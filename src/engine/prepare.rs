@@ -50,6 +50,10 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     let statuses = source.statuses(&names).await?;
     let (observer, label) = (&*work.run.observer, &work.label);
     preview::tell_listed(observer, label, &statuses);
+    if work.run.config.dry_run || bound.is_empty() {
+        let quota = target.quota().await?;
+        preview::warn_of_quota(observer, label, source, &statuses, quota).await?;
+    }
     let sources = listed.iter().map(|mailbox| mailbox.name.clone()).collect();
     if work.run.config.dry_run {
         preview::tell(observer, label, &plan, &there, &statuses);

@@ -9,7 +9,8 @@ use crate::fault::Fault;
 use crate::mail::{Mailbox, MailboxPath, MailboxStatus, WireName};
 use crate::plan::collisions::collisions;
 use crate::plan::mailboxes::{Pair, Plan};
-use crate::source::Source as _;
+use crate::sharing::Quota;
+use crate::source::Source;
 
 /// Tells the plan of an account.
 ///
@@ -26,6 +27,8 @@ pub(super) async fn account(
     let statuses = ends.source.statuses(&names).await?;
     let (observer, label) = (&*looking.run.observer, &looking.label);
     tell_listed(observer, label, &statuses);
+    let quota = ends.target.quota().await?;
+    warn_of_quota(observer, label, &mut ends.source, &statuses, quota).await?;
     tell(observer, label, &plan, &there, &statuses);
     observer.event(&Event::AccountPlanned { account: label.clone() });
     Ok(Pass::Through)
@@ -45,6 +48,36 @@ pub(super) fn tell_listed(
         // A source tells the bytes of all its mailboxes or of none.
         bytes: told().map(|status| status.bytes).sum(),
     });
+}
+
+/// Warns where the source holds more than the target lets the account hold.
+///
+/// # Errors
+///
+/// What ends the connection.
+pub(super) async fn warn_of_quota<S: Source>(
+    observer: &dyn Observer,
+    label: &Arc<str>,
+    source: &mut S,
+    statuses: &[Option<MailboxStatus>],
+    quota: Option<Quota>,
+) -> Result<(), Fault> {
+    let Some(quota) = quota else {
+        return Ok(());
+    };
+    let sizes: Option<u64> = statuses.iter().flatten().map(|status| status.bytes).sum();
+    let held = match sizes {
+        Some(bytes) => Some(bytes),
+        None => source.quota().await?.map(|quota| quota.used),
+    };
+    if let Some(held) = held.filter(|held| *held > quota.limit) {
+        let text = format!(
+            "the source holds {held} bytes, and the target lets the account hold {}: raise its quota",
+            quota.limit
+        );
+        observer.event(&Event::Warning { account: Some(label.clone()), text });
+    }
+    Ok(())
 }
 
 /// Tells where every mailbox would go, and which is left out.

@@ -16,6 +16,7 @@ use crate::history::Entry;
 use crate::identity::Identity;
 use crate::imap::connect::Connector;
 use crate::ledger::Claim;
+use crate::plan::sharing::Identities;
 use crate::plan::verdict;
 use crate::stop::Stop;
 use crate::target::Found;
@@ -34,6 +35,8 @@ pub(super) struct Run<L> {
     /// Accounts at work; one that waits gives its place to another.
     pub(super) places: Semaphore,
     pub(super) begun: Instant,
+    /// Who at the source is who at the target.
+    pub(super) identities: Identities,
     pub(super) seed: u64,
 }
 

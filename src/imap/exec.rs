@@ -46,6 +46,12 @@ impl Capabilities {
         self.0.contains(name)
     }
 
+    /// Whether one is announced that begins so.
+    #[must_use]
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        self.0.iter().any(|word| word.starts_with(prefix))
+    }
+
     /// Whether none is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -16,6 +16,9 @@ impl Session {
         match name {
             "STARTTLS" => return Ok(self.starttls()),
             "LIST" => return Ok(self.list(command).unwrap_or_else(|reply| reply)),
+            "GETACL" | "SETACL" | "GETMETADATA" | "SETMETADATA" => {
+                return Ok(self.sharing(name, command).unwrap_or_else(|reply| reply));
+            }
             _ => {}
         }
         let Some(parsed) = command::parse(command, name) else {

@@ -85,6 +85,10 @@ pub(super) struct Mailbox {
     pub(super) reflagged: u64,
     /// How many messages ever went.
     pub(super) expunged: u64,
+    /// Who beside the owner may do what (RFC 4314).
+    pub(super) acl: BTreeMap<String, String>,
+    /// What is noted about it (RFC 5464).
+    pub(super) metadata: BTreeMap<String, Vec<u8>>,
 }
 
 impl Mailbox {
@@ -99,6 +103,8 @@ impl Mailbox {
             modseq: 1,
             reflagged: 0,
             expunged: 0,
+            acl: BTreeMap::new(),
+            metadata: BTreeMap::new(),
         }
     }
 

@@ -59,6 +59,10 @@ pub struct Profile {
     pub idle: bool,
     /// ID (RFC 2971).
     pub id: bool,
+    /// ACL (RFC 4314).
+    pub acl: bool,
+    /// METADATA (RFC 5464).
+    pub metadata: bool,
     /// Whether NAMESPACE (RFC 2342) is offered; prefix and delimiter hold either way.
     pub namespace: bool,
     /// What stands before every mailbox name but INBOX, with its delimiter; mostly empty.
@@ -120,6 +124,8 @@ impl Profile {
             unselect: false,
             idle: false,
             id: false,
+            acl: false,
+            metadata: false,
             namespace: false,
             prefix: String::new(),
             delimiter: '/',
@@ -159,6 +165,8 @@ impl Profile {
             unselect: true,
             idle: true,
             id: true,
+            acl: true,
+            metadata: true,
             namespace: true,
             sasl_ir: true,
             auth_xoauth2: true,
@@ -259,6 +267,9 @@ impl Profile {
             (self.idle, "IDLE"),
             (self.namespace, "NAMESPACE"),
             (self.unselect, "UNSELECT"),
+            (self.acl, "ACL"),
+            (self.acl, "RIGHTS=kxte"),
+            (self.metadata, "METADATA"),
             (self.uidplus, "UIDPLUS"),
             (self.multiappend, "MULTIAPPEND"),
             (self.r#move, "MOVE"),

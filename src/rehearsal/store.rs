@@ -117,6 +117,36 @@ impl Store {
         })
     }
 
+    /// Lets somebody do something in a mailbox (RFC 4314).
+    pub fn set_rights<N: AsRef<str>>(&self, names: &[N], who: &str, rights: &str) {
+        self.change(|tree| {
+            if let Some(mailbox) = tree.mailboxes.get_mut(&path(names)) {
+                mailbox.acl.insert(who.to_owned(), rights.to_owned());
+            }
+        });
+    }
+
+    /// Who beside the owner may do what in a mailbox.
+    pub fn rights<N: AsRef<str>>(&self, names: &[N]) -> BTreeMap<String, String> {
+        let mailbox = |tree: &mut Tree| Some(tree.mailboxes.get(&path(names))?.acl.clone());
+        self.with(mailbox).unwrap_or_default()
+    }
+
+    /// Notes something about a mailbox (RFC 5464).
+    pub fn annotate<N: AsRef<str>>(&self, names: &[N], entry: &str, value: &[u8]) {
+        self.change(|tree| {
+            if let Some(mailbox) = tree.mailboxes.get_mut(&path(names)) {
+                mailbox.metadata.insert(entry.to_owned(), value.to_vec());
+            }
+        });
+    }
+
+    /// What is noted about a mailbox.
+    pub fn notes<N: AsRef<str>>(&self, names: &[N]) -> BTreeMap<String, Vec<u8>> {
+        let mailbox = |tree: &mut Tree| Some(tree.mailboxes.get(&path(names))?.metadata.clone());
+        self.with(mailbox).unwrap_or_default()
+    }
+
     /// All mailboxes, in the order of their paths.
     #[must_use]
     pub fn mailboxes(&self) -> Vec<MailboxInfo> {

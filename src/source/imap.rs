@@ -12,8 +12,9 @@ use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
-use crate::imap::{download, listing};
+use crate::imap::{download, listing, sharing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
+use crate::sharing::{Acl, Metadata, Quota};
 use crate::target::Naming;
 
 /// A logged-in IMAP connection that only reads.
@@ -188,6 +189,18 @@ impl Source for ImapSource {
                 outcome.map_err(|fault| fault.at(side))
             }
         }
+    }
+
+    async fn acl(&mut self, name: &WireName) -> Result<Option<Acl>, Fault> {
+        sharing::acl(&mut self.connection, name).await
+    }
+
+    async fn metadata(&mut self, name: &WireName) -> Result<Option<Metadata>, Fault> {
+        sharing::metadata(&mut self.connection, name).await
+    }
+
+    async fn quota(&mut self) -> Result<Option<Quota>, Fault> {
+        sharing::quota(&mut self.connection).await
     }
 
     async fn log_out(self) {

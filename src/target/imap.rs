@@ -20,11 +20,12 @@ use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, Fetched, StatusKind, uid_set};
-use crate::imap::{download, listing};
+use crate::imap::{download, listing, sharing};
 use crate::ledger::OpenMove;
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
+use crate::sharing::{Acl, Metadata, Quota, Rights};
 
 /// A logged-in IMAP connection that writes.
 pub struct ImapTarget {
@@ -221,6 +222,31 @@ impl Target for ImapTarget {
         names: &[String],
     ) -> Result<Vec<String>, Fault> {
         self.store(uids, change, names).await
+    }
+
+    async fn acl(&mut self, name: &WireName) -> Result<Option<Acl>, Fault> {
+        sharing::acl(&mut self.connection, name).await
+    }
+
+    async fn metadata(&mut self, name: &WireName) -> Result<Option<Metadata>, Fault> {
+        sharing::metadata(&mut self.connection, name).await
+    }
+
+    async fn grant(
+        &mut self,
+        name: &WireName,
+        identifier: &str,
+        rights: &Rights,
+    ) -> Result<(), Fault> {
+        sharing::grant(&mut self.connection, name, identifier, rights).await
+    }
+
+    async fn annotate(&mut self, name: &WireName, entry: &str, value: &[u8]) -> Result<(), Fault> {
+        sharing::annotate(&mut self.connection, name, entry, value).await
+    }
+
+    async fn quota(&mut self) -> Result<Option<Quota>, Fault> {
+        sharing::quota(&mut self.connection).await
     }
 
     fn slowest_append(&self) -> Duration {

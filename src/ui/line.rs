@@ -178,6 +178,12 @@ pub(super) fn of(event: &Event, names: &Names, show: &Show, is_dry_run: bool) ->
             display(mailbox),
             count(*messages, "message")
         ),
+        Event::Shared { account, rights, annotations } => format!(
+            "{}: {} and {} of mailboxes copied",
+            names.label(account),
+            count(*rights, "grant of rights"),
+            count(*annotations, "note")
+        ),
         Event::Settled { account, mailbox, found, missing } if is_verbose => format!(
             "{}: mailbox \"{}\": in doubt were {found} that arrived and {missing} that did not",
             names.label(account),

@@ -229,6 +229,7 @@ impl Progress {
             | Event::Adopted { .. }
             | Event::FlagsFollowed { .. }
             | Event::MovesFollowed { .. }
+            | Event::Shared { .. }
             | Event::Settled { .. }
             | Event::MailboxDone { .. }
             | Event::MailboxFailed { .. }

@@ -24,6 +24,7 @@ mod repairs;
 mod resume;
 mod secrets;
 mod servers;
+mod sharing;
 mod sources;
 mod staging;
 mod surplus;

@@ -24,3 +24,4 @@ mod names;
 mod odd_mail;
 mod product;
 mod random;
+mod sharing;

@@ -22,6 +22,8 @@ pub(crate) struct Options {
     /// How mail is stored. A killed Dovecot finds what its sdbox index had not noted yet only
     /// later, as new mail; in a Maildir what is stored is seen at once.
     pub(crate) storage: &'static str,
+    /// Whether mailboxes have rights and notes.
+    pub(crate) sharing: bool,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             special: &[],
             self_signed: false,
             storage: "sdbox:~/sdbox",
+            sharing: false,
         }
     }
 }
@@ -93,11 +96,19 @@ fn configuration_text(options: &Options, folder: &Path, port: u16, tls_port: u16
     let quota = options.quota.map(|size| format!("  quota_rule = *:storage={size}\n"));
     let size_max = options.message_size_max.map(|size| format!("  quota_max_mail_size = {size}\n"));
     let limited = quota.is_some() || size_max.is_some();
-    let (plugins, imap_plugins) = if limited {
-        ("zlib quota", "$mail_plugins imap_zlib imap_quota")
-    } else {
-        ("zlib", "$mail_plugins imap_zlib")
-    };
+    let (mut plugins, mut imap_plugins) = ("zlib".to_owned(), "$mail_plugins imap_zlib".to_owned());
+    if limited {
+        plugins += " quota";
+        imap_plugins += " imap_quota";
+    }
+    let (mut acl, mut notes, mut dict) = ("", "", "");
+    if options.sharing {
+        plugins += " acl";
+        imap_plugins += " imap_acl";
+        acl = "  acl = vfile\n";
+        notes = "  imap_metadata = yes\n";
+        dict = "mail_attribute_dict = file:%h/notes\n";
+    }
     let (capability, quota) = (capability.unwrap_or_default(), quota.unwrap_or_default());
     let size_max = size_max.unwrap_or_default();
     let special: String = options
@@ -139,7 +150,7 @@ mail_fsync = never
 mail_location = {storage}
 mailbox_list_index = yes
 mail_plugins = {plugins}
-{capability}service anvil {{
+{dict}{capability}service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
   }}
@@ -181,10 +192,10 @@ plugin {{
   quota = count:User quota
   quota_vsizes = yes
   quota_grace = 0
-{quota}{size_max}}}
+{quota}{size_max}{acl}}}
 protocol imap {{
   mail_plugins = {imap_plugins}
-}}
+{notes}}}
 "
     )
 }
