@@ -348,7 +348,15 @@ impl Connection {
         if status.kind != StatusKind::Ok {
             return Err(reply::fault(action, status, Scope::Account).at(self.side));
         }
-        let listed = unique(untagged.iter().filter_map(|line| ListLine::parse(line, "LIST")));
+        let mut listed = unique(untagged.iter().filter_map(|line| ListLine::parse(line, "LIST")));
+        let is_inbox = |line: &ListLine| line.name.0.eq_ignore_ascii_case(b"INBOX");
+        if !listed.iter().any(is_inbox) {
+            // Some leave it out (strato, 2020), and it has most of the mail.
+            let status = self.run("STATUS INBOX (UIDNEXT)", action).await?.status;
+            if status.kind == StatusKind::Ok {
+                listed.push(ListLine::inbox());
+            }
+        }
         let subscribed = untagged.iter().filter_map(|line| ListLine::parse(line, "LSUB"));
         // LSUB marks a parent that is not itself subscribed with \Noselect (RFC 3501 section 6.3.9).
         let subscribed = subscribed.filter(|line| !line.has("\\Noselect")).map(|line| line.name);
@@ -479,6 +487,10 @@ pub struct ListLine {
 }
 
 impl ListLine {
+    fn inbox() -> Self {
+        Self { attributes: Vec::new(), delimiter: None, name: WireName(b"INBOX".to_vec()) }
+    }
+
     /// Reads an answer that begins with this word.
     fn parse(response: &Bytes, word: &str) -> Option<Self> {
         let line = response.starts_with(b"* ").then(|| response.slice(2..))?;
