@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(slashes().path(&WireName(name.to_vec())).to_string(), "~peter/mail/台北/日本語");
     }
 
+    /// D05
     #[test]
     fn what_is_not_modified_utf7_is_not_decoded() {
         for name in ["&", "&abc", "&AGE-", "&!!!!-", "a&b&c-", "&2D0-", "&U,BTFw", "&AAA"] {

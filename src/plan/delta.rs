@@ -125,6 +125,10 @@ pub fn delta(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::mail::Flags;
 
@@ -253,5 +257,71 @@ mod tests {
         let scan = [message(1), message(2)];
         let tried = BTreeSet::from([Uid(2)]);
         assert_eq!(uids(&delta(&scan, &history, &tried, &Filter::default()).retry_last), [1]);
+    }
+
+    /// What a pass leaves behind that did everything owed: copies, notes, flags.
+    fn after(history: &History, delta: &Delta) -> History {
+        let mut entries: BTreeMap<Uid, Entry> =
+            history.iter().map(|(uid, entry)| (uid, entry.clone())).collect();
+        let of = |info: &MessageInfo, fate, target_uid| Entry {
+            target_uid,
+            flags: info.flags.clone(),
+            ..entry(fate, 0)
+        };
+        for owed in delta.copy.iter().chain(&delta.retry_last) {
+            let uid = owed.info.uid;
+            entries.insert(uid, of(&owed.info, Fate::Copied, Some(Uid(uid.0 + 1_000))));
+        }
+        for owed in &delta.filtered {
+            entries.insert(owed.info.uid, of(&owed.info, Fate::Filtered, None));
+        }
+        for (uid, known) in &delta.gone {
+            entries.insert(*uid, Entry { fate: Fate::Gone, ..known.clone() });
+        }
+        for reflag in &delta.reflag {
+            if let Some(known) = entries.get_mut(&reflag.uid) {
+                known.flags = reflag.now.clone();
+            }
+        }
+        History::new(entries)
+    }
+
+    fn some_flags() -> impl Strategy<Value = Flags> {
+        let names = prop::sample::subsequence(vec!["\\Seen", "\\Deleted", "Work", "work"], 0..4);
+        names.prop_map(Flags::parse)
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_after_a_pass_owes_nothing(
+            listed in prop::collection::btree_map(1..12_u32, some_flags(), 0..10),
+            known in prop::collection::btree_map(
+                1..12_u32,
+                (prop::sample::select(Fate::ALL.to_vec()), some_flags(), any::<bool>(), some_flags()),
+                0..10,
+            ),
+            larger in prop::option::of(0..3_u64),
+        ) {
+            let scan: Vec<MessageInfo> = listed
+                .into_iter()
+                .map(|(uid, flags)| MessageInfo { flags, size: u64::from(uid % 3), ..message(uid) })
+                .collect();
+            let entries = known.iter().map(|(uid, (fate, flags, has_copy, _))| {
+                let target_uid = has_copy.then_some(Uid(uid + 1_000));
+                (Uid(*uid), Entry { target_uid, flags: flags.clone(), ..entry(*fate, 0) })
+            });
+            let in_doubt = known.iter().map(|(uid, known)| (Uid(*uid), known.3.clone()));
+            let history = History::new(entries).with_flags_in_doubt(in_doubt);
+            let filter = Filter { larger, ..Filter::default() };
+            let first = delta(&scan, &history, &BTreeSet::new(), &filter);
+            // No message is owed in two ways, and none that has a copy is sent.
+            let owed = || first.copy.iter().chain(&first.retry_last).chain(&first.filtered);
+            let uids: BTreeSet<Uid> = owed().map(|owed| owed.info.uid).collect();
+            prop_assert_eq!(uids.len(), owed().count());
+            let has_copy = |uid: &Uid| history.get(*uid).is_some_and(|known| known.fate.is_there());
+            prop_assert!(!uids.iter().any(has_copy));
+            let after = after(&history, &first);
+            prop_assert_eq!(delta(&scan, &after, &BTreeSet::new(), &filter), Delta::default());
+        }
     }
 }

@@ -184,8 +184,10 @@ struct Own<'m> {
 /// Decides for every source mailbox.
 #[must_use]
 pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wishes<'_>) -> Plan {
+    // Servers list them in any order, and that must decide nothing.
+    let (source, target) = (sorted(source), sorted(target));
     let mut left_out = Vec::new();
-    let rooted = below_root(source, wishes.source_root, &mut left_out);
+    let rooted = below_root(&source, wishes.source_root, &mut left_out);
     let uses = roles::candidates(rooted.iter().map(|(mailbox, path)| (*mailbox, path)));
     let mut own = Vec::new();
     for (mailbox, path) in rooted {
@@ -202,8 +204,16 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
     }
     own.sort_by_key(|own| (!own.path.is_inbox(), !is_named_inbox(own.mailbox), own.path.clone()));
     left_out.sort_by(|one, other| one.source.path.cmp(&other.source.path));
-    let pairs = Planning::new(&own, target, naming, wishes, &uses).pairs();
+    let pairs = Planning::new(&own, &target, naming, wishes, &uses).pairs();
     Plan { pairs, left_out }
+}
+
+/// Those that stand higher first.
+fn sorted(mailboxes: &[Mailbox]) -> Vec<Mailbox> {
+    let mut mailboxes = mailboxes.to_vec();
+    mailboxes
+        .sort_by_cached_key(|one| (one.path.names().len(), one.path.clone(), one.name.clone()));
+    mailboxes
 }
 
 fn is_named_inbox(mailbox: &Mailbox) -> bool {
@@ -712,8 +722,9 @@ mod tests {
         assert_eq!(plan(&[parent, mailbox("a/b", None)], &[], &SLASHES), [to("a/b", "a/b")]);
     }
 
+    /// D03
     #[test]
-    fn d03_of_two_inboxes_one_is_the_inbox() {
+    fn of_two_inboxes_one_is_the_inbox() {
         let below = Mailbox { name: WireName(b"INBOX.inbox".to_vec()), ..mailbox("INBOX", None) };
         let source = [below, mailbox("INBOX", None), mailbox("inbox/a", None)];
         let pairs = Asked::default().plan(&source, &[mailbox("INBOX", None)], &SLASHES).pairs;
@@ -723,8 +734,9 @@ mod tests {
         assert_eq!(pairs[1].renamed, Some(Renamed::Taken));
     }
 
+    /// D14
     #[test]
-    fn d14_a_mailbox_that_is_listed_twice_is_one() {
+    fn a_mailbox_that_is_listed_twice_is_one() {
         assert_eq!(plan(&[mailbox("a", None), mailbox("a", None)], &[], &SLASHES), [to("a", "a")]);
     }
 
@@ -867,8 +879,9 @@ mod tests {
         assert_eq!(asked.targets(&source, &[]), [to("Old/INBOX", "INBOX"), to("Old", "Old")]);
     }
 
+    /// D12
     #[test]
-    fn d12_a_name_that_is_refused_whole_gets_a_number_where_it_may_be_refused() {
+    fn a_name_that_is_refused_whole_gets_a_number_where_it_may_be_refused() {
         let names = |path: &str, taken: &[&str]| -> Vec<String> {
             let taken = taken.iter().map(|taken| self::path(taken)).collect();
             other_names(&self::path(path), &taken).iter().map(ToString::to_string).collect()
@@ -881,8 +894,9 @@ mod tests {
         assert_eq!(names(&long, &[])[0], "é".repeat(60));
     }
 
+    /// D01
     #[test]
-    fn d01_names_that_servers_take_for_one_are_alike() {
+    fn names_that_servers_take_for_one_are_alike() {
         for (one, other) in
             [("Trash", "trash"), ("a/B", "A/b"), ("x ", "x"), ("É", "é"), ("a:", "a?")]
         {
@@ -946,6 +960,22 @@ mod tests {
                     prop_assert!(!place.names().iter().any(|name| name.is_empty() || holds(name)));
                 }
             }
+        }
+
+        #[test]
+        fn the_order_in_which_mailboxes_are_listed_changes_nothing(
+            source in mailboxes(),
+            target in mailboxes(),
+            asked in asked(),
+            turn in 0..12_usize,
+        ) {
+            let mut listed = source.clone();
+            listed.rotate_left(turn.min(source.len()));
+            let mut there = target.clone();
+            there.reverse();
+            let (one, other) =
+                (asked.plan(&source, &target, &SLASHES), asked.plan(&listed, &there, &SLASHES));
+            prop_assert_eq!(targets(&one.pairs), targets(&other.pairs));
         }
 
         #[test]

@@ -2,7 +2,7 @@
 
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
-use mailhaul::rehearsal::{Message, Profile};
+use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::between::Instead;
 use mailhaul::simulation::network::{Kill, SOURCE_PORT};
@@ -94,5 +94,27 @@ async fn a_copy_with_a_date_from_its_header_is_known_after_a_crash() {
         assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 6), "{point}");
         assert_eq!(report.remarked(RemarkKind::DateReplaced), 3, "{point}");
         assert_eq!(world.copy().messages(&INBOX).len(), 6, "{point}");
+    }
+}
+
+/// C04: a date that the target will not have.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_date_is_refused_is_copied_without_and_that_is_listed() {
+    for said in ["BAD Invalid internal date", "NO Invalid date"] {
+        let mut world = World::new(Profile::dovecot(), Profile::dovecot());
+        world.deliver(0..2);
+        world.anna().deliver(&INBOX, Message::new("Subject: old\r\n\r\n").of(-200_000_000, 0));
+        // Where the others go together, it goes alone and first.
+        let deed = Deed::Answer("APPEND".to_owned(), said.to_owned());
+        world.config.window_messages_max = 1;
+        world.target.faults().arm(Fault::once(deed).after(2));
+        let report = world.run().await;
+        let counts = (report.verdict, report.fate(Fate::Copied));
+        assert_eq!(counts, (Verdict::Done, 3), "{said}: {:?}", report.totals);
+        assert_eq!(report.remarked(RemarkKind::DateAltered), 1, "{said}");
+        assert_eq!(world.copy().messages(&INBOX).len(), 3, "{said}");
+        let appends = world.target.counters().command("APPEND");
+        world.run().await;
+        assert_eq!(world.target.counters().command("APPEND"), appends, "{said}");
     }
 }

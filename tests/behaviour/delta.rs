@@ -39,6 +39,7 @@ fn copied_flags(world: &World, index: usize) -> Vec<String> {
     flags
 }
 
+/// C10
 #[tokio::test(start_paused = true)]
 async fn flags_that_changed_at_the_source_change_at_the_target_and_no_others_do() {
     for profile in [Profile::dovecot(), Profile::exchange(), Profile::courier()] {

@@ -1,4 +1,4 @@
-//! Which mailbox goes where between two servers. Tests that carry an id are cases of the catalogue.
+//! Which mailbox goes where between two servers.
 
 use mailhaul::event::Event;
 use mailhaul::mail::MailboxPath;
@@ -109,8 +109,9 @@ async fn roots_take_an_account_out_of_one_place_and_put_it_into_another() {
     assert!(reason.contains("cannot find the source root users/nobody"), "{reason}");
 }
 
+/// D09, D12
 #[tokio::test(start_paused = true)]
-async fn d09_d12_refused_names_are_changed_and_what_is_below_goes_along() {
+async fn refused_names_are_changed_and_what_is_below_goes_along() {
     let mut world = world_with(
         Profile::dovecot(),
         Profile::dovecot(),
@@ -132,8 +133,9 @@ async fn d09_d12_refused_names_are_changed_and_what_is_below_goes_along() {
     assert_eq!(there(&world.copy())[..2], ["Files (2): 1", "Files (2)/a: 1"], "they stay");
 }
 
+/// D10
 #[tokio::test(start_paused = true)]
-async fn d10_parents_that_hold_nothing_are_no_failure() {
+async fn parents_that_hold_nothing_are_no_failure() {
     let mut world = world_with(Profile::dovecot(), Profile::courier(), &[&["a", "b", "c"]]);
     world.run().await.assert_done(1);
     assert_eq!(there(&world.copy()), ["a/b/c: 1"]);

@@ -22,6 +22,7 @@ mod messages;
 mod migrate;
 mod names;
 mod odd_mail;
+mod odd_names;
 mod product;
 mod random;
 mod sharing;

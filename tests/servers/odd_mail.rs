@@ -2,6 +2,7 @@
 
 use crate::harness::dovecot::Options;
 use crate::harness::{Server, available, courier, cyrus, dovecot};
+use crate::messages::Mail;
 use crate::product::{Account, Link, Migration, exit};
 
 const HEAD: &str = "Message-ID: <odd@example.org>\r\nSubject: odd\r\n";
@@ -128,4 +129,24 @@ fn odd_mail_moves_to_courier() {
         ];
         moves_odd_mail(&courier::start(1), &Manner { refuses: &[], alters });
     }
+}
+
+/// C03 (C, D): Cyrus keeps a date that Dovecot silently takes for now.
+#[test]
+fn a_date_that_the_target_does_not_keep_is_listed() {
+    if !available() {
+        return;
+    }
+    let (source, target) = (cyrus::start(1), dovecot::start(&Options::default()));
+    let date = "17-Jul-2040 02:44:25 +0000".to_owned();
+    let mail = Mail::new("INBOX", format!("{HEAD}\r\nlater\r\n").into_bytes());
+    source.client("u0001").append([&Mail { date: date.clone(), ..mail }]);
+    assert_eq!(source.client("u0001").fetch_all("INBOX")[0].date, date);
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    let run = migration.run_expecting(exit::ALL_THERE);
+    let copied = target.client("u0001").fetch_all("INBOX");
+    assert_eq!(copied.len(), 1);
+    assert_ne!(copied[0].date, date, "then it is no case any more");
+    assert!(migration.reported()[0].contains("date-altered"), "{:?}\n{run}", migration.reported());
 }

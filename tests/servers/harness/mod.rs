@@ -4,9 +4,11 @@ pub(crate) mod courier;
 pub(crate) mod cyrus;
 pub(crate) mod dovecot;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -68,11 +70,18 @@ impl Server {
 
     /// Puts a message into the inbox behind the server's back, as mail comes to a Maildir.
     pub(crate) fn put_into_maildir(&self, user: &str, number: usize, body: &[u8]) {
-        let maildir = self.folder.path().join("mail").join(user).join("Maildir");
+        self.put_into_folder(user, &[], number, body);
+    }
+
+    /// The same, into the mailbox whose folder in the Maildir has this name.
+    pub(crate) fn put_into_folder(&self, user: &str, name: &[u8], number: usize, body: &[u8]) {
+        let home = self.folder.path().join("mail").join(user);
+        let inbox = home.join("Maildir");
+        let maildir = inbox.join(OsStr::from_bytes(name));
         for folder in ["cur", "new", "tmp"] {
             mail_folder(&maildir.join(folder));
         }
-        for folder in [maildir.as_path(), maildir.parent().unwrap()] {
+        for folder in [&home, &inbox, &maildir] {
             chown(folder, Some(MAIL_ID), Some(MAIL_ID)).unwrap();
         }
         let file =
