@@ -11,7 +11,9 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 use crate::client::Client;
 use crate::dump::Dump;
 use crate::harness::dovecot::Options;
-use crate::harness::{ADMIN, ADMIN_PASSWORD, Server, available, courier, cyrus, dovecot};
+use crate::harness::{
+    ADMIN, ADMIN_PASSWORD, Server, available, courier, cyrus, dovecot, mailutils,
+};
 use crate::messages::{Contents, Mail, Manner};
 
 #[track_caller]
@@ -116,4 +118,26 @@ fn a_difference_is_seen() {
     flagged[3].flags = vec!["other".to_owned()];
     assert!(!whole.difference(&Dump::expected(&["Archiv"], &flagged)).is_empty(), "a flag");
     assert!(!whole.difference(&Dump::expected(&["INBOX"], &mails)).is_empty(), "a mailbox");
+}
+
+#[test]
+fn mailutils_greets_and_keeps_octets() {
+    if !available() {
+        return;
+    }
+    let server = mailutils::start(1);
+    let mails: Vec<Mail> = (0..3)
+        .map(|number| {
+            let head = "Date: Sat, 17 Jul 2016 09:44:25 +0000\r\n";
+            let body = format!("Subject: {number}\r\n{head}\r\nmail\r\n").into_bytes();
+            Mail { flags: Vec::new(), ..Mail::new("INBOX", body) }
+        })
+        .collect();
+    let mut client = server.client("u0001");
+    client.ok("SELECT INBOX"); // It makes it.
+    client.append(&mails);
+    let stored = client.fetch_all("INBOX");
+    assert_eq!(stored.len(), 3);
+    assert!(stored.iter().zip(&mails).all(|(stored, mail)| stored.body == mail.body));
+    assert_serves_tls(&server);
 }

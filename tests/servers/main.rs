@@ -1,4 +1,4 @@
-//! The promises of the command line against real Dovecot, Cyrus and Courier on loopback.
+//! The promises of the command line against real Dovecot, Cyrus, Courier and Mailutils on loopback.
 //! `tests/run` gets the servers.
 
 #![expect(
@@ -23,6 +23,7 @@ mod migrate;
 mod names;
 mod odd_mail;
 mod odd_names;
+mod poor;
 mod product;
 mod random;
 mod sharing;

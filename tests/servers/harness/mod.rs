@@ -3,6 +3,7 @@
 pub(crate) mod courier;
 pub(crate) mod cyrus;
 pub(crate) mod dovecot;
+pub(crate) mod mailutils;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -299,7 +300,7 @@ fn cache_folder() -> PathBuf {
 /// Says whether the servers can be started. Where `tests/run` or CI promised them, their absence
 /// fails the test; a bare `cargo test` goes on without, and says so past the capture of output.
 pub(crate) fn available() -> bool {
-    let Some(why) = hindrance(&["dovecot", "cyrus", "courier"]) else {
+    let Some(why) = hindrance(&["dovecot", "cyrus", "courier", "mailutils"]) else {
         return true;
     };
     let promised = ["CI", "MAILHAUL_SERVERS"].iter().any(|name| std::env::var_os(name).is_some());
