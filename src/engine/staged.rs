@@ -159,7 +159,7 @@ async fn move_on<T: Target, L: Ledger>(
         return Err(verify::not_shown(work, stage_place, target, unseen));
     }
     let mut staged: BTreeMap<Uid, Uid> =
-        copies.iter().map(|(uid, (staged, _))| (*staged, *uid)).collect();
+        copies.iter().map(|(uid, copy)| (copy.uid, *uid)).collect();
     let mut outcomes = Vec::new();
     let mut left = Vec::new();
     if !staged.is_empty() {
@@ -239,7 +239,7 @@ fn copied(
 ) -> Vec<Outcome> {
     let messages = sent.into_iter().flat_map(|window| window.messages);
     let outcome = |message: window::SentMessage| {
-        let (_, remarks) = copies.remove(&message.uid)?;
+        let verify::Copy { remarks, .. } = copies.remove(&message.uid)?;
         let target_uid = Some(*arrived_at.get(&message.uid)?);
         let entry = Entry { fate: Fate::Copied, target_uid, ..message.entry };
         Some(Outcome { uid: message.uid, entry, remarks, subject: message.subject })

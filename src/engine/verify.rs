@@ -11,16 +11,16 @@ use super::resolve::{self, Look, Others};
 use super::window::{Place, Said, Sent, SentMessage};
 use super::work::Work;
 use crate::config::Verify;
-use crate::fate::{Fate, Remark};
+use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, Outcome};
-use crate::mail::Uid;
+use crate::mail::{Flags, Uid};
 use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
 use crate::plan::verdict::{Evidence, Outlines, is_sampled, next_after};
-use crate::target::{Found, Target};
+use crate::target::{FlagChange, Found, Target};
 
 /// Reads back what was sent, and closes the windows of which every copy was seen.
 ///
@@ -41,7 +41,7 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         let mut outcomes = Vec::with_capacity(messages.len());
         for SentMessage { uid, entry, subject, said, .. } in messages {
             match seen.remove(&uid) {
-                Some((target_uid, remarks)) => {
+                Some(Copy { uid: target_uid, remarks, .. }) => {
                     copies.insert(target_uid);
                     let entry = Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry };
                     outcomes.push(Outcome { uid, entry, remarks, subject });
@@ -78,8 +78,18 @@ pub(super) fn not_shown<T: Target, L: Ledger>(
     Fault::session(action, cause).at(Side::Target)
 }
 
-/// Where each message's copy was seen, and what is to be said of it.
-pub(super) type Copies = BTreeMap<Uid, (Uid, Vec<Remark>)>;
+/// A copy that was seen.
+pub(super) struct Copy {
+    /// Where.
+    pub(super) uid: Uid,
+    /// What is to be said of it.
+    pub(super) remarks: Vec<Remark>,
+    /// The flags that were sent and that it does not have.
+    lacks: Vec<String>,
+}
+
+/// The copies that were seen, by message.
+pub(super) type Copies = BTreeMap<Uid, Copy>;
 
 /// Looks for what was sent and acknowledged in the open mailbox, and counts what is not seen there.
 pub(super) async fn confirm<T: Target, L: Ledger>(
@@ -106,7 +116,54 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
         unseen = astray.len() - elsewhere.len();
         seen.extend(elsewhere);
     }
+    set_lacking_flags(work, target, &mut seen).await?;
     Ok((seen, unseen))
+}
+
+/// Sets by STORE what the target did not take from an APPEND: Exchange has been seen to keep `\Flagged`
+/// only so, Mailutils every flag. Where that does not help either, it is not tried again.
+async fn set_lacking_flags<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    seen: &mut Copies,
+) -> Result<(), Fault> {
+    let mut alike: BTreeMap<Vec<String>, Vec<Uid>> = BTreeMap::new();
+    for copy in seen.values().filter(|copy| !copy.lacks.is_empty()) {
+        alike.entry(copy.lacks.clone()).or_default().push(copy.uid);
+    }
+    if alike.is_empty() || !work.sets_flags() {
+        return Ok(());
+    }
+    let mut changed = Vec::new();
+    for (names, mut uids) in alike {
+        uids.sort_unstable();
+        let refused = target.change_flags(&uids, FlagChange::Set, &names).await?;
+        if refused.len() < names.len() {
+            changed.extend(uids);
+        }
+    }
+    changed.sort_unstable();
+    let there: BTreeMap<Uid, Found> =
+        target.read_back(&changed).await?.into_iter().map(|found| (found.uid, found)).collect();
+    let mut has_helped = false;
+    for copy in seen.values_mut() {
+        let Some(found) = there.get(&copy.uid) else {
+            continue;
+        };
+        let lacks = Flags::parse(copy.lacks.iter().map(String::as_str)).missing_in(&found.flags);
+        if lacks.len() < copy.lacks.len() {
+            has_helped = true;
+            copy.remarks.retain(|remark| remark.kind != RemarkKind::FlagsReduced);
+            if !lacks.is_empty() {
+                copy.remarks.push(Remark::new(RemarkKind::FlagsReduced, lacks.join(" ")));
+            }
+            copy.lacks = lacks;
+        }
+    }
+    if !has_helped {
+        work.sets_no_flags();
+    }
+    Ok(())
 }
 
 /// The messages whose copies stand at the UIDs told, with what is to be said of each.
@@ -173,7 +230,7 @@ async fn told_copies<T: Target, L: Ledger>(
                 (is_exact || !others.has(stored.exact))
                     && outlines.is_copy(&message.entry, sent, found.size, stored)
             });
-        is_copy.then(|| (message.uid, (found.uid, work.judge(&message.entry, found, stored))))
+        is_copy.then(|| (message.uid, copy(work, &message.entry, found, stored)))
     });
     Ok(copies.collect())
 }
@@ -206,7 +263,7 @@ async fn search<T: Target, L: Ledger>(
         Some(_) => BTreeSet::new(),
         None => work.run.ledger.claimed(place.mailbox, lo).await?.into_iter().collect(),
     };
-    claimed.extend(seen.values().map(|(uid, _)| uid));
+    claimed.extend(seen.values().map(|copy| copy.uid));
     let sought: Vec<Sought<Uid>> = astray.iter().map(|message| sought(message)).collect();
     let others = Others::beside(work, place.mailbox, &sought, |(mailbox, uid)| {
         mailbox == place.mailbox && astray.iter().any(|one| one.uid == uid)
@@ -224,10 +281,19 @@ async fn search<T: Target, L: Ledger>(
     stored.extend(target.identify(&unread).await?);
     let copies = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
         let found = there.get(&target_uid)?;
-        let remarks = work.judge(entries[&uid], found, stored.get(&target_uid));
-        Some((uid, (target_uid, remarks)))
+        Some((uid, copy(work, entries[&uid], found, stored.get(&target_uid))))
     });
     Ok(copies.collect())
+}
+
+fn copy<L: Ledger>(
+    work: &Work<'_, L>,
+    entry: &Entry,
+    found: &Found,
+    stored: Option<&Identity>,
+) -> Copy {
+    let remarks = work.judge(entry, found, stored);
+    Copy { uid: found.uid, remarks, lacks: entry.flags.missing_in(&found.flags) }
 }
 
 fn sought(message: &SentMessage) -> Sought<Uid> {

@@ -77,6 +77,8 @@ pub(super) struct Tally {
     pub(super) doubted: bool,
     /// Whether the target is known to rewrite mail.
     pub(super) alters: bool,
+    /// Whether STORE did not set what APPEND had not, either.
+    pub(super) sets_no_flags: bool,
     /// Bytes read back to compare a sample octet by octet.
     pub(super) sampled: u64,
     /// The longest wait for the answer to an APPEND.
@@ -124,6 +126,16 @@ impl<'a, L> Work<'a, L> {
     /// Notes that the target rewrites mail.
     pub(super) fn note_alters(&self) {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).alters = true;
+    }
+
+    /// Whether STORE may set flags that APPEND did not.
+    pub(super) fn sets_flags(&self) -> bool {
+        !self.tally().sets_no_flags
+    }
+
+    /// Notes that it does not.
+    pub(super) fn sets_no_flags(&self) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).sets_no_flags = true;
     }
 
     /// What is to be said of a copy: see [`verdict::judge`].

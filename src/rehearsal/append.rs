@@ -111,7 +111,7 @@ impl Session {
                 return Ok(Received::Refused(Reply(text), line.literal));
             }
             messages.push(Message {
-                flags: preamble.flags,
+                flags: if self.profile().drops_flags { Vec::new() } else { preamble.flags },
                 internal_date: preamble.date.unwrap_or_else(|| store.now()),
                 body,
             });

@@ -97,6 +97,8 @@ pub struct Profile {
     pub max_connections: Option<usize>,
     /// The longest command line, literals not counted, in bytes.
     pub max_line_bytes: usize,
+    /// Whether APPEND drops flags, which STORE sets (Mailutils 3.15; Exchange, of `\Flagged`).
+    pub drops_flags: bool,
     /// Whether APPEND gives a message the line end that is missing at its end (Courier 5.0.13, seen
     /// in 2026).
     pub ends_lines: bool,
@@ -143,6 +145,7 @@ impl Profile {
             max_connections_per_user: None,
             max_connections: None,
             max_line_bytes: 65_536,
+            drops_flags: false,
             ends_lines: false,
             invents: false,
         }

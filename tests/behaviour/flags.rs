@@ -1,6 +1,8 @@
 //! Flags as servers tell and take them.
 
+use mailhaul::config::Delivery;
 use mailhaul::fate::RemarkKind;
+use mailhaul::rehearsal::Profile;
 use mailhaul::report::Verdict;
 use mailhaul::simulation::between::Instead;
 use mailhaul::simulation::network::{SOURCE_PORT, TARGET_PORT};
@@ -97,4 +99,31 @@ async fn flags_are_understood_however_they_are_told() {
     world.run().await.assert_done(3);
     assert_eq!(flags(&world), ["Work \\Seen", "\\Answered", ""]);
     assert_eq!(world.target.counters().command("UID STORE"), stored, "nothing has changed");
+}
+
+/// C11: APPEND drops flags, and STORE sets them.
+#[tokio::test(start_paused = true)]
+async fn flags_that_only_store_sets_are_set_by_it() {
+    for delivery in [Delivery::Direct, Delivery::Staged] {
+        let target = Profile { drops_flags: true, ..Profile::dovecot() };
+        let mut world = World::new(Profile::dovecot(), target);
+        world.config.delivery = delivery;
+        for (number, flags) in (0..).zip([&["\\Flagged", "\\Seen"][..], &["Work"], &[]]) {
+            world.anna().deliver(&INBOX, letter(number).with_flags(flags));
+        }
+        world.run().await.assert_done(3);
+        world.assert_copied();
+    }
+    // Where it sets them neither, that is tried once.
+    let mut world = world(&[&["\\Flagged"][..]; 9]);
+    world.config.scan_messages_max = 3;
+    says(&world, TARGET_PORT, |response| {
+        let is_one = response.contains(" FETCH (");
+        is_one.then(|| response.replace("FLAGS (\\Flagged)", "FLAGS ()"))
+    });
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.remarked(RemarkKind::FlagsReduced)), (Verdict::Done, 9));
+        assert_eq!(world.target.counters().command("UID STORE"), 1);
+    }
 }
