@@ -380,16 +380,17 @@ fn with_short_lines(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 256);
     for (part, is_header) in [(header, true), (body, false)] {
         for line in part.split_inclusive(|octet| *octet == b'\n') {
-            let mut rest = line;
-            while text_length(rest) > LINE_MAX {
-                let at = if is_header { fold_at(rest) } else { break_at(rest) };
+            let (mut rest, mut room) = (line, LINE_MAX);
+            while text_length(rest) > room {
+                let at = if is_header { fold_at(rest, room) } else { break_at(rest) };
                 let (head, after) = rest.split_at(at);
                 out.extend_from_slice(head);
                 out.extend_from_slice(b"\r\n");
+                (rest, room) = (after, LINE_MAX);
                 if is_header && !matches!(after.first(), Some(b' ' | b'\t')) {
                     out.push(b' ');
+                    room -= 1;
                 }
-                rest = after;
             }
             out.extend_from_slice(rest);
         }
@@ -403,17 +404,14 @@ fn text_length(line: &[u8]) -> usize {
     line.strip_suffix(b"\r").unwrap_or(line).len()
 }
 
-/// Where a header line is folded: before white space that has text on both sides; else anywhere.
-fn fold_at(line: &[u8]) -> usize {
+/// Where a header line is folded, so that as much as there is room for stands before: at white space that
+/// has text on both sides; else anywhere.
+fn fold_at(line: &[u8], room: usize) -> usize {
     let text = &line[..text_length(line)];
     let begin = text.iter().position(|octet| !octet.is_ascii_whitespace()).unwrap_or(0);
     let end = text.iter().rposition(|octet| !octet.is_ascii_whitespace()).unwrap_or(0);
     let is_gap = |at: &usize| matches!(text[*at], b' ' | b'\t') && *at > begin && *at < end;
-    // The space that is put in where there is none counts, too.
-    (1..=LINE_MAX.min(end))
-        .rev()
-        .find(is_gap)
-        .unwrap_or_else(|| between_characters(text, LINE_MAX - 1))
+    (1..=room.min(end)).rev().find(is_gap).unwrap_or_else(|| between_characters(text, room))
 }
 
 /// Where a line of the body is broken: behind a space, else between two characters.
