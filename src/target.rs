@@ -43,6 +43,19 @@ pub trait Target: Send {
         special_use: Option<SpecialUse>,
     ) -> impl Future<Output = Result<Made, Fault>> + Send;
 
+    /// As [`Target::create`], of several mailboxes of which none is needed for another one, in one round
+    /// trip. Gives what became of each.
+    fn create_together(
+        &mut self,
+        names: &[WireName],
+    ) -> impl Future<Output = Result<Vec<Result<Made, Fault>>, Fault>> + Send;
+
+    /// Subscribes to mailboxes in one round trip, and gives whether that was taken of each.
+    fn subscribe_together(
+        &mut self,
+        names: &[WireName],
+    ) -> impl Future<Output = Result<Vec<bool>, Fault>> + Send;
+
     /// Subscribes to a mailbox.
     fn subscribe(&mut self, name: &WireName) -> impl Future<Output = Result<(), Fault>> + Send;
 

@@ -62,12 +62,17 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     preview::tell_left_out(observer, label, &plan);
     let pairs = plan.pairs;
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
+    let mut created = create_ahead(target, &pairs).await?;
     let mut moved = Vec::new();
     let mut jobs = VecDeque::with_capacity(pairs.len());
     for (mut pair, status) in pairs.into_iter().zip(statuses) {
         follow_parent(&mut pair, &moved, &mut taken);
         let wanted = pair.target.clone();
-        let name = match make_target(target, &mut pair, &there, &mut taken).await {
+        let name = match &pair.existing {
+            Some(name) => Ok(name.clone()),
+            None => create(target, &mut pair, &there, &mut taken, &mut created).await,
+        };
+        let name = match name {
             Ok(name) => name,
             Err(fault) if fault.scope <= Scope::Mailbox => {
                 mailbox::give_up_unbound(work, &pair, &fault).await?;
@@ -90,7 +95,67 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
             was_removed: false,
         });
     }
+    let jobs = subscribe(work, target, jobs, &there).await?;
     Ok(Prepared { jobs, listed: sources })
+}
+
+/// What became of mailboxes that were asked for.
+type Created = BTreeMap<WireName, Result<Made, Fault>>;
+
+/// Asks at once, one level below the other, for what the target has not got. Below what it refuses or
+/// has nothing is asked for: that may get another name.
+async fn create_ahead<T: Target>(target: &mut T, pairs: &[Pair]) -> Result<Created, Fault> {
+    let mut levels: BTreeMap<usize, Vec<(&MailboxPath, WireName)>> = BTreeMap::new();
+    // What they are made for, few servers take: that is tried for each.
+    for pair in pairs.iter().filter(|pair| pair.existing.is_none() && pair.make_for.is_none()) {
+        if let Some(name) = target.spell(&pair.target) {
+            levels.entry(pair.target.names().len()).or_default().push((&pair.target, name));
+        }
+    }
+    let (mut created, mut refused) = (Created::new(), Vec::<&MailboxPath>::new());
+    for mut level in levels.into_values() {
+        level.retain(|(path, _)| !refused.iter().any(|above| path.is_in(above)));
+        let names: Vec<WireName> = level.iter().map(|(_, name)| name.clone()).collect();
+        let made = target.create_together(&names).await?;
+        for ((path, name), made) in level.into_iter().zip(made) {
+            if !matches!(made, Ok(Made::New)) {
+                refused.push(path);
+            }
+            created.insert(name, made);
+        }
+    }
+    Ok(created)
+}
+
+/// Subscribes to what is subscribed at the source and not yet at the target.
+async fn subscribe<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    jobs: VecDeque<Job>,
+    there: &[Mailbox],
+) -> Result<VecDeque<Job>, Fault> {
+    let is_subscribed =
+        |name: &WireName| there.iter().any(|mailbox| mailbox.name == *name && mailbox.subscribed);
+    let is_owed = |job: &&Job| job.pair.source.subscribed && !is_subscribed(&job.target_name);
+    let owed: Vec<WireName> =
+        jobs.iter().filter(is_owed).map(|job| job.target_name.clone()).collect();
+    let done = target.subscribe_together(&owed).await?;
+    let mut refused: BTreeSet<&WireName> = BTreeSet::new();
+    refused.extend(owed.iter().zip(done).filter(|(_, is_done)| !is_done).map(|(name, _)| name));
+    let mut subscribed = VecDeque::with_capacity(jobs.len());
+    for job in jobs {
+        if refused.contains(&job.target_name) {
+            match target.subscribe(&job.target_name).await {
+                Err(fault) if fault.scope <= Scope::Mailbox => {
+                    mailbox::give_up_unbound(work, &job.pair, &fault).await?;
+                    continue;
+                }
+                done => done?,
+            }
+        }
+        subscribed.push_back(job);
+    }
+    Ok(subscribed)
 }
 
 fn is_fixed(pair: &Pair) -> bool {
@@ -128,30 +193,14 @@ fn follow_parent(
     }
 }
 
-/// Sees to it that the target has the mailbox of a pair, under another name where it refuses this one,
-/// and that it is subscribed as the source's is.
-async fn make_target<T: Target>(
-    target: &mut T,
-    pair: &mut Pair,
-    there: &[Mailbox],
-    taken: &mut BTreeSet<MailboxPath>,
-) -> Result<WireName, Fault> {
-    let name = match &pair.existing {
-        Some(name) => name.clone(),
-        None => create(target, pair, there, taken).await?,
-    };
-    let subscribed = there.iter().any(|mailbox| mailbox.name == name && mailbox.subscribed);
-    if pair.source.subscribed && !subscribed {
-        target.subscribe(&name).await?;
-    }
-    Ok(name)
-}
-
+/// Sees to it that the target has the mailbox of a pair, under another name where it refuses this one.
+/// Some were `created` ahead.
 async fn create<T: Target>(
     target: &mut T,
     pair: &mut Pair,
     there: &[Mailbox],
     taken: &mut BTreeSet<MailboxPath>,
+    created: &mut Created,
 ) -> Result<WireName, Fault> {
     let wanted = pair.target.clone();
     let mut paths = vec![wanted.clone()];
@@ -162,7 +211,13 @@ async fn create<T: Target>(
     let mut refused = None;
     for path in paths {
         let made = match target.spell(&path) {
-            Some(name) => target.create(&name, pair.make_for).await.map(|made| (name, made)),
+            Some(name) => {
+                let made = match created.remove(&name) {
+                    Some(made) => made,
+                    None => target.create(&name, pair.make_for).await,
+                };
+                made.map(|made| (name, made))
+            }
             None => Err(mailbox::no_name(&path)),
         };
         let (mut name, made) = match made {

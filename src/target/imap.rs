@@ -19,7 +19,7 @@ use super::{
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select, Server};
-use crate::imap::reply::{self, Fetched, StatusKind, uid_set};
+use crate::imap::reply::{self, Fetched, Status, StatusKind, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::ledger::OpenMove;
 use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
@@ -66,6 +66,45 @@ impl ImapTarget {
         self.connection.server()
     }
 
+    /// Runs one command for each name; gives its status, or none where a command cannot hold the name.
+    async fn together(
+        &mut self,
+        verb: &str,
+        names: &[WireName],
+        action: &str,
+    ) -> Result<Vec<Option<Status>>, Fault> {
+        let mut all = Vec::with_capacity(names.len());
+        // So many that neither side's buffers fill up while nobody reads.
+        for part in names.chunks(50) {
+            let named: Vec<Option<String>> =
+                part.iter().map(|name| self.connection.quoted(name).ok()).collect();
+            let commands = named.iter().flatten().map(|name| format!("{verb} {name}"));
+            let commands: Vec<String> = commands.collect();
+            let mut statuses =
+                self.connection.run_together(&commands, action).await?.statuses.into_iter();
+            all.extend(named.iter().map(|name| name.as_ref().and_then(|_| statuses.next())));
+        }
+        Ok(all)
+    }
+
+    /// What the answer to a CREATE says.
+    async fn made(&mut self, name: &WireName, status: Status) -> Result<Made, Fault> {
+        if status.kind == StatusKind::Ok {
+            return Ok(Made::New);
+        }
+        if status.code == "ALREADYEXISTS" {
+            return Ok(Made::There);
+        }
+        // Servers say "it exists" in many words; whether it does is what counts.
+        let action = creating(name);
+        let quoted = self.connection.quoted(name)?;
+        let known = self.connection.run(&format!("STATUS {quoted} (UIDNEXT)"), &action).await?;
+        if known.status.kind == StatusKind::Ok {
+            return Ok(Made::There);
+        }
+        Err(reply::fault(action, status, Scope::Mailbox).at(self.connection.side()))
+    }
+
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
         let action = "look at what is on the target";
         // Some servers (Courier) show what was appended only after a NOOP.
@@ -74,6 +113,10 @@ impl ImapTarget {
         let fetched = listing::messages(&mut self.connection, &command, action).await?;
         Ok(all_found(fetched))
     }
+}
+
+fn creating(name: &WireName) -> String {
+    format!("create the mailbox {}", name.0.escape_ascii())
 }
 
 /// What was told whole of messages, ascending.
@@ -111,7 +154,7 @@ impl Target for ImapTarget {
         special_use: Option<SpecialUse>,
     ) -> Result<Made, Fault> {
         let quoted = self.connection.quoted(name)?;
-        let action = format!("create the mailbox {}", name.0.escape_ascii());
+        let action = creating(name);
         let attribute = special_use
             .filter(|_| self.connection.capabilities().has("CREATE-SPECIAL-USE"))
             .map(|special_use| format!(" (USE ({}))", listing::attribute(special_use)));
@@ -122,18 +165,33 @@ impl Target for ImapTarget {
             }
         }
         let done = self.connection.run(&format!("CREATE {quoted}"), &action).await?;
-        if done.status.kind == StatusKind::Ok {
-            return Ok(Made::New);
+        self.made(name, done.status).await
+    }
+
+    async fn create_together(
+        &mut self,
+        names: &[WireName],
+    ) -> Result<Vec<Result<Made, Fault>>, Fault> {
+        let statuses = self.together("CREATE", names, "create mailboxes").await?;
+        let mut created = Vec::with_capacity(names.len());
+        for (name, status) in names.iter().zip(statuses) {
+            let made = match status {
+                Some(status) => self.made(name, status).await,
+                // The name is what is wrong.
+                None => self.connection.quoted(name).map(|_| Made::There),
+            };
+            match made {
+                Err(fault) if fault.scope > Scope::Mailbox => return Err(fault),
+                made => created.push(made),
+            }
         }
-        if done.status.code == "ALREADYEXISTS" {
-            return Ok(Made::There);
-        }
-        // Servers say "it exists" in many words; whether it does is what counts.
-        let status = self.connection.run(&format!("STATUS {quoted} (UIDNEXT)"), &action).await?;
-        if status.status.kind == StatusKind::Ok {
-            return Ok(Made::There);
-        }
-        Err(reply::fault(action, done.status, Scope::Mailbox).at(self.connection.side()))
+        Ok(created)
+    }
+
+    async fn subscribe_together(&mut self, names: &[WireName]) -> Result<Vec<bool>, Fault> {
+        let statuses = self.together("SUBSCRIBE", names, "subscribe to mailboxes").await?;
+        let is_ok = |status: Option<Status>| status.is_some_and(|it| it.kind == StatusKind::Ok);
+        Ok(statuses.into_iter().map(is_ok).collect())
     }
 
     async fn subscribe(&mut self, name: &WireName) -> Result<(), Fault> {
