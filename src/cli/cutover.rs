@@ -2,7 +2,6 @@
 
 use clap::Args;
 use mailhaul::config::Config;
-use mailhaul::engine;
 use mailhaul::report::Cutover;
 
 use crate::ui;
@@ -62,11 +61,10 @@ impl Arguments {
         }
 
         let ledger = state::open(&pass.state).await?;
-        let known = state::all_bound(&ledger).await?;
         let mut look = Look {
             config: Config { depth: depth.depth(), ..pass.config.clone() },
             batch: pass.batch.clone(),
-            bound: engine::bound(&known, true),
+            bound: state::all_bound(&ledger).await?,
             show: pass.show.clone(),
             visited: pass.state.visited(),
         };

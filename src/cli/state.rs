@@ -1,7 +1,7 @@
 //! The state directory, the ledger in it and the reports beside it: every call that opens or writes
 //! them is here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use mailhaul::accounts::Batch;
@@ -9,7 +9,7 @@ use mailhaul::config::Config;
 use mailhaul::engine::{self, Bound};
 use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{BoundMailbox, Ledger, Snapshot};
+use mailhaul::ledger::{Ledger, Snapshot};
 use mailhaul::report::{self, LeftOutMailbox, Verdict};
 
 use crate::ui::{Show, Ui};
@@ -46,19 +46,21 @@ pub(super) fn visit(path: &Path) -> Result<Visited, Failure> {
 pub(super) async fn bound(path: &Path, with_empty: bool) -> Result<Bound, Failure> {
     let ledger = ledger_path(path);
     if !ledger.exists() {
-        return Ok(Bound::new());
+        return Ok(Bound::default());
     }
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
     let ledger = SqliteLedger::open_read_only(&ledger).await.map_err(failed)?;
     let known = ledger.bound().await.map_err(failed)?;
-    Ok(engine::bound(&known, with_empty))
+    let repaired = ledger.repaired().await.map_err(failed)?;
+    Ok(engine::bound(&known, with_empty).with_repaired(repaired))
 }
 
-/// All mailboxes that were ever bound.
-pub(super) async fn all_bound(
-    ledger: &SqliteLedger,
-) -> Result<BTreeMap<String, Vec<BoundMailbox>>, Failure> {
-    ledger.bound().await.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+/// The same of an open ledger, of all mailboxes.
+pub(super) async fn all_bound(ledger: &SqliteLedger) -> Result<Bound, Failure> {
+    let failed = |fault| Failure::ledger(&fault, UNUSABLE);
+    let known = ledger.bound().await.map_err(failed)?;
+    let repaired = ledger.repaired().await.map_err(failed)?;
+    Ok(engine::bound(&known, true).with_repaired(repaired))
 }
 
 /// Brings everything into the one file.

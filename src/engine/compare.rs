@@ -11,6 +11,7 @@ use crate::config::{Config, Depth};
 use crate::difference::{Compared, Difference};
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
+use crate::identity::Digest;
 use crate::identity::Identity;
 use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
@@ -163,6 +164,7 @@ impl Comparing<'_, '_> {
         let config = &self.looking.run.config;
         let source = async {
             let mut reading = Reading::new(config, &self.source_throttle, Some(&config.filter));
+            reading.repaired = Some(self.looking.repaired);
             for (number, pair) in (0..).zip(&group.pairs) {
                 let name = pair.source.path.to_string();
                 let told = |messages, bytes| self.tell_read(&name, messages, bytes);
@@ -253,6 +255,8 @@ struct Reading<'a> {
     throttle: &'a Throttle,
     /// What belongs on the target; without one all does.
     filter: Option<&'a Filter>,
+    /// What messages were repaired to on their way to the other end.
+    repaired: Option<&'a BTreeMap<Digest, Digest>>,
     records: Vec<Record>,
     /// Listed and not handed out.
     unreadable: Vec<(At, MessageInfo)>,
@@ -267,6 +271,7 @@ impl<'a> Reading<'a> {
             scan_messages_max: config.scan_messages_max,
             throttle,
             filter,
+            repaired: None,
             records: Vec::new(),
             unreadable: Vec::new(),
             marks: HashMap::new(),
@@ -327,7 +332,13 @@ impl<'a> Reading<'a> {
             let marks = self.marks(&info.flags);
             let keys = keys.get(&info.uid).copied();
             let mut record = match (bodies.get(&info.uid), keys) {
-                (Some(identity), keys) => Record::by_body(at, info, marks, identity, keys),
+                (Some(identity), keys) => {
+                    let record = Record::by_body(at, info, marks, identity, keys);
+                    match self.repaired.and_then(|known| known.get(&identity.exact)) {
+                        Some(sent) => record.repaired_to(*sent),
+                        None => record,
+                    }
+                }
                 (None, Some(keys)) if !is_read(&info.uid) => {
                     Record::by_outline(at, info, marks, keys)
                 }

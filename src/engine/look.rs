@@ -11,6 +11,7 @@ use crate::accounts::Account;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
+use crate::identity::Digest;
 use crate::ledger::BoundMailbox;
 use crate::mail::{Mailbox, MailboxPath, WireName};
 use crate::plan::mailboxes::{self, Plan, Wishes};
@@ -19,8 +20,22 @@ use crate::source::Source as _;
 use crate::source::imap::ImapSource;
 use crate::throttle::Throttle;
 
-/// Where mailboxes of earlier runs went: by the account's key, then by the source's spelling.
-pub type Bound = BTreeMap<String, BTreeMap<WireName, MailboxPath>>;
+/// What a ledger knows that helps a look at both ends.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// Where mailboxes went, by account and name.
+    places: BTreeMap<String, BTreeMap<WireName, MailboxPath>>,
+    /// The digests that messages were repaired to, by those that they have at the source.
+    repaired: BTreeMap<Digest, Digest>,
+}
+
+impl Bound {
+    /// The same, with the digests that messages were repaired to, by those that they have at the source.
+    #[must_use]
+    pub fn with_repaired(self, repaired: BTreeMap<Digest, Digest>) -> Self {
+        Self { repaired, ..self }
+    }
+}
 
 /// Where mailboxes went, by what a ledger knows. Those that hold nothing of ours go there, too, where
 /// `with_empty`: they were made there.
@@ -34,7 +49,8 @@ pub fn bound(known: &BTreeMap<String, Vec<BoundMailbox>>, with_empty: bool) -> B
             .map(|one| (one.binding.source_name.clone(), one.binding.target_path.clone()))
             .collect()
     };
-    known.iter().map(|(key, mailboxes)| (key.clone(), places(mailboxes))).collect()
+    let places = known.iter().map(|(key, mailboxes)| (key.clone(), places(mailboxes))).collect();
+    Bound { places, ..Bound::default() }
 }
 
 /// What is looked for.
@@ -54,6 +70,8 @@ pub(super) struct Looking<'a> {
     /// The account's name in events.
     pub(super) label: Arc<str>,
     bound: BTreeMap<WireName, MailboxPath>,
+    /// As [`Bound`] has it.
+    pub(super) repaired: &'a BTreeMap<Digest, Digest>,
     steps: AtomicU64,
 }
 
@@ -132,7 +150,8 @@ pub(super) async fn run(
         run,
         account,
         task,
-        bound: bound.get(&key).cloned().unwrap_or_default(),
+        bound: bound.places.get(&key).cloned().unwrap_or_default(),
+        repaired: &bound.repaired,
         label: key.into(),
         steps: AtomicU64::new(0),
     };

@@ -21,6 +21,7 @@ use rusqlite::Connection;
 use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
+use crate::identity::Digest;
 use crate::mail::{Flags, Mailbox, Uid, UidValidity};
 use crate::own::OwnName;
 use crate::target::ObjectId;
@@ -115,6 +116,15 @@ impl SqliteLedger {
     /// If it cannot be read.
     pub async fn bound(&self) -> Result<BTreeMap<String, Vec<BoundMailbox>>, Fault> {
         self.read(read::bound).await
+    }
+
+    /// The digests that messages were repaired to, by those that they have at the source.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub async fn repaired(&self) -> Result<BTreeMap<Digest, Digest>, Fault> {
+        self.read(read::repaired).await
     }
 
     /// Writes what is queued, and brings everything into the one file.

@@ -21,6 +21,8 @@ pub struct Record {
     pub at: At,
     /// Whether it belongs on the target. What does not may be there all the same.
     pub is_owed: bool,
+    /// Whether it was repaired on its way to the target.
+    is_repaired: bool,
     size: u64,
     date: Option<i64>,
     flags: Arc<Marks>,
@@ -100,7 +102,14 @@ impl Record {
         kin: Option<NonZeroU64>,
     ) -> Self {
         let date = info.date.filter(|date| !is_broken(Some(*date))).map(InternalDate::seconds);
-        Self { at, is_owed: true, size: info.size, date, flags, exact, folded, kin }
+        let (is_owed, is_repaired) = (true, false);
+        Self { at, is_owed, is_repaired, size: info.size, date, flags, exact, folded, kin }
+    }
+
+    /// A source message that was repaired on its way, to octets of this digest.
+    #[must_use]
+    pub fn repaired_to(self, sent: Digest) -> Self {
+        Self { exact: sent, is_repaired: true, ..self }
     }
 }
 
@@ -267,6 +276,7 @@ fn differences(source: &Record, target: &Record, likeness: Likeness) -> Vec<Find
     let mut found = Vec::new();
     let mut note = |kind, text: &str| found.push(finding(kind, Some(source), Some(target), text));
     match likeness {
+        Likeness::Exact if source.is_repaired => note(Difference::Rewritten, "repaired"),
         Likeness::Exact => {}
         Likeness::Folded => note(Difference::Rewritten, &sizes(source, target)),
         Likeness::Kin => note(Difference::Content, &sizes(source, target)),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::fate::RemarkKind;
 use crate::fault::{Fault, Remedy, Scope};
 use crate::history::{Entry, History};
+use crate::identity::Digest;
 use crate::ledger::sqlite::SqliteLedger;
 use crate::ledger::{
     AccountId, AccountName, AccountState, Binding, BoundMailbox, Claim, Dissolved, Doubted, Ledger,
@@ -74,6 +75,11 @@ impl CrashLedger {
     /// All mailboxes that were ever bound, by their accounts' keys.
     pub async fn bound(&self) -> BTreeMap<String, Vec<BoundMailbox>> {
         self.durable.bound().await.expect("memory is read")
+    }
+
+    /// The digests that messages were repaired to, by those that they have at the source.
+    pub async fn repaired(&self) -> BTreeMap<Digest, Digest> {
+        self.durable.repaired().await.expect("memory is read")
     }
 
     /// Loses what was only queued.

@@ -1,6 +1,8 @@
 //! Messages that the target refuses as they are, and takes repaired.
 
 use mailhaul::config::Delivery;
+use mailhaul::difference::Difference;
+use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Profile};
@@ -163,4 +165,30 @@ async fn a_repaired_copy_goes_along_where_its_message_was_filed_or_its_mailbox_r
     assert_eq!(report.remarked(RemarkKind::Repaired), 1);
     assert_eq!(world.target.counters().appended, 3);
     assert_eq!(world.copy().messages(&INBOX)[1].body[..], repaired(&odd(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_takes_a_repaired_copy_for_the_message() {
+    let mut world = world(Profile::dovecot());
+    world.run().await;
+    let differs = |events: &[Event]| -> Vec<(Difference, String)> {
+        let told = events.iter().filter_map(|event| match event {
+            Event::Differs { difference, text, .. } => Some((*difference, text.clone())),
+            _ => None,
+        });
+        told.collect()
+    };
+    let repaired = (Difference::Rewritten, "repaired".to_owned());
+    assert_eq!(differs(&world.compare().await), vec![repaired.clone(); 4]);
+    // One that is not there any more is missed as any other.
+    let gone =
+        world.copy().messages(&INBOX).into_iter().find(|one| one.body[..] == repaired_3()[..]);
+    world.copy().expunge(&INBOX, gone.expect("it is there").uid);
+    let found = differs(&world.compare().await);
+    let missing = (Difference::Missing, String::new());
+    assert_eq!(found, [vec![repaired; 3], vec![missing]].concat());
+}
+
+fn repaired_3() -> Vec<u8> {
+    repaired(&odd(3))
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::{Entry, History};
+use crate::identity::Digest;
 use crate::ledger::{
     AccountId, AccountName, AccountSnapshot, Binding, BoundMailbox, Count, Doubt, Doubted,
     MailboxId, MailboxSnapshot, NewWindow, OpenWindow, RemarkCursor, RemarkRow, ScanTotals,
@@ -156,6 +157,18 @@ pub(super) fn twins(
         }
     }
     Ok(twins)
+}
+
+pub(super) fn repaired(connection: &Connection) -> Result<BTreeMap<Digest, Digest>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT digest FROM note JOIN message USING (mailbox, uid)
+         WHERE kind = ?1 AND digest IS NOT NULL",
+    )?;
+    let packed = collect(statement.query([codes::kind_code(RemarkKind::Repaired)])?, |row| {
+        codes::unpack_identity(row.get_ref(0)?.as_blob().map_err(no_text)?)
+    })?;
+    let digests = packed.into_iter();
+    Ok(digests.filter_map(|((sent, _), changed)| Some((changed?.digest?.0, sent))).collect())
 }
 
 /// Whether copies of an account's messages were seen with other octets than were sent, though these
