@@ -90,7 +90,12 @@ impl Session {
                 return refused("expected a message", None);
             };
             let preamble = match preamble(&rest[..literal.start]) {
-                Some(preamble) if preamble.utf8 == literal.eight => preamble,
+                Some(preamble)
+                    if preamble.utf8 == literal.eight
+                        || (self.profile().binary && literal.eight) =>
+                {
+                    preamble
+                }
                 _ => return refused("cannot parse what stands before the message", line.literal),
             };
             let admitted = admit(&store, &path, bytes, literal, self.profile())
@@ -107,6 +112,11 @@ impl Session {
                 Deed::Refuse(matching, text) if matching.matches(&body) => Some(text.clone()),
                 _ => None,
             });
+            let has_nul = !literal.eight && memchr::memchr(0, &body).is_some();
+            if has_nul && self.profile().binary {
+                let said = "NO Message contains NUL characters".to_owned();
+                return Ok(Received::Refused(Reply(said), line.literal));
+            }
             if let Some(text) = struck {
                 return Ok(Received::Refused(Reply(text), line.literal));
             }

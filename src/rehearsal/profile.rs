@@ -97,6 +97,8 @@ pub struct Profile {
     pub max_connections: Option<usize>,
     /// The longest command line, literals not counted, in bytes.
     pub max_line_bytes: usize,
+    /// BINARY (RFC 3516), without which NUL is refused (Cyrus 3.6.1).
+    pub binary: bool,
     /// Whether APPEND drops flags, which STORE sets (Mailutils 3.15; Exchange, of `\Flagged`).
     pub drops_flags: bool,
     /// Whether APPEND gives a message the line end that is missing at its end (Courier 5.0.13, seen
@@ -145,6 +147,7 @@ impl Profile {
             max_connections_per_user: None,
             max_connections: None,
             max_line_bytes: 65_536,
+            binary: false,
             drops_flags: false,
             ends_lines: false,
             invents: false,
@@ -270,6 +273,7 @@ impl Profile {
             (self.idle, "IDLE"),
             (self.namespace, "NAMESPACE"),
             (self.unselect, "UNSELECT"),
+            (self.binary, "BINARY"),
             (self.acl, "ACL"),
             (self.acl, "RIGHTS=kxte"),
             (self.metadata, "METADATA"),

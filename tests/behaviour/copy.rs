@@ -196,3 +196,17 @@ async fn what_the_target_holds_already_stays() {
     assert_eq!(world.copy().messages(&INBOX).len(), 10);
     assert_eq!(world.copy().messages(&["Own"]).len(), 1);
 }
+
+/// B13: a target that takes NUL only where that is announced.
+#[tokio::test(start_paused = true)]
+async fn nul_is_announced_where_it_is_refused_otherwise() {
+    for multiappend in [true, false] {
+        let target = Profile { binary: true, multiappend, ..Profile::dovecot() };
+        let mut world = World::new(Profile::dovecot(), target);
+        world.deliver(0..3);
+        world.anna().deliver(&INBOX, Message::new("Subject: nul\r\n\r\na\0b\r\n"));
+        world.deliver(3..6);
+        world.run().await.assert_done(7);
+        world.assert_copied();
+    }
+}

@@ -150,3 +150,26 @@ fn a_date_that_the_target_does_not_keep_is_listed() {
     assert_ne!(copied[0].date, date, "then it is no case any more");
     assert!(migration.reported()[0].contains("date-altered"), "{:?}\n{run}", migration.reported());
 }
+
+/// B13 (K, C): Courier gives NUL as it is, and Cyrus takes it where it is announced.
+#[test]
+fn nul_moves_from_courier_to_cyrus_and_from_there_to_another() {
+    if !available() {
+        return;
+    }
+    let (source, target, third) = (courier::start(1), cyrus::start(1), cyrus::start(1));
+    let body = format!("{HEAD}\r\na\0b\r\n");
+    // A Maildir has LF alone.
+    source.put_into_maildir("u0001", 1, body.replace('\r', "").as_bytes());
+    for (from, to) in [(&source, &target), (&target, &third)] {
+        let account = Account::new("u0001", (from, Link::Plain), (to, Link::Plain));
+        let migration = Migration::new(&[account]);
+        for _ in 0..2 {
+            let run = migration.run_expecting(exit::ALL_THERE);
+            let stored = to.client("u0001").fetch_all("INBOX");
+            assert_eq!(stored.len(), 1, "{run}");
+            assert_eq!(stored[0].body, body.as_bytes(), "{run}");
+            assert_eq!(migration.reported(), Vec::<String>::new());
+        }
+    }
+}

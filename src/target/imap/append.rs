@@ -43,6 +43,8 @@ const ACTION: &str = "append to the target";
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     multiappend: bool,
+    /// Whether literals may hold NUL (BINARY, RFC 3516 section 4.4).
+    binary: bool,
     /// The largest non-synchronising literal.
     non_synchronising_bytes_max: u64,
     /// The largest message.
@@ -62,6 +64,7 @@ impl Limits {
         };
         Self {
             multiappend: capabilities.has("MULTIAPPEND") && capabilities.has("LITERAL+"),
+            binary: capabilities.has("BINARY"),
             non_synchronising_bytes_max,
             message_bytes_max,
             windows_in_flight_max,
@@ -128,6 +131,10 @@ pub(super) async fn append(
     (outcome, reader.slowest)
 }
 
+fn has_nul(body: &Body) -> bool {
+    matches!(body, Body::Whole(octets) if memchr::memchr(0, octets).is_some())
+}
+
 fn broken(error: io::Error) -> Fault {
     Fault::session(ACTION, error)
 }
@@ -145,7 +152,23 @@ enum Kind {
     /// that no APPEND has brought through yet.
     Multi { indexes: Vec<usize>, keywords: Vec<String> },
     /// One message.
-    Single { index: usize, attempt: Attempt, keywords: Vec<String>, synchronising: bool },
+    Single {
+        index: usize,
+        attempt: Attempt,
+        form: Form,
+        keywords: Vec<String>,
+        synchronising: bool,
+    },
+}
+
+/// How the octets of a message are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As any.
+    Plain,
+    /// As octets among which NUL may be. Not at first: servers may then send binary parts of mail in
+    /// another encoding, and some take NUL as it is.
+    Binary,
 }
 
 /// A message to be sent alone.
@@ -153,6 +176,7 @@ struct Single {
     window: Arc<Outgoing>,
     index: usize,
     attempt: Attempt,
+    form: Form,
 }
 
 /// From the reader to the writer.
@@ -197,7 +221,8 @@ impl Writer<'_> {
                 self.hear(feedback);
             }
             if let Some(single) = self.again.pop_front() {
-                self.single(&single.window, single.index, single.attempt, true).await?;
+                let Single { window, index, attempt, form } = single;
+                self.single(&window, index, attempt, form, true).await?;
                 continue;
             }
             let may_begin =
@@ -264,7 +289,7 @@ impl Writer<'_> {
             alone.sort_unstable();
         }
         for index in alone {
-            self.single(&window, index, Attempt::Whole, window.careful).await?;
+            self.single(&window, index, Attempt::Whole, Form::Plain, window.careful).await?;
         }
         Ok(())
     }
@@ -315,6 +340,7 @@ impl Writer<'_> {
         window: &Arc<Outgoing>,
         index: usize,
         attempt: Attempt,
+        form: Form,
         careful: bool,
     ) -> Result<(), Fault> {
         let message = &window.messages[index];
@@ -324,12 +350,19 @@ impl Writer<'_> {
         self.tell(Sent::Command(Command {
             tag,
             window: window.clone(),
-            kind: Kind::Single { index, attempt, keywords: arguments.keywords, synchronising },
+            kind: Kind::Single {
+                index,
+                attempt,
+                form,
+                keywords: arguments.keywords,
+                synchronising,
+            },
             sent: Instant::now(),
         }));
         let plus = if synchronising { "" } else { "+" };
+        let tilde = if form == Form::Binary { "~" } else { "" };
         let head = format!(
-            "M{tag} APPEND {}{} {{{}{plus}}}\r\n",
+            "M{tag} APPEND {}{} {tilde}{{{}{plus}}}\r\n",
             self.appending.name,
             arguments.text,
             message.body.size()
@@ -558,23 +591,29 @@ impl Reader<'_> {
         kind: Kind,
         status: &Status,
     ) -> Result<(), Fault> {
-        let again = |index, attempt| Single { window: window.clone(), index, attempt };
+        let again = |index, attempt, form| Single { window: window.clone(), index, attempt, form };
         match kind {
             Kind::Multi { indexes, .. } => {
-                let singles = indexes.into_iter().map(|index| again(index, Attempt::Whole));
+                let singles = indexes.into_iter();
+                let singles = singles.map(|index| again(index, Attempt::Whole, Form::Plain));
                 let _ = self.feedback.send(Feedback::Again(singles.collect()));
                 Ok(())
             }
-            Kind::Single { index, attempt, .. } => {
+            Kind::Single { index, attempt, form, .. } => {
                 let message = &window.messages[index];
                 let next = self.appending.storable.next_attempt(
                     attempt,
                     &message.record.flags,
                     message.record.date,
                 );
+                let next = next.map(|attempt| (attempt, form)).or_else(|| {
+                    let may_be = form == Form::Plain && self.appending.limits.binary;
+                    let is_it = may_be && has_nul(&message.body);
+                    is_it.then_some((Attempt::Whole, Form::Binary))
+                });
                 match next {
-                    Some(attempt) => {
-                        let singles = vec![again(index, attempt)];
+                    Some((attempt, form)) => {
+                        let singles = vec![again(index, attempt, form)];
                         let _ = self.feedback.send(Feedback::Again(singles));
                         Ok(())
                     }
@@ -659,6 +698,7 @@ mod tests {
 
     const SYNCHRONISING: Limits = Limits {
         multiappend: false,
+        binary: false,
         non_synchronising_bytes_max: 0,
         message_bytes_max: None,
         windows_in_flight_max: 4,
@@ -819,6 +859,21 @@ mod tests {
         let (_, answers, fault) = append_all(MULTI, messages, &script).await;
         assert_eq!(answers, ["refused: the server said: NO this one", "stored 7"]);
         assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nul_that_is_refused_is_sent_as_binary_where_that_is_offered() {
+        let script = [
+            ("a\0b\r\n", "M1 NO Message contains NUL characters\r\n"),
+            ("{3}\r\n", "+ go\r\n"),
+            ("a\0b\r\n", "M2 OK [APPENDUID 1 7] done\r\n"),
+        ];
+        let binary = Limits { binary: true, ..PLUS };
+        let (heard, answers, fault) = append_all(binary, vec![message(1, "a\0b")], &script).await;
+        assert_eq!(heard, "M1 APPEND INBOX {3+}\r\na\0b\r\nM2 APPEND INBOX ~{3}\r\na\0b\r\n");
+        assert_eq!((answers, fault), (vec!["stored 7".into()], None));
+        let (_, answers, _) = append_all(PLUS, vec![message(1, "a\0b")], &script[..1]).await;
+        assert_eq!(answers, ["refused: the server said: NO Message contains NUL characters"]);
     }
 
     #[tokio::test(start_paused = true)]
