@@ -27,8 +27,11 @@ fn main() {
 /// Plans a mailbox of which the first `copied` messages are on the target already.
 fn run(pass: &str, copied: u32) {
     let config = Config::default();
-    let bounds =
-        Bounds { messages_max: config.window_messages_max, bytes_max: config.window_bytes_max };
+    let bounds = Bounds {
+        messages_max: config.window_messages_max,
+        bytes_max: config.window_bytes_max,
+        repaired_bytes_max: config.repaired_bytes_max(),
+    };
     let (mut taken, mut owed, mut cut) = (Duration::ZERO, 0, 0);
     for first in (1..=MESSAGES).step_by(config.scan_messages_max as usize) {
         let last = MESSAGES.min(first + config.scan_messages_max - 1);

@@ -131,6 +131,15 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Bytes of a message that can be held to be repaired: half of what may be held, since its repaired
+    /// octets come beside it.
+    #[must_use]
+    pub fn repaired_bytes_max(&self) -> u64 {
+        self.window_bytes_max.max(self.memory_bytes_max as u64 / 2)
+    }
+}
+
 /// Which messages of a mailbox come first, window by window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {

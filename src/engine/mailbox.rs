@@ -555,7 +555,14 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let rates = [config.rates.account_messages, config.rates.host_messages];
         let by_rate = rates.into_iter().flatten().map(|rate| rate.get() as usize).min();
         let messages_max = config.window_messages_max.min(by_rate.unwrap_or(usize::MAX)).max(1);
-        windows(owed, Bounds { messages_max, bytes_max: config.window_bytes_max })
+        windows(owed, self.bounds(messages_max))
+    }
+
+    fn bounds(&self, messages_max: usize) -> Bounds {
+        let config = &self.work.run.config;
+        let (bytes_max, repaired_bytes_max) =
+            (config.window_bytes_max, config.repaired_bytes_max());
+        Bounds { messages_max, bytes_max, repaired_bytes_max }
     }
 
     /// Moves windows and reads back what was acknowledged. True where something is owed again.
@@ -654,9 +661,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         if !outcomes.is_empty() {
             self.work.run.ledger.record(self.mailbox, outcomes).await?;
         }
-        let bytes_max = self.work.run.config.window_bytes_max;
-        let alone = Bounds { messages_max: 1, bytes_max };
-        Ok(windows(owed_again, alone))
+        Ok(windows(owed_again, self.bounds(1)))
     }
 
     fn not_copied(&self, owed: &Owed, fate: Fate, reason: String) -> Outcome {

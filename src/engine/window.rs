@@ -20,7 +20,7 @@ use crate::plan::dating;
 use crate::plan::mailboxes::Pair;
 use crate::plan::room::{InDoubt, Room, room};
 use crate::plan::windows::{Owed, Window};
-use crate::repair::{Repairs, repair};
+use crate::repair::{Repair, Repairs, repair};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
 use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
 
@@ -530,13 +530,20 @@ impl<L: Ledger> Recording<'_, '_, L> {
     fn repairable(&self, message: &OutgoingMessage) -> Option<Owed> {
         let repairs = self.work.run.config.repairs;
         let WindowMessage { uid, changed, troubles, .. } = message.record;
-        let Body::Whole(octets) = &message.body else {
-            return None;
-        };
         if changed.is_some_and(|changed| !changed.repairs.is_empty()) {
             return None;
         }
-        repair(octets, repairs)?;
+        match &message.body {
+            Body::Whole(octets) => {
+                repair(octets, repairs)?;
+            }
+            // Whether there is anything to be repaired is seen when it is held.
+            Body::Streamed { identity, size, .. } => {
+                let may_be = identity.get()?.risky || repairs.has(Repair::ReadReceipts);
+                let is_room = *size <= self.work.run.config.repaired_bytes_max();
+                (may_be && is_room && !repairs.is_empty()).then_some(())?;
+            }
+        }
         let Entry { size, date, flags, .. } = entry(message, Fate::Pending, None).at_source();
         let info = MessageInfo { uid, size, date, flags };
         Some(Owed { repairs, ..Owed::new(info, troubles) })

@@ -49,6 +49,8 @@ pub struct Bounds {
     pub messages_max: usize,
     /// Bytes in one window; a larger message is a window of its own, and streamed.
     pub bytes_max: u64,
+    /// Bytes of a message that is held to be repaired, in a window of its own.
+    pub repaired_bytes_max: u64,
 }
 
 /// Cuts messages into windows. A message with which something went wrong before goes alone.
@@ -58,8 +60,10 @@ pub fn windows(owed: impl IntoIterator<Item = Owed>, bounds: Bounds) -> Vec<Wind
     let mut open = Window::default();
     let mut open_bytes = 0;
     for message in owed {
-        let streamed = message.info.size > bounds.bytes_max;
-        let careful = message.troubles.any() || !message.repairs.is_empty();
+        let is_repaired = !message.repairs.is_empty();
+        let is_held = is_repaired && message.info.size <= bounds.repaired_bytes_max;
+        let streamed = message.info.size > bounds.bytes_max && !is_held;
+        let careful = message.troubles.any() || is_repaired;
         let full = open.messages.len() >= bounds.messages_max
             || open_bytes + message.info.size > bounds.bytes_max;
         if (streamed || careful || full) && !open.messages.is_empty() {
@@ -85,7 +89,7 @@ mod tests {
     use crate::mail::{Flags, Uid};
     use proptest::prelude::*;
 
-    const BOUNDS: Bounds = Bounds { messages_max: 3, bytes_max: 100 };
+    const BOUNDS: Bounds = Bounds { messages_max: 3, bytes_max: 100, repaired_bytes_max: 200 };
 
     fn owed(uid: u32, size: u64, doubts: u8) -> Owed {
         let info = MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() };
@@ -101,6 +105,16 @@ mod tests {
         let messages =
             [owed(1, 10, 0), owed(2, 10, 0), owed(3, 10, 0), owed(4, 60, 0), owed(5, 50, 0)];
         assert_eq!(uids(&windows(messages, BOUNDS)), [vec![1, 2, 3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn what_is_to_be_repaired_is_held_alone_as_far_as_there_is_room() {
+        let repairs: Repairs = [crate::repair::Repair::Nul].into_iter().collect();
+        let odd = |uid, size| Owed { repairs, ..owed(uid, size, 0) };
+        let cut = windows([owed(1, 1, 0), odd(2, 1), odd(3, 200), odd(4, 201)], BOUNDS);
+        assert_eq!(uids(&cut), [vec![1], vec![2], vec![3], vec![4]]);
+        let streamed: Vec<bool> = cut.iter().map(|window| window.streamed).collect();
+        assert_eq!(streamed, [false, false, false, true]);
     }
 
     #[test]

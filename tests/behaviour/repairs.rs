@@ -104,10 +104,10 @@ async fn a_message_that_is_refused_repaired_too_is_listed() {
 async fn a_repaired_copy_is_known_after_a_crash_anywhere() {
     for target in [Profile::dovecot(), Profile::plain()] {
         for delivery in [Delivery::Direct, Delivery::Staged] {
-            for point in 0..40 {
+            for point in 0..24 {
                 let kill = match point % 2 {
-                    0 => Kill::Sent(Side::Target, 200 + 120 * point),
-                    _ => Kill::Received(Side::Target, 200 + 60 * point),
+                    0 => Kill::Sent(Side::Target, 200 + 200 * point),
+                    _ => Kill::Received(Side::Target, 200 + 100 * point),
                 };
                 let mut world = world(target.clone());
                 world.config.delivery = delivery;
@@ -191,4 +191,28 @@ async fn a_comparison_takes_a_repaired_copy_for_the_message() {
 
 fn repaired_3() -> Vec<u8> {
     repaired(&odd(3))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_streamed_is_held_to_be_repaired_where_there_is_room() {
+    let mut world = World::usual();
+    world.config.repairs = asked();
+    world.config.window_bytes_max = 6_000;
+    world.config.memory_bytes_max = 40_000;
+    refuse_nul(&world);
+    let large =
+        |size| Message::new(format!("Subject: {size}\r\n\r\n{}\0\r\n", "x\r\n".repeat(size)));
+    world.deliver(0..2);
+    for size in [3_000, 6_000, 9_000] {
+        world.anna().deliver(&INBOX, large(size));
+    }
+    world.deliver(2..3);
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (5, 1));
+        assert_eq!(report.remarked(RemarkKind::Repaired), 2);
+        assert_eq!(world.copy().messages(&INBOX).len(), 5);
+    }
+    let wanted = repaired(&large(6_000));
+    assert!(world.copy().messages(&INBOX).iter().any(|one| one.body[..] == wanted[..]));
 }

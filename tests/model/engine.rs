@@ -553,7 +553,9 @@ impl Doing<'_> {
     }
 
     fn begin_transfer(&mut self, owed: Vec<Owed>) {
-        let bounds = Bounds { messages_max: self.world.window, bytes_max: u64::MAX };
+        let bytes_max = u64::MAX;
+        let bounds =
+            Bounds { messages_max: self.world.window, bytes_max, repaired_bytes_max: bytes_max };
         let cut = windows(owed, bounds);
         let staged = self.world.staged && !self.process().is_direct;
         let planned: Vec<Planned> = match staged {

@@ -144,7 +144,10 @@ impl Fetching<'_> {
     /// Waits for one response.
     async fn incoming(&mut self) -> Result<Incoming, Fault> {
         let memory_left: u64 = self.in_flight.iter().map(|w| w.bytes_left).sum();
-        let held_max = self.body_bytes_max.min(memory_left);
+        // Larger ones are streamed, but for those that are to be held to be repaired.
+        let held = self.in_flight.iter().filter(|window| !window.admitted.window.streamed);
+        let largest = held.flat_map(|w| &w.admitted.window.messages).map(|owed| owed.info.size);
+        let held_max = self.body_bytes_max.max(largest.max().unwrap_or(0)).min(memory_left);
         self.reader.response(held_max).await.map_err(broken)
     }
 
