@@ -146,6 +146,13 @@ pub trait Target: Send {
     /// The longest that an APPEND took to be answered on this connection.
     fn slowest_append(&self) -> Duration;
 
+    /// Whether each message waits for the server's leave, so that a connection takes one a round trip.
+    fn waits_for_leave(&self) -> bool;
+
+    /// Has no mailbox of its own any more: sends along with others that share, as long as there are
+    /// any, and ends the connection then.
+    fn retire(self) -> impl Future<Output = ()> + Send;
+
     /// Ends the connection in good order.
     fn log_out(self) -> impl Future<Output = ()> + Send;
 

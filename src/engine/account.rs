@@ -11,7 +11,7 @@ use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
 use super::{lock, moves, resolve, sharing, staged, surplus, survey, sweep};
 use crate::accounts::Account;
-use crate::config::Lock;
+use crate::config::{Config, Delivery, Lock, Order};
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{About, Fault, Scope, Side};
@@ -23,7 +23,7 @@ use crate::plan::retry::{Next, Retry};
 use crate::source::Source;
 use crate::source::imap::ImapSource;
 use crate::target::Target;
-use crate::target::imap::ImapTarget;
+use crate::target::imap::{Helpers, ImapTarget};
 use crate::throttle::Throttle;
 
 /// Works on one account until it is through, given up or stopped.
@@ -213,11 +213,21 @@ impl Plan {
 const LANE_MESSAGES: u64 = 50;
 
 /// How many connections the mailboxes that are to be done are worth.
-fn lanes<'j>(jobs: impl ExactSizeIterator<Item = &'j Job>, connections_max: usize) -> usize {
-    let mailboxes = jobs.len();
+/// Where several can share a mailbox, they may be more than there are mailboxes.
+fn lanes<'j>(
+    jobs: impl ExactSizeIterator<Item = &'j Job>,
+    connections_max: usize,
+    share: bool,
+) -> usize {
+    let mailboxes = if share { connections_max } else { jobs.len() };
     let messages = jobs.map(Job::new_messages).fold(0, u64::saturating_add);
     let worth = usize::try_from(messages / LANE_MESSAGES).unwrap_or(usize::MAX);
     connections_max.min(mailboxes).min(worth.saturating_add(1)).max(1)
+}
+
+/// Whether several connections may append to one mailbox: only where its order does not matter.
+fn may_share(config: &Config) -> bool {
+    config.order == Order::Oldest && config.delivery == Delivery::Direct
 }
 
 /// Connects, settles what was in doubt, and copies what is missing.
@@ -292,11 +302,16 @@ async fn attempt<L: Ledger>(
     }
     let plan = &*plan;
     plan.leave_unchanged(work).await?;
-    let lanes = lanes(plan.jobs().iter(), work.run.config.connections_max);
+    let helpers = Arc::new(Helpers::default());
+    let shares = may_share(&work.run.config) && target.waits_for_leave();
+    if shares {
+        target.share(&helpers);
+    }
+    let lanes = lanes(plan.jobs().iter(), work.run.config.connections_max, shares);
     let failed = Mutex::new(Vec::new());
     let known = (source.server().clone(), target.server().clone());
     let first = lane(work, plan, &failed, source, target);
-    let more = (1..lanes).map(|_| another_lane(work, account, &known, plan, &failed));
+    let more = (1..lanes).map(|_| another_lane(work, account, &known, &helpers, plan, &failed));
     let more = join_all(more);
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
@@ -449,7 +464,7 @@ async fn lane<S: Source, T: Target, L: Ledger>(
             }
         }
     }
-    tokio::join!(source.log_out(), target.log_out());
+    tokio::join!(source.log_out(), target.retire());
     if work.run.stop.is_requested() && !plan.jobs().is_empty() {
         return Ok(Pass::Stopped);
     }
@@ -475,6 +490,7 @@ async fn another_lane<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
     known: &(Server, Server),
+    helpers: &Arc<Helpers>,
     plan: &Plan,
     failed: &Mutex<Vec<Job>>,
 ) -> Result<Pass, Fault> {
@@ -482,7 +498,12 @@ async fn another_lane<L: Ledger>(
         return Ok(Pass::Through);
     };
     match connect_both(work, account, Some(known)).await {
-        Ok((source, target)) => Box::pin(lane(work, plan, failed, source, target)).await,
+        Ok((source, mut target)) => {
+            if may_share(&work.run.config) {
+                target.share(helpers);
+            }
+            Box::pin(lane(work, plan, failed, source, target)).await
+        }
         Err(fault) => {
             let text = format!("goes on with fewer connections: {}", fault.chain());
             work.event(Event::Warning { account: Some(work.label.clone()), text });

@@ -65,6 +65,9 @@ impl Job {
 /// yet. No server gives it (RFC 9051 section 9, `nz-number`).
 const NEVER_OPENED: UidValidity = UidValidity(0);
 
+/// Messages of a window where each takes a round trip.
+const TURN_MESSAGES: usize = 10;
+
 /// Changes of flags that are asked for at once.
 const CHANGES_MAX: u32 = 100_000;
 
@@ -420,7 +423,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             if delta.copy.is_empty() {
                 return Ok(Pass::Through);
             }
-            let mut windows = self.windows(delta.copy);
+            let mut windows = self.windows(delta.copy, target.waits_for_leave());
             if self.work.run.config.order == Order::Newest {
                 windows.reverse();
             }
@@ -542,19 +545,22 @@ impl<L: Ledger> Copying<'_, '_, L> {
         }
         ledger.record(self.mailbox, outcomes).await?;
         self.job.tried.extend(uids);
-        let windows = self.windows(still_owed);
+        let windows = self.windows(still_owed, target.waits_for_leave());
         if self.move_windows(source, target, windows).await? {
             return self.part(source, target, low..=high, false).await;
         }
         Ok(Pass::Through)
     }
 
-    fn windows(&self, owed: Vec<Owed>) -> Vec<Window> {
+    fn windows(&self, owed: Vec<Owed>, target_waits: bool) -> Vec<Window> {
         let config = &self.work.run.config;
         // At a low rate a window is a second's worth: no long silence, then a burst.
         let rates = [config.rates.account_messages, config.rates.host_messages];
         let by_rate = rates.into_iter().flatten().map(|rate| rate.get() as usize).min();
-        let messages_max = config.window_messages_max.min(by_rate.unwrap_or(usize::MAX)).max(1);
+        let by_rate = by_rate.unwrap_or(usize::MAX);
+        // Several connections share a mailbox then, and none should wait long for the last one.
+        let by_turn = if target_waits { TURN_MESSAGES } else { usize::MAX };
+        let messages_max = config.window_messages_max.min(by_rate).min(by_turn).max(1);
         windows(owed, self.bounds(messages_max))
     }
 
@@ -598,7 +604,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             moved.outcome.and(verified)?;
             again |= moved.halted;
             if !moved.to_repair.is_empty() {
-                let windows = self.windows(moved.to_repair);
+                let windows = self.windows(moved.to_repair, target.waits_for_leave());
                 self.queue(&mut queue, windows, true);
             }
             if !moved.missing.is_empty() {

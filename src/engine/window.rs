@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use super::work::Work;
+use crate::config::Config;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope, Side};
@@ -103,12 +104,20 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
     let (admit_to, admitted) = mpsc::channel(1);
     let (fetch_to, fetched) = mpsc::channel(1);
     let (open_to, outgoing) = mpsc::channel(1);
-    let (answer_to, answered) = mpsc::channel(work.run.config.windows_in_flight_max.max(1));
+    let in_flight_max = in_flight_max(&work.run.config, target);
+    let (answer_to, answered) = mpsc::channel(in_flight_max);
     // As many as there are windows in flight.
     let (settle_to, settled) = mpsc::unbounded_channel();
     let halt = AtomicBool::new(false);
-    let mut opening =
-        Opening { work, place, settled, in_flight: Vec::new(), missing: Vec::new(), halt: &halt };
+    let mut opening = Opening {
+        work,
+        place,
+        settled,
+        in_flight_max,
+        in_flight: Vec::new(),
+        missing: Vec::new(),
+        halt: &halt,
+    };
     let mut recording = Recording {
         work,
         place,
@@ -139,6 +148,12 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         halted: halt.into_inner(),
         outcome,
     }
+}
+
+/// So many windows may be open: two for each connection that may share the mailbox.
+fn in_flight_max(config: &Config, target: &impl Target) -> usize {
+    let shared = if target.waits_for_leave() { 2 * config.connections_max } else { 0 };
+    config.windows_in_flight_max.max(shared).max(1)
 }
 
 /// The keywords of all messages, as far as the scan knew.
@@ -213,6 +228,7 @@ struct Opening<'a, 'w, L> {
     work: &'a Work<'w, L>,
     place: &'a Place,
     settled: mpsc::UnboundedReceiver<Settled>,
+    in_flight_max: usize,
     in_flight: Vec<(WindowId, InDoubt)>,
     missing: Vec<(Owed, MissingCause)>,
     halt: &'a AtomicBool,
@@ -329,7 +345,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                 self.settle(&settled);
             }
             let open = self.in_flight.iter().map(|(_, open)| open);
-            match room(open, classes, self.work.run.config.windows_in_flight_max) {
+            match room(open, classes, self.in_flight_max) {
                 Room::Free => return true,
                 Room::Halt => {
                     self.halt.store(true, Ordering::Relaxed);

@@ -3,14 +3,18 @@
 
 mod append;
 mod flags;
+mod helping;
 mod staging;
 mod storable;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+pub use self::helping::Helpers;
+use self::helping::{Appending, Windows, Working};
 use self::storable::Storable;
 use super::{
     Answered, Created, Deleted, Destination, FlagChange, Found, Made, Moved, Naming, ObjectId,
@@ -37,13 +41,15 @@ pub struct ImapTarget {
     tells_guids: Option<bool>,
     /// Whether it takes keywords without a message to set them on.
     tries_keywords: bool,
+    /// Those that send along with it, where each message waits for the server's leave.
+    helpers: Option<Working>,
 }
 
 /// The mailbox that was opened last.
 struct OpenMailbox {
     name: WireName,
     uid_next: Uid,
-    storable: Storable,
+    storable: Arc<Storable>,
 }
 
 impl ImapTarget {
@@ -57,7 +63,15 @@ impl ImapTarget {
             slowest_append: Duration::ZERO,
             tells_guids: None,
             tries_keywords: true,
+            helpers: None,
         }
+    }
+
+    /// Has others send along, where the server wants to be asked before each message (it has no
+    /// LITERAL+, RFC 7888), and helps them when it has no mailbox of its own any more. Messages
+    /// then come into a mailbox in about the order in which they are sent.
+    pub fn share(&mut self, helpers: &Arc<Helpers>) {
+        self.helpers = self.waits_for_leave().then(|| Working::of(helpers.clone()));
     }
 
     /// What is known of the server.
@@ -209,6 +223,7 @@ impl Target for ImapTarget {
             Some(before) => before.storable.next(permanent),
             None => Storable::new(permanent),
         };
+        let storable = Arc::new(storable);
         self.open = Some(OpenMailbox { name: name.clone(), uid_next, storable });
         Ok(Destination { uid_validity: selected.uid_validity, uid_next })
     }
@@ -266,9 +281,20 @@ impl Target for ImapTarget {
             return Ok(());
         };
         let name = crate::imap::names::quoted(&open.name).unwrap_or_default();
+        let limits = if self.helpers.is_some() { limits.shared() } else { limits };
+        let appending = Arc::new(Appending {
+            name,
+            limits,
+            storable: open.storable.clone(),
+            windows: Windows::new(windows),
+            answers,
+        });
         let (reader, writer) = self.connection.lend();
-        let appending = append::Appending { name, limits, storable: &open.storable };
-        let (outcome, slowest) = append::append(reader, writer, appending, windows, answers).await;
+        let append = append::append(reader, writer, &appending);
+        let (outcome, slowest) = match &self.helpers {
+            Some(Working(helpers)) => helpers.append(appending.clone(), append).await,
+            None => append.await,
+        };
         self.slowest_append = self.slowest_append.max(slowest);
         outcome.map_err(|fault| fault.at(side))
     }
@@ -309,6 +335,19 @@ impl Target for ImapTarget {
 
     fn slowest_append(&self) -> Duration {
         self.slowest_append
+    }
+
+    fn waits_for_leave(&self) -> bool {
+        !self.connection.capabilities().has("LITERAL+")
+    }
+
+    async fn retire(mut self) {
+        if let Some(working) = self.helpers.take() {
+            let helpers = working.0.clone();
+            drop(working);
+            helpers.help(&mut self.connection).await;
+        }
+        self.log_out().await;
     }
 
     async fn log_out(self) {

@@ -12,6 +12,7 @@ mod delta;
 mod fetches;
 mod filters;
 mod flags;
+mod helpers;
 mod late;
 mod locks;
 mod mapping;

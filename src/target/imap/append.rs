@@ -16,7 +16,8 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::storable::{Arguments, Attempt, Storable};
+use super::helping::Appending;
+use super::storable::{Arguments, Attempt};
 use crate::fault::{About, Fault, Remedy, Scope};
 use crate::identity::Identity;
 use crate::imap::exec::Capabilities;
@@ -53,6 +54,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// These, for one of several connections: what one holds another one cannot take.
+    pub(super) fn shared(self) -> Self {
+        Self { windows_in_flight_max: self.windows_in_flight_max.min(2), ..self }
+    }
+
     pub(super) fn of(capabilities: &Capabilities, windows_in_flight_max: usize) -> Self {
         let message_bytes_max = capabilities.append_limit();
         let non_synchronising_bytes_max = if capabilities.has("LITERAL+") {
@@ -72,27 +78,17 @@ impl Limits {
     }
 }
 
-/// Where to append, and what can be said there.
-pub(super) struct Appending<'a> {
-    /// The mailbox, quoted.
-    pub(super) name: String,
-    pub(super) limits: Limits,
-    pub(super) storable: &'a Storable,
-}
-
 /// Appends windows until there are no more. Gives the longest wait for an answer, too.
 pub(super) async fn append(
     reader: BulkReader<'_>,
     writer: BulkWriter<'_>,
-    appending: Appending<'_>,
-    windows: mpsc::Receiver<Outgoing>,
-    answers: mpsc::Sender<Answered>,
+    appending: &Appending,
 ) -> (Result<(), Fault>, Duration) {
     let (sent, commands) = mpsc::unbounded_channel(); // Bounded by the windows in flight.
     let (feedback, heard) = mpsc::unbounded_channel(); // Likewise.
     let writer = Writer {
         writer,
-        appending: &appending,
+        appending,
         sent,
         heard,
         again: VecDeque::new(),
@@ -100,16 +96,10 @@ pub(super) async fn append(
         tag: 0,
         out: BytesMut::new(),
     };
-    let mut reader = Reader {
-        reader,
-        appending: &appending,
-        feedback,
-        answers,
-        states: VecDeque::new(),
-        slowest: Duration::ZERO,
-    };
+    let mut reader =
+        Reader { reader, appending, feedback, states: VecDeque::new(), slowest: Duration::ZERO };
     let outcome = {
-        let write = std::pin::pin!(writer.run(windows));
+        let write = std::pin::pin!(writer.run());
         let mut read = std::pin::pin!(reader.run(commands));
         tokio::select! {
             biased;
@@ -203,7 +193,7 @@ enum Sent {
 
 struct Writer<'a> {
     writer: BulkWriter<'a>,
-    appending: &'a Appending<'a>,
+    appending: &'a Appending,
     sent: mpsc::UnboundedSender<Sent>,
     heard: mpsc::UnboundedReceiver<Feedback>,
     again: VecDeque<Single>,
@@ -214,7 +204,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Consumes itself: that no more commands come is how the reader knows the end.
-    async fn run(mut self, mut windows: mpsc::Receiver<Outgoing>) -> Result<(), Fault> {
+    async fn run(mut self) -> Result<(), Fault> {
         let mut more = true;
         loop {
             while let Ok(feedback) = self.heard.try_recv() {
@@ -227,7 +217,7 @@ impl Writer<'_> {
             }
             let may_begin =
                 more && self.windows_in_flight < self.appending.limits.windows_in_flight_max;
-            if may_begin && let Ok(window) = windows.try_recv() {
+            if may_begin && let Some(window) = self.appending.windows.next_now() {
                 self.window(window).await?;
                 continue;
             }
@@ -242,7 +232,7 @@ impl Writer<'_> {
                     // The reader has failed, and tells why.
                     None => return Ok(()),
                 },
-                window = windows.recv(), if may_begin => match window {
+                window = self.appending.windows.next(), if may_begin => match window {
                     Some(window) => self.window(window).await?,
                     None => more = false,
                 },
@@ -463,9 +453,8 @@ impl Writer<'_> {
 
 struct Reader<'a> {
     reader: BulkReader<'a>,
-    appending: &'a Appending<'a>,
+    appending: &'a Appending,
     feedback: mpsc::UnboundedSender<Feedback>,
-    answers: mpsc::Sender<Answered>,
     /// The windows in flight.
     states: VecDeque<Answered>,
     slowest: Duration,
@@ -654,7 +643,7 @@ impl Reader<'_> {
         let at = self.states.iter().position(|state| Arc::ptr_eq(&state.window, window));
         if let Some(answered) = at.and_then(|at| self.states.remove(at)) {
             let _ = self.feedback.send(Feedback::Finished);
-            self.answers.send(answered).await.map_err(|_| {
+            self.appending.answers.send(answered).await.map_err(|_| {
                 Fault::session(ACTION, "nobody takes the outcome of what was appended")
             })?;
         }
@@ -668,7 +657,7 @@ impl Reader<'_> {
     /// Tells what is known of windows that are not through.
     async fn tell_unfinished(&mut self) {
         for state in std::mem::take(&mut self.states) {
-            let _ = self.answers.send(state).await;
+            let _ = self.appending.answers.send(state).await;
         }
     }
 }
@@ -689,6 +678,8 @@ fn stopped(meaning: Refused, status: Status) -> Fault {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+    use super::super::helping::Windows;
+    use super::super::storable::Storable;
     use super::*;
     use crate::config::Config;
     use crate::imap::wire::Wire;
@@ -759,12 +750,17 @@ mod tests {
         };
         send.try_send(window).expect("there is room");
         drop(send);
-        let storable = Storable::new(None);
         let work = async {
             let outcome = {
                 let (reader, writer) = wire.lend();
-                let appending = Appending { name: "INBOX".to_owned(), limits, storable: &storable };
-                append(reader, writer, appending, windows, tell).await.0
+                let appending = Appending {
+                    name: "INBOX".to_owned(),
+                    limits,
+                    storable: Arc::new(Storable::new(None)),
+                    windows: Windows::new(windows),
+                    answers: tell,
+                };
+                append(reader, writer, &appending).await.0
             };
             drop(wire);
             outcome

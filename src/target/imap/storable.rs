@@ -86,12 +86,12 @@ impl Storable {
 
     /// As [`Storable::new`], of the mailbox that is opened after this one on the same connection: what
     /// the server took as a keyword here is one to it there, if that mailbox takes any.
-    pub(super) fn next(self, permanent: Option<Vec<String>>) -> Self {
+    pub(super) fn next(&self, permanent: Option<Vec<String>>) -> Self {
         let mut next = Self::new(permanent);
         if next.permanent.as_ref().is_some_and(|flags| flags.iter().any(|flag| flag == "\\*")) {
-            let known = self.keywords.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let known = self.lock();
             let keywords = next.keywords.get_mut().unwrap_or_else(PoisonError::into_inner);
-            (keywords.read, keywords.accepted) = (known.read, known.accepted);
+            (keywords.read, keywords.accepted) = (known.read.clone(), known.accepted.clone());
         }
         next
     }
