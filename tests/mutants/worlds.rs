@@ -76,6 +76,10 @@ fn merging() -> World {
     let mut world = World::usual();
     world.anna().deliver(&["a"], letter(1));
     world.anna().deliver(&["b"], letter(1));
+    // So much mail is worth a second connection.
+    for number in 2..62 {
+        world.anna().deliver(&["z"], letter(number));
+    }
     let rules = &mut world.config.rules;
     rules.merge = true;
     rules.map = ["a=Both", "b=Both"].map(|rule| MapRule::parse(rule).expect("a rule")).into();
@@ -86,7 +90,7 @@ fn merging() -> World {
 /// Whether both twins are at the target, and the ledger says so.
 async fn assert_merged(world: &mut World) {
     let report = world.run().await;
-    report.assert_done(2);
+    report.assert_done(62);
     assert_eq!(world.copy().messages(&["Both"]).len(), 2);
 }
 
