@@ -173,3 +173,34 @@ fn nul_moves_from_courier_to_cyrus_and_from_there_to_another() {
         }
     }
 }
+
+#[test]
+fn what_a_strict_cyrus_refuses_is_repaired_where_that_is_asked_for() {
+    if !available() {
+        return;
+    }
+    let source = dovecot::start(&Options { storage: "maildir:~/Maildir", ..Options::default() });
+    let target = cyrus::start_rejecting(1);
+    let odd = [HEAD.as_bytes(), "X-Cafe: größer\r\n\r\n8 bits\r\n".as_bytes()].concat();
+    source.put_into_maildir("u0001", 1, &odd);
+    source.put_into_maildir("u0001", 2, b"Subject: plain\r\n\r\nmail\r\n");
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    migration.run_expecting(exit::NOT_ALL);
+    assert!(migration.reported()[0].contains("refused"), "{:?}", migration.reported());
+    let asked = ["--repair-on-refusal", "crlf,8bit-header"];
+    for _ in 0..2 {
+        let run = migration.start_with(&asked).wait();
+        run.assert_code(exit::ALL_THERE);
+        let stored = target.client("u0001").fetch_all("INBOX");
+        let repaired = format!("{HEAD}X-Cafe: =?utf-8?Q?gr=C3=B6=C3=9Fer?=\r\n\r\n8 bits\r\n");
+        assert_eq!(stored.len(), 2, "{run}");
+        assert!(stored.iter().any(|one| one.body == repaired.as_bytes()), "{run}");
+        let reported = migration.reported();
+        assert!(reported.len() == 1 && reported[0].contains("repaired"), "{reported:?}");
+    }
+    migration.command_expecting("verify", &[], exit::PROBLEMS);
+    let found = migration.lines_of("verify.csv");
+    assert!(found.len() == 1 && found[0].contains("rewritten"), "{found:?}");
+    migration.command_expecting("cutover", &asked, exit::ALL_THERE);
+}

@@ -6,12 +6,17 @@ use super::{ADMIN, ADMIN_PASSWORD, PASSWORD, Plan, Server};
 
 /// Starts a Cyrus that makes the accounts at their first login, with special-use mailboxes.
 pub(crate) fn start(users: usize) -> Server {
-    start_with(users, "munge8bit: no")
+    start_with(users, "munge8bit: no\nreject8bit: no")
 }
 
 /// The same as Cyrus comes: an octet beyond ASCII in a header becomes an `X`.
 pub(crate) fn start_munging(users: usize) -> Server {
-    start_with(users, "munge8bit: yes")
+    start_with(users, "munge8bit: yes\nreject8bit: no")
+}
+
+/// The same where it refuses an octet beyond ASCII in a header.
+pub(crate) fn start_rejecting(users: usize) -> Server {
+    start_with(users, "munge8bit: no\nreject8bit: yes")
 }
 
 fn start_with(users: usize, munging: &str) -> Server {
@@ -91,7 +96,6 @@ altnamespace: yes
 unixhierarchysep: yes
 failedloginpause: 0
 {munging}
-reject8bit: no
 expunge_mode: immediate
 delete_mode: immediate
 autocreate_quota: 0
