@@ -31,7 +31,7 @@ pub struct Entry {
     /// Its exact digest and header key, as sent, where its body was read.
     pub digest: Option<(Digest, u64)>,
     /// What of it is not as it is at the source; none for nearly all.
-    pub changed: Option<Changed>,
+    pub changed: Option<Box<Changed>>,
     /// What went wrong with it before.
     pub troubles: Troubles,
     /// Whether its copy is to be compared octet by octet: see [`crate::identity::Identity::risky`].
@@ -66,7 +66,7 @@ impl Entry {
     /// The same, with size, date and digest as they are at the source.
     #[must_use]
     pub fn at_source(&self) -> Self {
-        match self.changed {
+        match self.changed.as_deref().copied() {
             Some(Changed { size, date, digest, .. }) => {
                 let digest = digest.or(self.digest);
                 Self { size, date, digest, changed: None, ..self.clone() }

@@ -466,7 +466,7 @@ pub struct WindowMessage {
     /// What went wrong with it before.
     pub troubles: Troubles,
     /// What of it is not as it is at the source: size, date and digests are those of what is sent.
-    pub changed: Option<Changed>,
+    pub changed: Option<Box<Changed>>,
 }
 
 /// A window that was opened and never closed.

@@ -419,11 +419,11 @@ fn held(entry: Entry) -> (Entry, Vec<Remark>, bool) {
 }
 
 fn entry(message: &WindowMessage) -> Entry {
-    let WindowMessage { size, date, ref flags, identity, risky, troubles, changed, .. } = *message;
+    let WindowMessage { size, date, identity, risky, troubles, .. } = *message;
     let digest = identity.map(|identity| (identity.exact, identity.headers));
     let risky = risky || identity.is_some_and(|identity| identity.risky);
     let (fate, target_uid) = (Fate::Pending, None);
-    let flags = flags.clone();
+    let (flags, changed) = (message.flags.clone(), message.changed.clone());
     Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }
 

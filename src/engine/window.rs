@@ -318,7 +318,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     // Known when it is sent.
                     risky: false,
                     troubles: troubles(&window, info.uid),
-                    changed,
+                    changed: changed.map(Box::new),
                 };
                 let size = body.size;
                 let body = Body::Streamed {
@@ -398,7 +398,7 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
         flags: info.flags,
         identity: Some(identity),
         troubles: troubles(window, info.uid),
-        changed,
+        changed: changed.map(Box::new),
     };
     OutgoingMessage { record, body: Body::Whole(body) }
 }
@@ -545,8 +545,8 @@ impl<L: Ledger> Recording<'_, '_, L> {
     /// repaired in it, or was.
     fn repairable(&self, message: &OutgoingMessage) -> Option<Owed> {
         let repairs = self.work.run.config.repairs;
-        let WindowMessage { uid, changed, troubles, .. } = message.record;
-        if changed.is_some_and(|changed| !changed.repairs.is_empty()) {
+        let WindowMessage { uid, ref changed, troubles, .. } = message.record;
+        if changed.as_ref().is_some_and(|changed| !changed.repairs.is_empty()) {
             return None;
         }
         match &message.body {
@@ -567,7 +567,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     fn refused(&mut self, message: &OutgoingMessage, text: &str) -> Outcome {
         let uid = message.record.uid;
-        let text = match message.record.changed {
+        let text = match message.record.changed.as_deref() {
             Some(Changed { repairs, .. }) if !repairs.is_empty() => {
                 format!("repaired ({repairs}), too: {text}")
             }
@@ -596,10 +596,10 @@ impl<L: Ledger> Recording<'_, '_, L> {
 }
 
 fn entry(message: &OutgoingMessage, fate: Fate, target_uid: Option<Uid>) -> Entry {
-    let WindowMessage { size, date, ref flags, risky, troubles, changed, .. } = message.record;
+    let WindowMessage { size, date, ref flags, risky, troubles, ref changed, .. } = message.record;
     let identity = message.identity();
     let digest = identity.map(|identity| (identity.exact, identity.headers));
     let risky = risky || identity.is_some_and(|identity| identity.risky);
-    let flags = flags.clone();
+    let (flags, changed) = (flags.clone(), changed.clone());
     Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }

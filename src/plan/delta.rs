@@ -104,7 +104,8 @@ pub fn delta(
             None => delta.copy.push(owed(Troubles::default())),
             Some((Fate::Pending, troubles)) => {
                 // One that is in doubt repaired is sent again so: a late copy of it is known then.
-                let repairs = known.and_then(|entry| entry.changed).map(|changed| changed.repairs);
+                let changed = known.and_then(|entry| entry.changed.as_deref());
+                let repairs = changed.map(|changed| changed.repairs);
                 let repairs = repairs.unwrap_or_default();
                 delta.copy.push(Owed { repairs, ..owed(troubles) });
             }

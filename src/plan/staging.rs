@@ -138,9 +138,10 @@ fn outcome(message: &WindowMessage, absent: Absent) -> Outcome {
 }
 
 fn entry(message: &WindowMessage) -> Entry {
-    let WindowMessage { size, date, identity, risky, troubles, changed, .. } = *message;
+    let WindowMessage { size, date, identity, risky, troubles, .. } = *message;
     let digest = identity.map(|identity| (identity.exact, identity.headers));
-    let (fate, target_uid, flags) = (Fate::Pending, None, message.flags.clone());
+    let (fate, target_uid) = (Fate::Pending, None);
+    let (flags, changed) = (message.flags.clone(), message.changed.clone());
     Entry { fate, target_uid, size, date, flags, digest, troubles, risky, changed }
 }
 

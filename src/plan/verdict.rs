@@ -126,7 +126,7 @@ pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Rem
         };
         remarks.push(Remark::new(RemarkKind::BytesAltered, text));
     }
-    if let Some(Changed { repairs, dated, date, .. }) = entry.changed {
+    if let Some(Changed { repairs, dated, date, .. }) = entry.changed.as_deref().copied() {
         if !repairs.is_empty() {
             remarks.push(Remark::new(RemarkKind::Repaired, repairs.to_string()));
         }

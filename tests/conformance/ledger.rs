@@ -290,8 +290,8 @@ pub(crate) async fn an_entry_is_read_as_it_was_recorded(place: impl Place) {
     };
     let mut entries = vec![
         bare,
-        Entry { changed: Some(changed), ..entry(Fate::Copied, Some(3), 9) },
-        Entry { changed: Some(dated), ..entry(Fate::Pending, None, 9) },
+        Entry { changed: Some(Box::new(changed)), ..entry(Fate::Copied, Some(3), 9) },
+        Entry { changed: Some(Box::new(dated)), ..entry(Fate::Pending, None, 9) },
     ];
     for (i, fate) in (0_u8..).zip(Fate::ALL) {
         let mut entry = entry(fate, Some(u32::MAX), (1 << 40) + u64::from(i));

@@ -116,7 +116,7 @@ fn entry(row: &Row<'_>, keywords: &Keywords) -> Result<(Uid, Entry), StoreError>
         digest: identity.map(|(digest, _)| digest),
         troubles,
         risky,
-        changed: identity.and_then(|(_, changed)| changed),
+        changed: identity.and_then(|(_, changed)| changed).map(Box::new),
     };
     Ok((uid, entry))
 }

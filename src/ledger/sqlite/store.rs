@@ -294,7 +294,7 @@ impl Store {
             codes::signed(entry.size),
             entry.date.map(codes::pack_date),
             flags,
-            entry.digest.map(|digest| codes::pack_identity(digest, entry.changed.as_ref()))
+            entry.digest.map(|digest| codes::pack_identity(digest, entry.changed.as_deref()))
         ])?;
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(super) fn encode(messages: &[WindowMessage]) -> Vec<u8> {
         marks |= message.identity.map_or(0, |_| HAS_IDENTITY);
         marks |= if message.risky { RISKY } else { 0 };
         marks |= if message.identity.is_some_and(|it| it.risky) { IDENTITY_RISKY } else { 0 };
-        marks |= message.changed.map_or(0, |_| CHANGED);
+        marks |= if message.changed.is_some() { CHANGED } else { 0 };
         let Troubles { doubts, losses } = message.troubles;
         out.extend([marks, doubts, losses, message.flags.system_bits()]);
         put_number(&mut out, message.flags.keywords().len() as u64);
@@ -96,7 +96,7 @@ fn take_message(rest: &mut &[u8]) -> Option<WindowMessage> {
     }
     let changed = match marks & CHANGED {
         0 => None,
-        _ => Some(codes::take_changed(rest)?),
+        _ => Some(Box::new(codes::take_changed(rest)?)),
     };
     let troubles = Troubles { doubts, losses };
     let risky = marks & RISKY != 0;
@@ -150,7 +150,12 @@ mod tests {
             prop::option::of(date),
             flags,
             prop::option::of(identity),
-            (any::<u8>(), any::<u8>(), any::<bool>(), prop::option::of(changed())),
+            (
+                any::<u8>(),
+                any::<u8>(),
+                any::<bool>(),
+                prop::option::of(changed().prop_map(Box::new)),
+            ),
         );
         let message = message.prop_map(
             |(uid, size, date, flags, identity, (doubts, losses, risky, changed))| {
