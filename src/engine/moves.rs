@@ -17,7 +17,9 @@ use crate::fate::{Remark, RemarkKind};
 use crate::fault::{Fault, Scope, Side};
 use crate::history::Entry;
 use crate::identity::Digest;
-use crate::ledger::{BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, Settlement};
+use crate::ledger::{
+    BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, ScanTotals, Settlement,
+};
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::plan::moves::{self, Followed, Place, Seen};
 use crate::plan::settle::{Claim, Sought, is_close, may_alter};
@@ -113,6 +115,8 @@ struct New<'a> {
     /// What the ledger knows of its mailbox.
     mailbox: Option<&'a BoundMailbox>,
     validity: UidValidity,
+    /// Messages in its mailbox.
+    messages: u64,
     place: Place,
 }
 
@@ -163,7 +167,8 @@ async fn new<'a, S: Source, L: Ledger>(
                     let target = target_name(job, mailbox).clone();
                     let date = scan.iter().find(|info| info.uid == uid).and_then(|info| info.date);
                     let place = Place { key, digest: identity.exact, date, target };
-                    new.push(New { job, job_index, mailbox, validity, place });
+                    let messages = opened.messages;
+                    new.push(New { job, job_index, mailbox, validity, messages, place });
                 }
             }
         }
@@ -281,6 +286,13 @@ async fn new_place<T: Target, L: Ledger>(
     }
     let binding = is.job.binding(is.validity, Some(validity));
     let mailbox = work.run.ledger.bind(work.claim.account, &binding).await?;
+    // What is moved has a fate before the pass has counted it.
+    let known = is.mailbox.map_or_else(ScanTotals::default, |mailbox| mailbox.scan);
+    let messages = is.messages + known.vanished;
+    if messages > known.messages {
+        let seen = ScanTotals { messages, uid_next: 0, ..known };
+        work.run.ledger.scanned(mailbox, seen).await?;
+    }
     Ok(Some((mailbox, validity, opened.uid_next)))
 }
 
