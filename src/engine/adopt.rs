@@ -55,7 +55,14 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     }
     let mut wanted = wanted(work, source, bound, opened).await?;
     // What others have brought is copied beside, but not what is there by ourselves.
-    wanted.retain(|_, one| one.is_ours || work.run.config.adopt == Adopt::Match);
+    if work.run.config.adopt == Adopt::None {
+        let sent_before = ledger.doubted(bound.id).await?.into_iter();
+        let sent_before: BTreeSet<Uid> = sent_before
+            .filter(|noted| noted.doubt.mailbox == bound.id)
+            .map(|noted| noted.doubt.uid)
+            .collect();
+        wanted.retain(|uid, one| one.is_ours || sent_before.contains(uid));
+    }
     if wanted.is_empty() {
         return Ok(false);
     }
@@ -132,7 +139,8 @@ async fn wanted<S: Source, L: Ledger>(
     Ok(wanted)
 }
 
-fn new_entry(info: &MessageInfo) -> Entry {
+/// What is known of a message that was never touched.
+pub(super) fn new_entry(info: &MessageInfo) -> Entry {
     Entry {
         fate: Fate::Pending,
         target_uid: None,

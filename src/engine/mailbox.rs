@@ -139,6 +139,11 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
     }
+    // Under whatever UIDVALIDITY it was noted; before the watermark, behind which no pass looks here
+    // again as long as nothing changes.
+    for known in &job.bound {
+        ledger.set_mailbox_fault(known.id, None).await?;
+    }
     let watermark = Watermark {
         uid_next: opened.uid_next,
         modseq: opened.highest_modseq,
@@ -147,10 +152,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     };
     if bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
         ledger.set_watermark(bound.id, watermark).await?;
-    }
-    // Under whatever UIDVALIDITY it was noted.
-    for known in &job.bound {
-        ledger.set_mailbox_fault(known.id, None).await?;
     }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxDone { account, mailbox });
@@ -358,9 +359,8 @@ async fn bind<S: Source, L: Ledger>(
         watermark: None,
     };
     if let Some(before) = before {
-        renumber::renumber(work, source, opened, before, id).await?;
+        bound.target_uid_next = renumber::renumber(work, source, opened, before, id).await?;
         bound.fixed = before.fixed;
-        bound.target_uid_next = before.target_uid_next;
     }
     Ok(bound)
 }

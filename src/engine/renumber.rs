@@ -3,27 +3,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::adopt::new_entry;
 use super::scan::Ranges;
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::Fate;
 use crate::fault::Fault;
 use crate::history::{Entry, History};
-use crate::ledger::{BoundMailbox, Ledger, MailboxId};
+use crate::ledger::{BoundMailbox, Doubt, Ledger, MailboxId, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought};
 use crate::source::{Opened, Source};
 
 /// Gives the messages of the open source mailbox that are known under an `old` binding their new
-/// UIDs, by size, date and header lines, and by their digests where these do not tell.
+/// UIDs, by size, date and header lines, and by their digests where these do not tell. Gives from which
+/// target UID on there may be copies that nobody has claimed.
 pub(super) async fn renumber<S: Source, L: Ledger>(
     work: &Work<'_, L>,
     source: &mut S,
     opened: &Opened,
     old: &BoundMailbox,
     new: MailboxId,
-) -> Result<(), Fault> {
+) -> Result<Uid, Fault> {
     let ledger = &work.run.ledger;
     let known = ledger.history(old.id, Uid(0)..=Uid(u32::MAX)).await?;
     let mut infos: BTreeMap<Uid, MessageInfo> = BTreeMap::new();
@@ -55,9 +57,48 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         pairs.len(),
         known.iter().count()
     );
+    let (alike, lo) = held(work, old, &infos, &pairs).await?;
+    if !alike.is_empty() {
+        // Before what is held is forgotten.
+        let doubt =
+            |(info, lo): &(&MessageInfo, Uid)| Doubt { mailbox: new, uid: info.uid, lo: *lo };
+        let doubted = alike.iter().map(doubt).collect();
+        let pending = alike.iter().map(|(info, _)| (new, pending(info))).collect();
+        ledger.settle(Settlement { doubted, outcomes: pending, ..Settlement::default() }).await?;
+        work.doubted();
+    }
     ledger.renumber(old.id, new, pairs).await?;
     work.event(Event::Warning { account: Some(work.label.clone()), text });
-    Ok(())
+    Ok(lo.map_or(old.target_uid_next, |lo| lo.min(old.target_uid_next)))
+}
+
+/// What may be a message under its new UID that was sent under its old one without digests (it was
+/// streamed), and is held. Unless its copy is adopted it will be sent again, and there may be two. And the
+/// lowest UID of a copy of anything that is held.
+async fn held<'i, L: Ledger>(
+    work: &Work<'_, L>,
+    old: &BoundMailbox,
+    infos: &'i BTreeMap<Uid, MessageInfo>,
+    pairs: &[(Uid, Uid)],
+) -> Result<(Vec<(&'i MessageInfo, Uid)>, Option<Uid>), Fault> {
+    let open = work.run.ledger.open_windows(work.claim.account).await?;
+    let own = || open.iter().filter(|open| open.window.mailbox == old.id);
+    let mut held = Vec::new();
+    for window in own() {
+        for sent in &window.window.messages {
+            let is_new = |info: &&MessageInfo| {
+                info.size == sent.size && pairs.iter().all(|(_, uid)| *uid != info.uid)
+            };
+            let alike = infos.values().filter(|_| sent.identity.is_none()).filter(is_new);
+            held.extend(alike.map(|info| (info, window.window.lo)));
+        }
+    }
+    Ok((held, own().map(|open| open.window.lo).min()))
+}
+
+fn pending(info: &MessageInfo) -> Outcome {
+    let entry = new_entry(info);
+    Outcome { uid: info.uid, entry, remarks: Vec::new(), subject: None }
 }
 
 /// What is gone is not looked for: an equal message that is there is another one.
