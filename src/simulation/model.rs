@@ -77,7 +77,7 @@ struct Claim {
 /// Where a claimed copy is.
 enum Copy {
     There(Box<StoredMessage>),
-    Removed(Bytes),
+    Removed(Removed),
     Nowhere,
 }
 
@@ -298,7 +298,7 @@ impl Model {
                 (&one.mailbox, one.uid_validity, one.uid) == (&claim.target, claim.validity, uid);
             by_uid || moved.is_some_and(|guid| one.guid == *guid)
         });
-        removed.map_or(Copy::Nowhere, |removed| Copy::Removed(removed.body.clone()))
+        removed.map_or(Copy::Nowhere, |removed| Copy::Removed(removed.clone()))
     }
 
     /// Messages that a copier need not tell apart are of one class.
@@ -437,7 +437,7 @@ impl Model {
                     (message.body, is_namesake)
                 }
                 // What stood at a UID that was a lie nobody can tell.
-                Copy::Removed(body) => (body, self.traits.lies),
+                Copy::Removed(one) => (one.body, self.traits.lies),
                 Copy::Nowhere => {
                     if !self.may_be_taken_for_removed(claim) {
                         wrong.push(format!("P1: {what} is not there"));
@@ -551,9 +551,19 @@ impl Model {
     /// where there is more, something took effect late, and it is told.
     fn check_surplus(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
         let mut claimed: BTreeMap<u64, Fate> = BTreeMap::new();
+        // Somebody else's messages that were taken for ours before they were removed.
+        let mut mistaken: Vec<(Path, Bytes)> = Vec::new();
         for claim in claims.iter().filter(|claim| claim.fate.is_there()) {
-            if let Copy::There(message) = self.copy(claim) {
-                claimed.insert(message.guid, claim.fate);
+            match self.copy(claim) {
+                Copy::There(message) => {
+                    claimed.insert(message.guid, claim.fate);
+                }
+                Copy::Removed(one) if claim.fate == Fate::Copied => {
+                    if self.others.contains(&one.guid) {
+                        mistaken.push((one.mailbox, self.class(&one.body)));
+                    }
+                }
+                Copy::Removed(_) | Copy::Nowhere => {}
             }
         }
         for mailbox in MAILBOXES.iter().enumerate().map(|(number, _)| path(number)) {
@@ -568,7 +578,9 @@ impl Model {
             }
             for (class, presence) in classes {
                 let gone = self.equal(&mailbox, &class).filter(|one| !one.is_there).count() as u64;
-                let surplus = presence.surplus.saturating_sub(presence.mistaken + gone);
+                let is_it = |one: &&(Path, Bytes)| (&one.0, &one.1) == (&mailbox, &class);
+                let mistaken = presence.mistaken + mistaken.iter().filter(is_it).count() as u64;
+                let surplus = presence.surplus.saturating_sub(mistaken + gone);
                 let told = self.is_told_twice(&mailbox, &class, report);
                 let what = format!("{} in {mailbox:?}", shown(&class));
                 if surplus > 0 && !self.may_be_twice() {
@@ -580,7 +592,8 @@ impl Model {
             }
         }
         for row in &report.remarks {
-            if row.remark.kind == RemarkKind::PossibleDuplicate && !self.is_ambiguous(row, &claimed)
+            if row.remark.kind == RemarkKind::PossibleDuplicate
+                && !self.is_ambiguous(row, claims, &claimed)
             {
                 wrong.push(format!(
                     "P3: {} UID {} is said to be there twice, and is not: {}",
@@ -613,9 +626,18 @@ impl Model {
     }
 
     /// Whether there is a message that a remark can mean.
-    fn is_ambiguous(&self, row: &RemarkRow, claimed: &BTreeMap<u64, Fate>) -> bool {
-        let mailbox = row.mailbox.names().to_vec();
-        self.target.messages(&mailbox).iter().any(|message| !claimed.contains_key(&message.guid))
+    fn is_ambiguous(
+        &self,
+        row: &RemarkRow,
+        claims: &[Claim],
+        claimed: &BTreeMap<u64, Fate>,
+    ) -> bool {
+        let source = row.mailbox.names();
+        // It may have another name at the target.
+        let own = claims.iter().filter(|claim| claim.source == source);
+        let targets: BTreeSet<&Path> = own.map(|claim| &claim.target).collect();
+        let mut there = targets.into_iter().flat_map(|target| self.target.messages(target));
+        there.any(|message| !claimed.contains_key(&message.guid))
     }
 }
 
