@@ -15,6 +15,7 @@ mod signals;
 mod state;
 mod status;
 mod sync;
+mod tune;
 mod verify;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Plan(Box<plan::Arguments>),
     /// Compare both ends of every account, message by message, whatever the ledger says
     Verify(Box<verify::Arguments>),
+    /// Measure how fast both ends are, and tell which settings to copy with and how long it takes
+    Tune(Box<tune::Arguments>),
     /// Show how everything stands, from the ledger alone
     Status(status::Arguments),
     /// Try it all in seconds: two servers in this process, a migration cut off, resumed, compared
@@ -91,6 +94,7 @@ impl Command {
             Self::Cutover(arguments) => Box::pin(arguments.run()).await,
             Self::Plan(arguments) => Box::pin(arguments.run()).await,
             Self::Verify(arguments) => Box::pin(arguments.run()).await,
+            Self::Tune(arguments) => Box::pin(arguments.run()).await,
             Self::Status(arguments) => arguments.run().await,
             #[cfg(feature = "rehearsal")]
             Self::Demo(arguments) => Box::pin(arguments.run()).await,

@@ -24,6 +24,7 @@ mod staged;
 mod surplus;
 mod survey;
 mod sweep;
+mod tune;
 mod verify;
 mod window;
 mod work;
@@ -32,6 +33,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 pub use look::{Bound, bound};
+pub use tune::Trial;
 
 use look::Task;
 
@@ -117,6 +119,39 @@ pub async fn compare_in(
     stop: Stop,
 ) -> Result<(), Fault> {
     batch::look(env, Task::Compare, config, batch, bound, observer, stop).await
+}
+
+/// Measures how fast both ends of every account are, over TCP. Nothing is written at the source; at the
+/// target into mailboxes of our own, which are removed, and only where `trial` says so.
+///
+/// # Errors
+///
+/// Only what stops the whole run, which is unusable settings.
+pub async fn tune(
+    config: Config,
+    batch: Batch,
+    trial: Trial,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let env = Env { dial: Arc::new(TcpDial), ledger: (), seed: random() };
+    tune_in(env, config, batch, trial, observer, stop).await
+}
+
+/// Measures how fast both ends of every account are, in a given world.
+///
+/// # Errors
+///
+/// As [`tune`].
+pub async fn tune_in(
+    env: Env<()>,
+    config: Config,
+    batch: Batch,
+    trial: Trial,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    batch::measure(env, config, batch, trial, observer, stop).await
 }
 
 /// Tells which mailbox of every account would go where, over TCP. Nothing is written on either server.

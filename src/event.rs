@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::difference::{Compared, Difference};
 use crate::fate::Fate;
 use crate::fault::Side;
+use crate::plan::tuning::Rate;
 
 /// Something that happened in a run. Names are only ever added.
 #[derive(Debug, Clone, Serialize)]
@@ -256,6 +257,40 @@ pub enum Event {
         compared: Compared,
         /// Mailboxes that could not be compared.
         mailboxes_failed: u64,
+    },
+    /// How long an end takes to answer.
+    RoundTrip {
+        /// The account.
+        account: Arc<str>,
+        /// The end.
+        side: Side,
+        /// The time, in seconds.
+        #[serde(rename = "seconds", serialize_with = "seconds")]
+        time: Duration,
+    },
+    /// How fast one end was.
+    Measured {
+        /// The account.
+        account: Arc<str>,
+        /// What was measured.
+        #[serde(flatten)]
+        rate: Rate,
+    },
+    /// An end takes no more connections, or asks to be slower: it was not tried further.
+    Limited {
+        /// The account.
+        account: Arc<str>,
+        /// The end.
+        side: Side,
+        /// So many connections it took.
+        connections: usize,
+        /// Why no more was tried; the server's own words where it said any.
+        reason: String,
+    },
+    /// Both ends of an account were measured.
+    AccountMeasured {
+        /// The account.
+        account: Arc<str>,
     },
     /// An account failed.
     AccountFailed {

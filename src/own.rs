@@ -11,6 +11,7 @@ use crate::mail::MailboxPath;
 /// What every name of our own begins with.
 const START: &str = "mailhaul-";
 const QUARANTINE_END: &str = "-surplus";
+const TRIAL_END: &str = "-tune";
 const LOCK: &str = "mailhaul-lock";
 
 /// The name of a mailbox of our own. A stage's or a quarantine's is used once and never again: a
@@ -49,6 +50,19 @@ impl OwnName {
         Self(format!("{START}{serial}{QUARANTINE_END}"))
     }
 
+    /// A mailbox into which messages are written to measure how fast that goes. Nothing in it is
+    /// anybody's mail.
+    #[must_use]
+    pub fn trial(serial: Serial) -> Self {
+        Self(format!("{START}{serial}{TRIAL_END}"))
+    }
+
+    /// Whether it is of a measurement, this one or another.
+    #[must_use]
+    pub fn is_trial(&self) -> bool {
+        self.0.ends_with(TRIAL_END)
+    }
+
     /// The mailbox that says that somebody works on an account.
     #[must_use]
     pub fn lock() -> Self {
@@ -62,7 +76,8 @@ impl OwnName {
             return Some(Self::lock());
         }
         let serial = text.strip_prefix(START)?;
-        let serial = serial.strip_suffix(QUARANTINE_END).unwrap_or(serial);
+        let end = [QUARANTINE_END, TRIAL_END].into_iter().find_map(|end| serial.strip_suffix(end));
+        let serial = end.unwrap_or(serial);
         let mut parts = serial.split('-');
         let (run, epoch, number) = (parts.next()?, parts.next()?, parts.next()?);
         let serial = Serial {
@@ -71,7 +86,7 @@ impl OwnName {
             number: number.parse().ok()?,
         };
         // Spelled in another way it is none of ours.
-        let spelled = [Self::stage(serial), Self::quarantine(serial)];
+        let spelled = [Self::stage(serial), Self::quarantine(serial), Self::trial(serial)];
         spelled.into_iter().find(|name| name.0 == text)
     }
 
@@ -120,7 +135,9 @@ mod tests {
         assert!(
             quarantine.is_of(0xab, 7) && !quarantine.is_of(0xab, 1) && !quarantine.is_of(0xa, 7)
         );
-        for name in [OwnName::stage(SERIAL), quarantine, OwnName::lock()] {
+        let trial = OwnName::trial(SERIAL);
+        assert!(trial.is_trial() && !quarantine.is_trial() && !OwnName::lock().is_trial());
+        for name in [OwnName::stage(SERIAL), quarantine, trial, OwnName::lock()] {
             assert_eq!(OwnName::parse(name.as_str()), Some(name));
         }
     }

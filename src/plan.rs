@@ -21,5 +21,6 @@ pub mod sharing;
 pub mod staging;
 pub mod surplus;
 pub mod sweep;
+pub mod tuning;
 pub mod verdict;
 pub mod windows;

@@ -6,6 +6,7 @@ mod files;
 mod left_out;
 mod planned;
 mod screen;
+mod tuned;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use files::{status_json, write_csv, write_json};
 pub use left_out::{LeftOut, LeftOutMailbox};
 pub use planned::{AccountPlan, MailboxPlan, Plans, Preview};
 pub use screen::{status_text, summary_text};
+pub use tuned::{Limited, Measured, Measuring};
 
 /// Sums over mailboxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

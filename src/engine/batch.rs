@@ -10,7 +10,7 @@ use super::hosts::Hosts;
 use super::logins::Logins;
 use super::look::{self, Bound, Task};
 use super::work::{End, Run};
-use super::{Env, account};
+use super::{Env, Trial, account, tune};
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
 use crate::event::{Event, Observer};
@@ -58,6 +58,26 @@ pub(super) async fn look(
     for account in batch.accounts {
         let (run, bound) = (run.clone(), bound.clone());
         tasks.spawn(async move { look::run(&run, task, &bound, &account).await });
+    }
+    let ended = join(&run, &mut tasks).await?;
+    tell_finished(&run, ended);
+    Ok(())
+}
+
+/// Measures all accounts, one after the other: beside each other they would measure themselves.
+pub(super) async fn measure(
+    env: Env<()>,
+    config: Config,
+    batch: Batch,
+    trial: Trial,
+    observer: Arc<dyn Observer>,
+    stop: Stop,
+) -> Result<(), Fault> {
+    let run = begin(env, Config { accounts_max: 1, ..config }, &batch, observer, stop)?;
+    let mut tasks = JoinSet::new();
+    for account in batch.accounts {
+        let run = run.clone();
+        tasks.spawn(async move { Ok(tune::run(&run, &trial, &account).await) });
     }
     let ended = join(&run, &mut tasks).await?;
     tell_finished(&run, ended);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
 use crate::endpoint::{Auth, Endpoint, Fingerprint, SecretSource, Tls};
-use crate::engine::{Env, bound, compare_in, preview_in, run_in};
+use crate::engine::{Env, Trial, bound, compare_in, preview_in, run_in, tune_in};
 use crate::event::{Event, Observer};
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Fault;
@@ -234,6 +234,14 @@ impl World {
         let bound = bound(&self.ledger.bound().await, false);
         self.look(|env, config, batch, observer, stop| {
             preview_in(env, config, batch, bound, observer, stop)
+        })
+        .await
+    }
+
+    /// Measures both ends.
+    pub async fn tune(&self, trial: Trial) -> Vec<Event> {
+        self.look(|env, config, batch, observer, stop| {
+            tune_in(env, config, batch, trial, observer, stop)
         })
         .await
     }

@@ -205,7 +205,9 @@ impl Progress {
             Event::Differs { difference, .. } => {
                 self.differences += u64::from(difference.is_problem());
             }
-            Event::AccountCompared { account, .. } | Event::AccountPlanned { account } => {
+            Event::AccountCompared { account, .. }
+            | Event::AccountPlanned { account }
+            | Event::AccountMeasured { account } => {
                 self.done += 1;
                 self.end(account, |active| active.total);
             }
@@ -235,6 +237,9 @@ impl Progress {
             | Event::MailboxFailed { .. }
             | Event::MailboxCompared { .. }
             | Event::ExtraMailbox { .. }
+            | Event::RoundTrip { .. }
+            | Event::Measured { .. }
+            | Event::Limited { .. }
             | Event::Warning { .. }
             | Event::Stopping
             | Event::RunFinished { .. } => {}

@@ -31,3 +31,4 @@ mod sharing;
 mod sources;
 mod staging;
 mod surplus;
+mod tune;

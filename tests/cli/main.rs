@@ -11,6 +11,8 @@ mod plan;
 #[cfg(feature = "rehearsal")]
 mod sync;
 #[cfg(feature = "rehearsal")]
+mod tune;
+#[cfg(feature = "rehearsal")]
 mod verify;
 
 use std::fs;
