@@ -39,9 +39,20 @@ pub(super) struct FilterFlags {
     /// Only messages that are not flagged
     #[arg(long)]
     unflagged: bool,
+    /// What to do about messages that are marked as deleted and not expunged yet
+    #[arg(long, value_name = "WHAT", default_value = "copy")]
+    deleted: DeletedFlag,
     /// Which messages of a mailbox come first
     #[arg(long, value_name = "WHICH", default_value = "oldest")]
     order: OrderFlag,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum DeletedFlag {
+    /// They are copied as they are, with the mark
+    Copy,
+    /// They are left out, and counted as filtered
+    Skip,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -70,6 +81,7 @@ impl FilterFlags {
             smaller: self.smaller,
             seen: either(self.seen, self.unseen),
             flagged: either(self.flagged, self.unflagged),
+            deleted: (self.deleted == DeletedFlag::Skip).then_some(false),
         })
     }
 

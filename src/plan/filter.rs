@@ -18,6 +18,8 @@ pub struct Filter {
     pub seen: Option<bool>,
     /// It is flagged, or is not.
     pub flagged: Option<bool>,
+    /// It is marked as deleted and not expunged yet, or is not.
+    pub deleted: Option<bool>,
 }
 
 impl Filter {
@@ -33,6 +35,7 @@ impl Filter {
             && self.smaller.zip(size).is_none_or(|(smaller, size)| size < smaller)
             && has(self.seen, SystemFlag::Seen)
             && has(self.flagged, SystemFlag::Flagged)
+            && has(self.deleted, SystemFlag::Deleted)
     }
 }
 
@@ -68,6 +71,7 @@ mod tests {
         assert!(!takes(Filter { smaller: Some(50), ..none() }));
         assert!(takes(Filter { seen: Some(true), flagged: Some(false), ..none() }));
         assert!(!takes(Filter { seen: Some(true), flagged: Some(true), ..none() }));
+        assert!(takes(Filter { deleted: Some(false), ..none() }));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use mailhaul::plan::filter::Filter;
 use mailhaul::rehearsal::Profile;
 use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{INBOX, World, letter};
+use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
 
 /// Between the dates of two letters.
 fn date_of(number: i64) -> i64 {
@@ -35,6 +35,26 @@ async fn what_is_filtered_is_counted_and_copied_by_a_wider_pass() {
         world.assert_copied();
         world.run().await.assert_done(20);
     }
+}
+
+/// C09
+#[tokio::test(start_paused = true)]
+async fn what_is_marked_as_deleted_is_copied_with_the_mark_or_left_out_until_asked_for() {
+    let mut world = World::usual();
+    world.deliver(0..3);
+    world.anna().deliver(&INBOX, letter(3).with_flags(&["\\Deleted", "\\Seen"]));
+    world.config.filter = Filter { deleted: Some(false), ..Filter::default() };
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (3, 1));
+        assert_eq!(report.verdict, Verdict::Done);
+    }
+    world.config.filter = Filter::default();
+    world.run().await.assert_done(4);
+    world.assert_copied();
+    let marked = |flags: &Vec<String>| flags.iter().any(|flag| flag == "\\Deleted");
+    let copies = world.copy().messages(&INBOX);
+    assert_eq!(copies.iter().filter(|copy| marked(&copy.flags)).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
