@@ -27,3 +27,4 @@ mod poor;
 mod product;
 mod random;
 mod sharing;
+mod tune;
