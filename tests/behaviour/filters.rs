@@ -57,6 +57,28 @@ async fn what_is_marked_as_deleted_is_copied_with_the_mark_or_left_out_until_ask
     assert_eq!(copies.iter().filter(|copy| marked(&copy.flags)).count(), 1);
 }
 
+/// C09
+#[tokio::test(start_paused = true)]
+async fn a_copy_stays_and_gets_the_mark_when_its_message_is_marked_as_deleted_later() {
+    // With something left out, the next pass lists the mailbox whole.
+    for left_out in 0..2 {
+        let mut world = World::usual();
+        world.deliver(0..3);
+        for number in 0..left_out {
+            world.anna().deliver(&INBOX, letter(3 + number).with_flags(&["\\Deleted"]));
+        }
+        world.config.filter = Filter { deleted: Some(false), ..Filter::default() };
+        world.run().await;
+        assert!(world.anna().set_flags(&INBOX, 1, &["\\Deleted"]));
+        let report = world.run().await;
+        let left_out = u64::try_from(left_out).expect("not below zero");
+        assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (3, left_out));
+        let copies = world.copy().messages(&INBOX);
+        let marked = |flags: &[String]| flags.iter().any(|flag| flag == "\\Deleted");
+        assert_eq!((copies.len(), marked(&copies[0].flags)), (3, true));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn flags_are_looked_at_anew_in_every_pass() {
     let mut world = World::usual();
