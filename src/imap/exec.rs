@@ -285,6 +285,25 @@ impl Connection {
         Ok(Together { statuses: statuses.into_iter().flatten().collect(), untagged })
     }
 
+    /// Runs a command that ends in a literal and what closes it. The server is asked before the literal is
+    /// sent, whatever it announces: one that dislikes the command would read it as commands.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::run`].
+    pub async fn run_with_literal(
+        &mut self,
+        command: &str,
+        literal: &[u8],
+        end: &str,
+        action: &str,
+    ) -> Result<Status, Fault> {
+        let side = self.side;
+        let (reader, writer) = self.lend();
+        let status = ask_and_send(reader, writer, command, literal, end).await;
+        status.map_err(|cause| Fault::session(action, cause).at(side))
+    }
+
     /// Asks what is needed of a server of which nothing is known; of its capabilities only where it did
     /// not announce them.
     pub(super) async fn learn(&mut self) -> Result<(), Fault> {
@@ -427,6 +446,43 @@ impl Connection {
     }
 }
 
+async fn ask_and_send(
+    mut reader: BulkReader<'_>,
+    mut writer: BulkWriter<'_>,
+    command: &str,
+    literal: &[u8],
+    end: &str,
+) -> Result<Status, Box<dyn std::error::Error + Send + Sync>> {
+    writer.write(format!("L1 {command} {{{}}}\r\n", literal.len()).as_bytes()).await?;
+    writer.flush().await?;
+    let mut is_sent = false;
+    loop {
+        let response = match reader.response(LITERAL_BYTES_MAX).await? {
+            Incoming::Response(response) => response,
+            Incoming::Large { literal_bytes, .. } => {
+                reader.discard(literal_bytes).await?;
+                continue;
+            }
+        };
+        if response.starts_with(b"+") {
+            if is_sent {
+                return Err("the server asked for a literal twice".into());
+            }
+            is_sent = true;
+            writer.write(&[literal, end.as_bytes(), b"\r\n"].concat()).await?;
+            writer.flush().await?;
+        } else if let Some((tag, status)) = reply::tagged(&response) {
+            return if tag == b"L1" {
+                Ok(status)
+            } else {
+                Err("the server answered an unknown tag".into())
+            };
+        } else if let Untagged::Bye(status) = Untagged::parse(&response) {
+            return Err(Refusal(status).into());
+        }
+    }
+}
+
 fn unique(lines: impl Iterator<Item = ListLine>) -> Vec<ListLine> {
     let mut seen = BTreeSet::new();
     lines.filter(|line| seen.insert(line.name.clone())).collect()
@@ -548,6 +604,43 @@ mod tests {
 
     fn line(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
+    }
+
+    /// What a server hears that answers each line with the next of these, and what it says at last.
+    async fn heard(answers: &[&str]) -> (String, String) {
+        use std::time::Duration;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let mut wire = Wire::new(Box::new(ours), Duration::from_secs(60));
+        let serve = async {
+            let (mut all, mut octets) = (String::new(), [0; 1024]);
+            for answer in answers {
+                let count = theirs.read(&mut octets).await.expect("it is open");
+                all.push_str(str::from_utf8(&octets[..count]).expect("text"));
+                theirs.write_all(answer.as_bytes()).await.expect("it is open");
+            }
+            all
+        };
+        let ask = async {
+            let (reader, writer) = wire.lend();
+            let literal = b"a DELETE INBOX\r\n";
+            ask_and_send(reader, writer, "SETMETADATA a (b", literal, ")").await
+        };
+        let (status, heard) = tokio::join!(ask, serve);
+        (heard, status.map_or_else(|error| error.to_string(), |status| status.to_string()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_literal_is_sent_only_after_the_servers_leave() {
+        let command = "L1 SETMETADATA a (b {16}\r\n";
+        let (told, said) = heard(&["+ go on\r\n", "L1 OK done\r\n"]).await;
+        assert_eq!(told, format!("{command}a DELETE INBOX\r\n)\r\n"));
+        assert_eq!(said, "OK done");
+        let (told, said) = heard(&["L1 BAD what\r\n"]).await;
+        assert_eq!((told.as_str(), said.as_str()), (command, "BAD what"));
+        let (_, said) = heard(&["* BYE\r\n"]).await;
+        assert_eq!(said, "the server said: BYE");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::fault::{Fault, Remedy, Scope};
 use crate::mail::WireName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
 
+/// The longest value that is written in the command's line.
+const LINE_BYTES_MAX: usize = 1000;
 /// The largest value of a note that is copied.
 const VALUE_BYTES_MAX: usize = 32 * 1024;
 
@@ -100,21 +102,22 @@ pub async fn annotate(
     value: &[u8],
 ) -> Result<(), Fault> {
     let action = format!("note {entry}");
-    let literals = connection.capabilities().has("LITERAL+")
-        || (connection.capabilities().has("LITERAL-") && value.len() <= 4096);
     let side = connection.side();
-    let written = std::str::from_utf8(value).ok().filter(|text| text.len() <= VALUE_BYTES_MAX);
-    let written = written.and_then(|text| match names::quote(text) {
-        Some(quoted) if text.is_ascii() && text.len() <= 1000 => Some(quoted),
-        _ => literals.then(|| format!("{{{}+}}\r\n{text}", text.len())),
-    });
-    let Some((entry, written)) = names::quote(entry).zip(written) else {
+    let text = str::from_utf8(value).ok().filter(|text| text.len() <= VALUE_BYTES_MAX);
+    let Some((entry, text)) = names::quote(entry).zip(text) else {
         let cause = "the value is too large, or no text";
         return Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(side));
     };
-    let command = format!("SETMETADATA {} ({entry} {written})", connection.quoted(name)?);
-    connection.run_ok(&command, &action, Scope::Mailbox).await?;
-    Ok(())
+    let command = format!("SETMETADATA {} ({entry}", connection.quoted(name)?);
+    let quoted = names::quote(text).filter(|_| text.is_ascii() && text.len() <= LINE_BYTES_MAX);
+    let status = match quoted {
+        Some(quoted) => connection.run(&format!("{command} {quoted})"), &action).await?.status,
+        None => connection.run_with_literal(&command, value, ")", &action).await?,
+    };
+    match status.kind {
+        StatusKind::Ok => Ok(()),
+        _ => Err(reply::fault(action, status, Scope::Mailbox).at(side)),
+    }
 }
 
 /// What the server lets the account hold; none where it does not tell, or sets no limit.
