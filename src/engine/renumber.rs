@@ -57,43 +57,48 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         pairs.len(),
         known.iter().count()
     );
-    let (alike, lo) = held(work, old, &infos, &pairs).await?;
+    // Before what is held is forgotten.
+    let Held { alike, lo } = held(work, old, &infos, &pairs).await?;
+    let uid_next = lo.map_or(old.target_uid_next, |lo| lo.min(old.target_uid_next));
+    ledger.set_target_uid_next(old.id, uid_next).await?;
     if !alike.is_empty() {
-        // Before what is held is forgotten.
-        let doubt =
-            |(info, lo): &(&MessageInfo, Uid)| Doubt { mailbox: new, uid: info.uid, lo: *lo };
-        let doubted = alike.iter().map(doubt).collect();
-        let pending = alike.iter().map(|(info, _)| (new, pending(info))).collect();
-        ledger.settle(Settlement { doubted, outcomes: pending, ..Settlement::default() }).await?;
+        let doubted = alike.iter().map(|(info, lo)| Doubt { mailbox: new, uid: info.uid, lo: *lo });
+        let doubted = doubted.collect();
+        let outcomes = alike.iter().map(|(info, _)| (new, pending(info))).collect();
+        ledger.settle(Settlement { doubted, outcomes, ..Settlement::default() }).await?;
         work.doubted();
     }
     ledger.renumber(old.id, new, pairs).await?;
     work.event(Event::Warning { account: Some(work.label.clone()), text });
-    Ok(lo.map_or(old.target_uid_next, |lo| lo.min(old.target_uid_next)))
+    Ok(uid_next)
 }
 
-/// What may be a message under its new UID that was sent under its old one without digests (it was
-/// streamed), and is held. Unless its copy is adopted it will be sent again, and there may be two. And the
-/// lowest UID of a copy of anything that is held.
+/// What a mailbox holds back that gets a new UIDVALIDITY.
+struct Held<'i> {
+    /// What may be, under its new UID, a message that was sent without digests (it was streamed), with
+    /// the lowest UID of its copy. Unless that is adopted it will be sent again, and there may be two.
+    alike: Vec<(&'i MessageInfo, Uid)>,
+    /// The lowest UID of a copy of anything that is held.
+    lo: Option<Uid>,
+}
+
 async fn held<'i, L: Ledger>(
     work: &Work<'_, L>,
     old: &BoundMailbox,
     infos: &'i BTreeMap<Uid, MessageInfo>,
     pairs: &[(Uid, Uid)],
-) -> Result<(Vec<(&'i MessageInfo, Uid)>, Option<Uid>), Fault> {
-    let open = work.run.ledger.open_windows(work.claim.account).await?;
-    let own = || open.iter().filter(|open| open.window.mailbox == old.id);
-    let mut held = Vec::new();
-    for window in own() {
-        for sent in &window.window.messages {
-            let is_new = |info: &&MessageInfo| {
-                info.size == sent.size && pairs.iter().all(|(_, uid)| *uid != info.uid)
-            };
-            let alike = infos.values().filter(|_| sent.identity.is_none()).filter(is_new);
-            held.extend(alike.map(|info| (info, window.window.lo)));
+) -> Result<Held<'i>, Fault> {
+    let mut open = work.run.ledger.open_windows(work.claim.account).await?;
+    open.retain(|open| open.window.mailbox == old.id);
+    let is_new = |info: &&MessageInfo| pairs.iter().all(|(_, uid)| *uid != info.uid);
+    let mut alike = Vec::new();
+    for window in open.iter().map(|open| &open.window) {
+        for sent in window.messages.iter().filter(|sent| sent.identity.is_none()) {
+            let of_size = infos.values().filter(|info| info.size == sent.size);
+            alike.extend(of_size.filter(is_new).map(|info| (info, window.lo)));
         }
     }
-    Ok((held, own().map(|open| open.window.lo).min()))
+    Ok(Held { alike, lo: open.iter().map(|open| open.window.lo).min() })
 }
 
 fn pending(info: &MessageInfo) -> Outcome {

@@ -502,12 +502,8 @@ impl Store {
         self.connection.execute(&forget, [old.0])?;
         self.connection.execute(&format!("DELETE FROM message WHERE {unclaimed}"), [old.0])?;
         self.connection.execute(
-            // Copies of what is held may be there from its window's lowest UID on.
             "UPDATE mailbox SET (fixed, target_uid_next) =
-                 (SELECT fixed, min(target_uid_next, coalesce(
-                     (SELECT min(lo) FROM window WHERE mailbox = ?1 AND stage IS NULL),
-                     target_uid_next))
-                  FROM mailbox WHERE id = ?1)
+                 (SELECT fixed, target_uid_next FROM mailbox WHERE id = ?1)
              WHERE id = ?2",
             [old.0, new.0],
         )?;
