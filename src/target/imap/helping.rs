@@ -151,10 +151,10 @@ impl Helpers {
         while let Some(appending) = self.next().await {
             let (reader, writer) = connection.lend();
             let (outcome, slowest) = append::append(reader, writer, &appending).await;
-            if outcome.is_err() {
+            let is_broken = outcome.is_err();
+            if is_broken {
                 appending.windows.end().await;
             }
-            let is_broken = outcome.is_err();
             {
                 let mut state = self.state();
                 let is_it = |open: &&mut Open| Arc::ptr_eq(&open.appending, &appending);
