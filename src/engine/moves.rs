@@ -9,7 +9,7 @@ use super::mailbox::Job;
 use super::resolve::{self, Others};
 use super::scan::Ranges;
 use super::staged::is_junk;
-use super::survey::Lost;
+use super::survey::{self, Lost};
 use super::work::Work;
 use crate::config::Moves;
 use crate::event::Event;
@@ -21,7 +21,7 @@ use crate::ledger::{
     BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, ScanTotals, Settlement,
 };
 use crate::mail::{Uid, UidValidity, WireName};
-use crate::plan::moves::{self, Followed, Place, Seen};
+use crate::plan::moves::{self, Followed, Place, Seen, Settled};
 use crate::plan::settle::{Claim, Sought, is_close, may_alter};
 use crate::plan::staging::is_where_told;
 use crate::plan::sweep::Key;
@@ -226,7 +226,8 @@ async fn follow_pairs<T: Target, L: Ledger>(
         return Ok(false);
     };
     let into = target_name(is.job, is.mailbox).clone();
-    let Some((mailbox, validity, lo)) = new_place(work, target, is, &into).await? else {
+    let place = new_place(work, target, is, &into, pairs.len() as u64).await?;
+    let Some((mailbox, validity, lo)) = place else {
         return Ok(false);
     };
     let to_path = is.job.pair.source.path.to_string();
@@ -240,7 +241,7 @@ async fn follow_pairs<T: Target, L: Ledger>(
     let followed: Vec<Followed> = followed.collect();
     let mut messages = 0;
     for part in followed.chunks(MOVED_AT_ONCE_MAX) {
-        let Some(there) = copies(target, was.mailbox, part).await? else {
+        let Some(there) = copies(target, was.mailbox, part.iter()).await? else {
             break;
         };
         let is_there = |one: &&Followed| {
@@ -251,7 +252,7 @@ async fn follow_pairs<T: Target, L: Ledger>(
         let moving = Moving { work, into: &into, validity, lo };
         messages += match was.mailbox.binding.target_name == into {
             true => moving.stay(&part, &there).await?,
-            false => moving.go(target, &part, &there).await?,
+            false => moving.go(target, was.mailbox, &part, &there).await?,
         };
     }
     if messages > 0 {
@@ -272,6 +273,7 @@ async fn new_place<T: Target, L: Ledger>(
     target: &mut T,
     is: &New<'_>,
     into: &WireName,
+    arriving: u64,
 ) -> Result<Option<(MailboxId, UidValidity, Uid)>, Fault> {
     let opened = target.open(into).await?;
     let Some(validity) = opened.uid_validity else {
@@ -286,9 +288,12 @@ async fn new_place<T: Target, L: Ledger>(
     }
     let binding = is.job.binding(is.validity, Some(validity));
     let mailbox = work.run.ledger.bind(work.claim.account, &binding).await?;
-    // What is moved has a fate before the pass has counted it.
-    let known = is.mailbox.map_or_else(ScanTotals::default, |mailbox| mailbox.scan);
-    let messages = is.messages + known.vanished;
+    // What is moved has a fate before the pass has counted it, and so has what was here once.
+    let (known, touched) = match is.mailbox {
+        Some(mailbox) => (mailbox.scan, survey::touched(work, mailbox).await?),
+        None => <_>::default(),
+    };
+    let messages = is.messages.max(touched + arriving) + known.vanished;
     if messages > known.messages {
         let seen = ScanTotals { messages, uid_next: 0, ..known };
         work.run.ledger.scanned(mailbox, seen).await?;
@@ -301,14 +306,13 @@ async fn new_place<T: Target, L: Ledger>(
 async fn copies<T: Target>(
     target: &mut T,
     mailbox: &BoundMailbox,
-    followed: &[Followed],
+    followed: impl Iterator<Item = &Followed> + Send,
 ) -> Result<Option<BTreeMap<Uid, Found>>, Fault> {
     let opened = target.open(&mailbox.binding.target_name).await?;
     if opened.uid_validity.is_none() || opened.uid_validity != mailbox.binding.target_validity {
         return Ok(None);
     }
-    let uids = followed.iter().filter_map(|one| one.entry.target_uid);
-    let uids: BTreeSet<Uid> = uids.collect();
+    let uids: BTreeSet<Uid> = followed.filter_map(|one| one.entry.target_uid).collect();
     let uids: Vec<Uid> = uids.into_iter().collect();
     let there = target.read_back(&uids).await?;
     Ok(Some(there.into_iter().map(|found| (found.uid, found)).collect()))
@@ -344,6 +348,7 @@ impl<L: Ledger> Moving<'_, '_, L> {
     async fn go<T: Target>(
         &self,
         target: &mut T,
+        from: &BoundMailbox,
         followed: &[&Followed],
         before: &BTreeMap<Uid, Found>,
     ) -> Result<u64, Fault> {
@@ -374,18 +379,22 @@ impl<L: Ledger> Moving<'_, '_, L> {
         if !is_where_told(&pairs, self.lo, before, &after) {
             return Err(self.unknown("not every message is where the target told"));
         }
+        // What was moved has left the place where it was, whatever the answer says.
+        let kept = copies(target, from, followed.iter().copied()).await;
+        let kept = kept.map_err(|fault| fault.at_least(Scope::Session))?.unwrap_or_default();
         let arrived_at: BTreeMap<Uid, Uid> = pairs.into_iter().collect();
-        let moves = intended.iter().map(|one| one.id).collect();
-        let mut settlement = Settlement { moves, ..Settlement::default() };
+        let mut settled = Vec::new();
         for one in followed {
             let uid = one.entry.target_uid.and_then(|uid| arrived_at.get(&uid));
             let Some(found) = uid.and_then(|uid| after.get(uid)) else {
                 return Err(self.unknown("not every message is where the target told"));
             };
-            let settled = moves::moved(one, found.uid, remarks(&one.entry, found));
-            settlement.outcomes.extend(settled.outcomes);
+            let is_kept = one.entry.target_uid.is_some_and(|uid| kept.contains_key(&uid));
+            let seen = Seen::Looked(is_kept, Some(found.uid));
+            settled.push(moves::settle(one, seen, remarks(&one.entry, found)));
         }
-        ledger.settle(settlement).await?;
+        let moves = intended.iter().map(|one| one.id).collect();
+        write_down(self.work, moves, settled).await?;
         Ok(followed.len() as u64)
     }
 
@@ -453,7 +462,7 @@ async fn look_up<T: Target, L: Ledger>(
             followed.push(Followed { from, to: key, entry, to_path, lo });
         }
     }
-    let there = match copies(target, from, &followed).await {
+    let there = match copies(target, from, followed.iter()).await {
         Err(fault) if fault.scope <= Scope::Mailbox => BTreeMap::new(),
         there => there?.unwrap_or_default(),
     };
@@ -461,8 +470,7 @@ async fn look_up<T: Target, L: Ledger>(
         Err(fault) if fault.scope <= Scope::Mailbox => Arrived::default(),
         arrived => arrived?,
     };
-    let mut settlement = Settlement { moves: ids, ..Settlement::default() };
-    let mut told = Vec::new();
+    let mut settled = Vec::new();
     for one in &followed {
         let found = arrived.found.get(&one.to);
         let seen = match arrived.undecided.contains(&one.to) {
@@ -473,10 +481,26 @@ async fn look_up<T: Target, L: Ledger>(
             }
         };
         let remarks = found.map(|found| remarks(&one.entry, found)).unwrap_or_default();
-        let settled = moves::settle(one, seen, remarks);
-        settlement.outcomes.extend(settled.outcomes);
-        settlement.doubted.extend(settled.doubt);
-        told.extend(settled.remark);
+        settled.push(moves::settle(one, seen, remarks));
+    }
+    write_down(work, ids, settled).await?;
+    work.step();
+    Ok(())
+}
+
+/// Closes moves with what became of each message.
+async fn write_down<L: Ledger>(
+    work: &Work<'_, L>,
+    moves: Vec<MoveId>,
+    settled: Vec<Settled>,
+) -> Result<(), Fault> {
+    let ledger = &work.run.ledger;
+    let mut settlement = Settlement { moves, ..Settlement::default() };
+    let mut told = Vec::new();
+    for one in settled {
+        settlement.outcomes.extend(one.outcomes);
+        settlement.doubted.extend(one.doubt);
+        told.extend(one.remark);
     }
     if !settlement.doubted.is_empty() {
         work.doubted();
@@ -485,7 +509,6 @@ async fn look_up<T: Target, L: Ledger>(
     for ((mailbox, uid), text) in told {
         ledger.set_remark(mailbox, uid, RemarkKind::RemovedAtSource, Some(text)).await?;
     }
-    work.step();
     Ok(())
 }
 

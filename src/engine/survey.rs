@@ -40,8 +40,11 @@ pub(super) async fn survey<S: Source, L: Ledger>(
     unresolved: &BTreeSet<WireName>,
 ) -> Result<Vec<Lost>, Fault> {
     let mut lost = Vec::new();
-    for mailbox in bound.iter().filter(|bound| bound.fixed) {
+    for mailbox in bound {
         let name = &mailbox.binding.source_name;
+        if !mailbox.fixed && listed.contains(name) {
+            continue;
+        }
         let job = jobs.iter().find(|job| job.pair.source.name == *name);
         if work.run.stop.is_requested() {
             break;
@@ -175,13 +178,22 @@ async fn note<L: Ledger>(
 /// vanished with it, and nothing hinders it.
 async fn end<L: Ledger>(work: &Work<'_, L>, mailbox: &BoundMailbox) -> Result<(), Fault> {
     let ledger = &work.run.ledger;
-    let mut touched = 0;
-    for range in ranges(work, mailbox, None) {
-        touched += ledger.history(mailbox.id, range).await?.iter().count() as u64;
-    }
+    let touched = touched(work, mailbox).await?;
     let vanished = mailbox.scan.messages.saturating_sub(touched);
     if vanished != mailbox.scan.vanished {
         ledger.scanned(mailbox.id, ScanTotals { vanished, ..mailbox.scan }).await?;
     }
     ledger.set_mailbox_fault(mailbox.id, None).await
+}
+
+/// How many messages of a mailbox the ledger has an entry for, at the source or not.
+pub(super) async fn touched<L: Ledger>(
+    work: &Work<'_, L>,
+    mailbox: &BoundMailbox,
+) -> Result<u64, Fault> {
+    let mut touched = 0;
+    for range in ranges(work, mailbox, None) {
+        touched += work.run.ledger.history(mailbox.id, range).await?.iter().count() as u64;
+    }
+    Ok(touched)
 }

@@ -103,7 +103,7 @@ pub fn settle(followed: &Followed, seen: Seen, remarks: Vec<Remark>) -> Settled 
         Seen::Looked(false, Some(uid)) => moved(followed, uid, remarks),
         Seen::Looked(true, Some(uid)) => {
             let text = format!(
-                "moved to {} at the source; moving its copy broke off, which is in both places now",
+                "moved to {} at the source; its copy was not moved whole and is in both places now",
                 followed.to_path
             );
             let outcomes = vec![arrived(followed, uid, remarks)];

@@ -111,6 +111,8 @@ pub enum Deed {
     /// A MOVE is broken off when its copies are stored and nothing is removed yet, and the
     /// connection is cut.
     HalfMove,
+    /// A MOVE copies, removes nothing, and says that all is moved.
+    KeepMoved,
     /// A MOVE copies and expunges one message after the other, and is broken off after so many of
     /// these pieces; then the connection is cut.
     CutMove(usize),

@@ -38,6 +38,8 @@ struct Course {
     messages_max: Option<usize>,
     /// Whether all copies are stored before the first message is expunged.
     copies_first: bool,
+    /// Whether nothing is expunged at all.
+    keeps: bool,
 }
 
 /// How a MOVE ended.
@@ -124,16 +126,14 @@ impl Session {
             _ => None,
         });
         course.slowness = slowness.unwrap_or_default();
-        self.strike(|deed| match deed {
-            Deed::HalfMove => Some(None),
-            Deed::CutMove(pieces) => Some(Some((Some(*pieces), None))),
-            Deed::PartMove(messages) => Some(Some((None, Some(*messages)))),
+        let struck = self.strike(|deed| match deed {
+            Deed::HalfMove => Some(Course { copies_first: true, ..course }),
+            Deed::KeepMoved => Some(Course { keeps: true, ..course }),
+            Deed::CutMove(pieces) => Some(Course { pieces_max: Some(*pieces), ..course }),
+            Deed::PartMove(messages) => Some(Course { messages_max: Some(*messages), ..course }),
             _ => None,
-        })
-        .map_or(course, |struck| match struck {
-            None => Course { copies_first: true, ..course },
-            Some((pieces_max, messages_max)) => Course { pieces_max, messages_max, ..course },
-        })
+        });
+        struck.unwrap_or(course)
     }
 
     /// DELETE; it may have to wait for a MOVE.
@@ -160,7 +160,7 @@ impl Moving {
     fn pieces(&self) -> Vec<(usize, bool)> {
         let course = self.course;
         let count = self.messages.len().min(course.messages_max.unwrap_or(usize::MAX));
-        if course.copies_first {
+        if course.copies_first || course.keeps {
             return (0..count).map(|index| (index, true)).collect();
         }
         let pieces = (0..count).flat_map(|index| [(index, true), (index, false)]);

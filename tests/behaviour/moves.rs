@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use mailhaul::config::Moves;
+use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Message, Profile, Slowness};
 use mailhaul::report::Verdict;
@@ -228,6 +229,43 @@ async fn a_move_that_is_done_by_half_loses_nothing_and_doubles_nothing() {
             assert_eq!(report.remarked(RemarkKind::RemovedAtSource), left, "{deed:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_the_target_keeps_where_it_was_is_told_and_not_counted_as_moved() {
+    let mut world = copied(Profile::dovecot()).await;
+    world.target.faults().arm(Fault::always(Deed::KeepMoved));
+    file(&world, &INBOX, 2, &WORK);
+    file(&world, &INBOX, 5, &WORK);
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_fates(&report, 9, 0);
+        assert_eq!(bodies(&world, &INBOX), letters([0, 1, 2, 3, 4, 4]));
+        assert_eq!(bodies(&world, &WORK), letters([1, 4, 9]));
+        let told = report.remarks.iter().filter(|row| row.remark.text.contains("both places"));
+        assert_eq!((told.count(), report.remarked(RemarkKind::RemovedAtSource)), (2, 2));
+    }
+    assert_eq!(target_commands(&world)[0], 1);
+}
+
+/// Taken out of its mailbox and put back there: one message that has gone, and one that is there.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_into_its_mailbox_is_counted_once_more() {
+    let mut world = copied(Profile::dovecot()).await;
+    file(&world, &INBOX, 2, &INBOX);
+    file(&world, &INBOX, 3, &INBOX);
+    let stop = world.stop.clone();
+    world.on_event(move |event| {
+        if matches!(event, Event::MovesFollowed { .. }) {
+            stop.request();
+        }
+    });
+    let report = world.run().await;
+    for mailbox in &report.accounts[0].mailboxes {
+        let fates: u64 = mailbox.fates.values().map(|count| count.messages).sum();
+        assert_eq!(mailbox.messages, fates, "{}", mailbox.source);
+    }
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Gone)), (7, 2));
 }
 
 #[tokio::test(start_paused = true)]

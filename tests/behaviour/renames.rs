@@ -141,3 +141,17 @@ async fn a_pass_that_is_killed_while_names_change_ends_the_same() {
         assert_eq!(there(&world), ["INBOX: 2", "Work: 4", "Work/2019: 3"], "{point}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_was_renamed_before_it_could_be_opened_hinders_nothing_later() {
+    let mut world = World::new(Profile::dovecot(), Profile::dovecot());
+    world.anna().deliver(&["Old"], letter(1));
+    let source = world.anna();
+    world.on_event(move |event| {
+        if matches!(event, Event::AccountListed { .. }) {
+            let _ = source.rename_mailbox(&["Old"], &["New"]);
+        }
+    });
+    assert_eq!(world.run().await.mailbox_faults().len(), 1);
+    world.run().await.assert_done(1);
+}
