@@ -9,10 +9,11 @@ use crate::fate::{Fate, RemarkKind};
 use crate::fault::Side;
 use crate::identity::Identity;
 use crate::ledger::{BoundMailbox, Ledger, RemarkRow};
+use crate::plan::sweep::Key;
 use crate::rehearsal::{Message, Snapshot, Store, StoredMessage};
 use crate::report::Verdict;
 
-use super::plan::{Letter, MAILBOXES, Other, Plan, Traits};
+use super::plan::{Letter, MAILBOXES, Other, Plan, RENAMED, Traits};
 use super::world::{Report, World};
 use crate::config::{Delivery, LaterFlags};
 
@@ -21,7 +22,8 @@ type Path = Vec<String>;
 /// A message that is or was at the source.
 #[derive(Debug, Clone)]
 struct Original {
-    mailbox: Path,
+    /// The number of its mailbox, which may change its name.
+    mailbox: usize,
     uid: u32,
     body: Bytes,
     is_there: bool,
@@ -48,6 +50,8 @@ pub struct Model {
     is_source_bumped: bool,
     is_target_bumped: bool,
     originals: Vec<Original>,
+    /// Mailboxes of the source that have their other name.
+    renamed: BTreeSet<usize>,
     /// Messages at the target that are not ours.
     others: BTreeSet<u64>,
     /// Messages at the target of which others have changed the flags.
@@ -72,6 +76,8 @@ struct Claim {
     size: u64,
     source_uid: u32,
     source: Path,
+    /// Whether a MOVE was asked for, and nothing is known of its outcome yet.
+    is_moving: bool,
 }
 
 /// Where a claimed copy is.
@@ -81,8 +87,13 @@ enum Copy {
     Nowhere,
 }
 
-fn path(mailbox: usize) -> Path {
-    MAILBOXES[mailbox].iter().map(|name| (*name).to_owned()).collect()
+fn owned(path: &[&str]) -> Path {
+    path.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The names that a mailbox may have, the usual one first.
+fn names(mailbox: usize) -> [Path; 2] {
+    [owned(MAILBOXES[mailbox]), owned(RENAMED[mailbox])]
 }
 
 impl Model {
@@ -98,6 +109,7 @@ impl Model {
             is_source_bumped: false,
             is_target_bumped: false,
             originals: Vec::new(),
+            renamed: BTreeSet::new(),
             others: BTreeSet::new(),
             touched: BTreeSet::new(),
             removed: Vec::new(),
@@ -122,15 +134,21 @@ impl Model {
                 self.deliver(*side, letter);
                 true
             }
-            Other::Expunge(Side::Source, mailbox, index) => self.expunge_source(*mailbox, *index),
-            Other::Expunge(Side::Target, mailbox, index) => {
-                self.take(&path(*mailbox), *index).is_some()
+            Other::Expunge(Side::Source, mailbox, index) => {
+                self.take_from_source(*mailbox, *index).is_some()
             }
+            Other::Expunge(Side::Target, mailbox, index) => {
+                self.take(&self.target_path(*mailbox), *index).is_some()
+            }
+            Other::Move(from, index, to) => self.r#move(*from, *index, *to),
+            Other::Rename(mailbox) => self.rename(*mailbox),
             Other::Flags(side, mailbox, index, flags) => self.flag(*side, *mailbox, *index, flags),
-            Other::NewValidity(Side::Source, mailbox) => self.bump_source(&path(*mailbox)),
-            Other::NewValidity(Side::Target, mailbox) => self.bump_target(&path(*mailbox)),
+            Other::NewValidity(Side::Source, mailbox) => self.bump_source(*mailbox),
+            Other::NewValidity(Side::Target, mailbox) => {
+                self.bump_target(&self.target_path(*mailbox))
+            }
             Other::AwayAndBack(mailbox, index) => {
-                let path = path(*mailbox);
+                let path = self.target_path(*mailbox);
                 let taken = self.take(&path, *index);
                 taken.is_some_and(|message| {
                     let StoredMessage { flags, internal_date, body, .. } = message;
@@ -139,9 +157,9 @@ impl Model {
                 })
             }
             Other::Room(bytes) => {
-                let used: usize = MAILBOXES
-                    .iter()
-                    .flat_map(|path| self.target.messages(path))
+                let used: usize = (0..MAILBOXES.len())
+                    .flat_map(names)
+                    .flat_map(|path| self.target.messages(&path))
                     .map(|message| message.body.len())
                     .sum();
                 self.target.set_quota(Some(used as u64 + bytes));
@@ -151,7 +169,7 @@ impl Model {
                 self.target.set_quota(None);
                 true
             }
-            Other::Delete(mailbox) => self.delete(&path(*mailbox)),
+            Other::Delete(mailbox) => self.delete(&self.target_path(*mailbox)),
         };
         self.expected_source = self.source.snapshot();
         done
@@ -159,13 +177,28 @@ impl Model {
 
     fn deliver(&mut self, side: Side, letter: &Letter) {
         match side {
-            Side::Source => {
-                let uid = self.source.deliver(letter.path(), letter.message());
-                let (mailbox, body) = (path(letter.mailbox), letter.body());
-                self.originals.push(Original { mailbox, uid, body, is_there: true });
-            }
-            Side::Target => self.bring(&path(letter.mailbox), letter.message()),
+            Side::Source => self.send(letter.mailbox, letter.message()),
+            Side::Target => self.bring(&self.target_path(letter.mailbox), letter.message()),
         }
+    }
+
+    /// A message comes to the source.
+    fn send(&mut self, mailbox: usize, message: Message) {
+        let body = message.body.clone();
+        let uid = self.source.deliver(&self.source_path(mailbox), message);
+        self.originals.push(Original { mailbox, uid, body, is_there: true });
+    }
+
+    fn source_path(&self, mailbox: usize) -> Path {
+        let [usual, other] = names(mailbox);
+        if self.renamed.contains(&mailbox) { other } else { usual }
+    }
+
+    /// Where the copies of a mailbox are, or the first of two such places.
+    fn target_path(&self, mailbox: usize) -> Path {
+        let [usual, other] = names(mailbox);
+        let is_there = |path: &Path| self.target.mailboxes().iter().any(|one| one.path == *path);
+        if !is_there(&usual) && is_there(&other) { other } else { usual }
     }
 
     /// Somebody else's message comes to the target.
@@ -181,16 +214,38 @@ impl Model {
         (count > 0).then(|| messages.swap_remove(index % count))
     }
 
-    fn expunge_source(&mut self, mailbox: usize, index: usize) -> bool {
-        let path = path(mailbox);
-        let Some(message) = Self::nth(&self.source, &path, index) else {
-            return false;
-        };
+    fn take_from_source(&mut self, mailbox: usize, index: usize) -> Option<StoredMessage> {
+        let path = self.source_path(mailbox);
+        let message = Self::nth(&self.source, &path, index)?;
         self.source.expunge(&path, message.uid);
         for original in &mut self.originals {
-            if original.is_there && original.mailbox == path && original.uid == message.uid {
+            if original.is_there && original.mailbox == mailbox && original.uid == message.uid {
                 original.is_there = false;
             }
+        }
+        Some(message)
+    }
+
+    fn r#move(&mut self, from: usize, index: usize, to: usize) -> bool {
+        let taken = self.take_from_source(from, index);
+        taken.is_some_and(|StoredMessage { flags, internal_date, body, .. }| {
+            self.send(to, Message { flags, internal_date, body });
+            true
+        })
+    }
+
+    /// Gives a mailbox of the source its other name.
+    fn rename(&mut self, mailbox: usize) -> bool {
+        let [usual, other] = names(mailbox);
+        let (from, to) = match self.renamed.contains(&mailbox) {
+            true => (other, usual),
+            false => (usual, other),
+        };
+        if from == to || self.source.rename_mailbox(&from, &to).is_err() {
+            return false;
+        }
+        if !self.renamed.remove(&mailbox) {
+            self.renamed.insert(mailbox);
         }
         true
     }
@@ -214,10 +269,9 @@ impl Model {
     }
 
     fn flag(&mut self, side: Side, mailbox: usize, index: usize, flags: &[&str]) -> bool {
-        let path = path(mailbox);
-        let store = match side {
-            Side::Source => &self.source,
-            Side::Target => &self.target,
+        let (store, path) = match side {
+            Side::Source => (&self.source, self.source_path(mailbox)),
+            Side::Target => (&self.target, self.target_path(mailbox)),
         };
         let Some(message) = Self::nth(store, &path, index) else {
             return false;
@@ -229,17 +283,18 @@ impl Model {
         true
     }
 
-    fn bump_source(&mut self, path: &Path) -> bool {
-        let before = self.source.messages(path);
-        if self.source.bump_uid_validity(path).is_none() {
+    fn bump_source(&mut self, mailbox: usize) -> bool {
+        let path = self.source_path(mailbox);
+        let before = self.source.messages(&path);
+        if self.source.bump_uid_validity(&path).is_none() {
             return false;
         }
         self.is_source_bumped = true;
-        let after = self.source.messages(path);
+        let after = self.source.messages(&path);
         let new: BTreeMap<u32, u32> =
             before.iter().zip(&after).map(|(before, after)| (before.uid, after.uid)).collect();
         for original in self.originals.iter_mut().filter(|one| one.is_there) {
-            if original.mailbox == *path {
+            if original.mailbox == mailbox {
                 original.uid = new[&original.uid];
             }
         }
@@ -339,7 +394,7 @@ impl Model {
                 Some(Fate::Lost) if first => {}
                 // No server takes a message without an octet.
                 Some(Fate::Refused) if original.body.is_empty() => {}
-                fate => wrong.push(format!("P1: {} is {fate:?} at the end", tell(original))),
+                fate => wrong.push(format!("P1: {} is {fate:?} at the end", self.tell(original))),
             }
         }
         self.check_flags(&claims, report, &mut wrong);
@@ -374,21 +429,32 @@ impl Model {
         let account = world.accounts[0].name();
         let claim = world.ledger.claim(&account).await.expect("memory is read");
         let bound = world.ledger.mailboxes(claim.account).await.expect("memory is read");
+        let moves = world.ledger.open_moves(claim.account).await.expect("memory is read");
+        let moving: BTreeSet<_> = moves.into_iter().map(|one| one.intent.from).collect();
         let mut claims = Vec::new();
         for mailbox in bound {
-            self.claims_of(world, &mailbox, &mut claims).await;
+            self.claims_of(world, &mailbox, &moving, &mut claims).await;
         }
         claims
     }
 
-    async fn claims_of(&self, world: &World, bound: &BoundMailbox, claims: &mut Vec<Claim>) {
+    async fn claims_of(
+        &self,
+        world: &World,
+        bound: &BoundMailbox,
+        moving: &BTreeSet<Key>,
+        claims: &mut Vec<Claim>,
+    ) {
         let all = crate::mail::Uid(0)..=crate::mail::Uid(u32::MAX);
         let history = world.ledger.history(bound.id, all).await.expect("memory is read");
         let source: Path = bound.binding.source_path.names().to_vec();
         let is_current = validity(&self.source, &source) == bound.binding.source_validity.0;
         for (uid, entry) in history.iter() {
             let is_it = |one: &Original| {
-                is_current && one.is_there && one.mailbox == source && one.uid == uid.0
+                is_current
+                    && one.is_there
+                    && self.source_path(one.mailbox) == source
+                    && one.uid == uid.0
             };
             claims.push(Claim {
                 target: bound.binding.target_path.names().to_vec(),
@@ -400,6 +466,7 @@ impl Model {
                 size: entry.size,
                 source_uid: uid.0,
                 source: source.clone(),
+                is_moving: moving.contains(&(bound.id, uid)),
             });
         }
     }
@@ -439,7 +506,7 @@ impl Model {
                 // What stood at a UID that was a lie nobody can tell.
                 Copy::Removed(one) => (one.body, self.traits.lies),
                 Copy::Nowhere => {
-                    if !self.may_be_taken_for_removed(claim) {
+                    if !claim.is_moving && !self.may_be_taken_for_removed(claim) {
                         wrong.push(format!("P1: {what} is not there"));
                     }
                     continue;
@@ -511,7 +578,7 @@ impl Model {
             let Copy::There(copy) = self.copy(claim) else {
                 continue;
             };
-            let source = self.source.messages(&original.mailbox);
+            let source = self.source.messages(&self.source_path(original.mailbox));
             let Some(source) = source.iter().find(|message| message.uid == original.uid) else {
                 continue;
             };
@@ -521,12 +588,12 @@ impl Model {
             let remarked = |kind| remarked(&report.remarks, claim, kind);
             // Equal messages are exchangeable: one may be taken for the other's copy.
             let has_twin = self.others.contains(&copy.guid)
-                || self.equal(&original.mailbox, &original.body).count() > 1;
+                || self.equal(original.mailbox, &original.body).count() > 1;
             let may_differ = has_twin || !self.follows || remarked(RemarkKind::FlagsReduced);
             if source.flags != copy.flags && !may_differ {
                 wrong.push(format!(
                     "P1: {} has flags {:?}, its copy {:?}",
-                    tell(original),
+                    self.tell(original),
                     source.flags,
                     copy.flags
                 ));
@@ -534,16 +601,16 @@ impl Model {
             let (instant, copied) =
                 (source.internal_date.unix_seconds, copy.internal_date.unix_seconds);
             if instant != copied && !remarked(RemarkKind::DateAltered) {
-                wrong.push(format!("P1: {} is of {instant}, its copy of {copied}", tell(original)));
+                let what = self.tell(original);
+                wrong.push(format!("P1: {what} is of {instant}, its copy of {copied}"));
             }
         }
     }
 
     /// All that is or was at the source and is equal to this.
-    fn equal(&self, mailbox: &Path, body: &Bytes) -> impl Iterator<Item = &Original> {
+    fn equal(&self, mailbox: usize, body: &Bytes) -> impl Iterator<Item = &Original> {
         let class = self.class(body);
-        let is_it =
-            move |one: &&Original| one.mailbox == *mailbox && self.class(&one.body) == class;
+        let is_it = move |one: &&Original| one.mailbox == mailbox && self.class(&one.body) == class;
         self.originals.iter().filter(is_it)
     }
 
@@ -566,9 +633,10 @@ impl Model {
                 Copy::Removed(_) | Copy::Nowhere => {}
             }
         }
-        for mailbox in MAILBOXES.iter().enumerate().map(|(number, _)| path(number)) {
+        for (mailbox, usual) in MAILBOXES.iter().enumerate() {
+            let names: BTreeSet<Path> = names(mailbox).into();
             let mut classes: BTreeMap<Bytes, Presence> = BTreeMap::new();
-            for message in self.target.messages(&mailbox) {
+            for message in names.iter().flat_map(|path| self.target.messages(path)) {
                 let presence = classes.entry(self.class(&message.body)).or_default();
                 let is_ours = !self.others.contains(&message.guid);
                 let claim = claimed.get(&message.guid);
@@ -577,12 +645,12 @@ impl Model {
                 presence.mistaken += u64::from(!is_ours && claim == Some(&Fate::Copied));
             }
             for (class, presence) in classes {
-                let gone = self.equal(&mailbox, &class).filter(|one| !one.is_there).count() as u64;
-                let is_it = |one: &&(Path, Bytes)| (&one.0, &one.1) == (&mailbox, &class);
+                let gone = self.equal(mailbox, &class).filter(|one| !one.is_there).count() as u64;
+                let is_it = |one: &&(Path, Bytes)| names.contains(&one.0) && one.1 == class;
                 let mistaken = presence.mistaken + mistaken.iter().filter(is_it).count() as u64;
                 let surplus = presence.surplus.saturating_sub(mistaken + gone);
-                let told = self.is_told_twice(&mailbox, &class, report);
-                let what = format!("{} in {mailbox:?}", shown(&class));
+                let told = self.is_told_twice(mailbox, &class, report);
+                let what = format!("{} in {usual:?}", shown(&class));
                 if surplus > 0 && !self.may_be_twice() {
                     wrong.push(format!("P2: {what} is there {surplus} times too often"));
                 }
@@ -617,12 +685,18 @@ impl Model {
     }
 
     /// Whether it is told of any equal message that it is there twice.
-    fn is_told_twice(&self, mailbox: &Path, class: &Bytes, report: &Report) -> bool {
+    fn is_told_twice(&self, mailbox: usize, class: &Bytes, report: &Report) -> bool {
+        let names = names(mailbox);
         report.remarks.iter().any(|row| {
             row.remark.kind == RemarkKind::PossibleDuplicate
-                && row.mailbox.names() == mailbox
+                && names.iter().any(|name| name == row.mailbox.names())
                 && self.equal(mailbox, class).any(|one| one.uid == row.uid.0)
         })
+    }
+
+    fn tell(&self, original: &Original) -> String {
+        let path = self.source_path(original.mailbox);
+        format!("{path:?} UID {} ({})", original.uid, shown(&original.body))
     }
 
     /// Whether there is a message that a remark can mean.
@@ -659,10 +733,6 @@ fn remarked(remarks: &[RemarkRow], claim: &Claim, kind: RemarkKind) -> bool {
             && row.mailbox.names() == claim.source
             && row.uid.0 == claim.source_uid
     })
-}
-
-fn tell(original: &Original) -> String {
-    format!("{:?} UID {} ({})", original.mailbox, original.uid, shown(&original.body))
 }
 
 /// The end of a message, in which those of these worlds differ.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Adopt, Config, Delivery, LaterFlags, Surplus, Verify};
+use crate::config::{Adopt, Config, Delivery, LaterFlags, Moves, Surplus, Verify};
 use crate::fault::Side;
 use crate::rehearsal::{
     AppendUidLie, BodyFault, Deed, Fault, InternalDate, Literal, Matching, Message, Profile,
@@ -81,6 +81,8 @@ pub enum Shape {
 
 /// Where letters are.
 pub const MAILBOXES: [&[&str]; 4] = [&["INBOX"], &["Archive"], &["Work", "2019"], &["Junk"]];
+/// The other names that these get. An INBOX keeps its own (RFC 9051 section 6.3.6).
+pub const RENAMED: [&[&str]; 4] = [&["INBOX"], &["Old"], &["Work", "Done"], &["Odd"]];
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub struct Setup {
     pub later_flags: LaterFlags,
     /// What is done about second copies.
     pub surplus: Surplus,
+    /// Whether copies follow what is moved at the source.
+    pub moves: Moves,
     /// Messages in a window.
     pub window_messages_max: usize,
     /// Bytes in a window.
@@ -137,6 +141,10 @@ pub enum Other {
     Deliver(Side, Letter),
     /// The owner deletes one of the messages of a mailbox.
     Expunge(Side, usize, usize),
+    /// The owner moves one of the messages of a source mailbox to another.
+    Move(usize, usize, usize),
+    /// The owner gives a source mailbox its other name.
+    Rename(usize),
     /// The owner sets these flags, and no others.
     Flags(Side, usize, usize, Vec<&'static str>),
     /// A mailbox gets a new UIDVALIDITY, and its messages new UIDs.
@@ -208,7 +216,14 @@ impl Plan {
             }
         }
         let world = World { late, lies, mailboxes, different };
-        let runs = (0..dice.from_to(1, 4)).map(|_| run(dice, &world, &setup, &mail)).collect();
+        let mut runs: Vec<Run> =
+            (0..dice.from_to(1, 4)).map(|_| run(dice, &world, &setup, &mail)).collect();
+        if seed >= RESTLESS && dice.percent(40) {
+            setup.moves = if dice.percent(85) { Moves::Follow } else { Moves::Copy };
+            for run in &mut runs {
+                tidy(dice, &world, run);
+            }
+        }
         Self { seed, source, target, mail, before, setup, runs }
     }
 
@@ -242,7 +257,10 @@ impl Plan {
                     }
                     Deed::Forget(_) | Deed::AppendUid(_) => traits.lies = true,
                     Deed::CopyUid(_) => (traits.lies, traits.falls_back) = (true, true),
-                    Deed::PartMove(_) | Deed::RefuseCreate(_) | Deed::Answer(..) => {
+                    Deed::PartMove(_)
+                    | Deed::KeepMoved
+                    | Deed::RefuseCreate(_)
+                    | Deed::Answer(..) => {
                         traits.falls_back = true;
                     }
                     _ => {}
@@ -257,6 +275,10 @@ impl Plan {
         self.runs.iter().flat_map(|run| run.deeds.iter().map(|(_, deed)| deed))
     }
 }
+
+/// The first seed in whose world owners may move messages and rename mailboxes at the source: those
+/// below keep the worlds that they once had.
+const RESTLESS: u64 = 10_000_000;
 
 /// What the dice must know of the world so far.
 struct World {
@@ -332,6 +354,7 @@ fn setup(dice: &mut Dice, target: &Kind) -> Setup {
         adopt: if dice.percent(10) { Adopt::None } else { Adopt::Match },
         later_flags: if dice.percent(15) { LaterFlags::Leave } else { LaterFlags::Follow },
         surplus: Surplus::Report,
+        moves: Moves::Follow,
         window_messages_max: dice.pick(&[1, 2, 3, 4, 50]),
         window_bytes_max: dice.pick(&[400, 700, 1_500, 6_000]),
         windows_in_flight_max: dice.pick(&[1, 2, 4]),
@@ -351,6 +374,7 @@ impl Setup {
             adopt: self.adopt,
             later_flags: self.later_flags,
             surplus: self.surplus,
+            moves: self.moves,
             window_messages_max: self.window_messages_max,
             window_bytes_max: self.window_bytes_max,
             windows_in_flight_max: self.windows_in_flight_max,
@@ -586,5 +610,22 @@ fn other(dice: &mut Dice, world: &World, setup: &Setup, mail: &[Letter]) -> Othe
         17 => Other::Room(dice.from_to(0, 1_500)),
         18 => Other::MuchRoom,
         _ => Other::Delete(mailbox),
+    }
+}
+
+/// The owner puts the source in order, before a run or while it goes on.
+fn tidy(dice: &mut Dice, world: &World, run: &mut Run) {
+    for _ in 0..dice.below(4) {
+        let at = if dice.percent(50) { 1 } else { 1 + dice.rather_small(400) };
+        let (from, to) = (dice.index(world.mailboxes), dice.index(world.mailboxes + 1));
+        let deed = match dice.below(5) {
+            0 => Other::Rename(from),
+            _ => Other::Move(from, dice.index(8), to.min(MAILBOXES.len() - 1)),
+        };
+        run.deeds.push((at, deed));
+    }
+    run.deeds.sort_by_key(|(at, _)| *at);
+    if dice.percent(8) {
+        run.faults.push((Side::Target, Fault::once(Deed::KeepMoved)));
     }
 }
