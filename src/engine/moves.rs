@@ -463,8 +463,8 @@ async fn look_up<T: Target, L: Ledger>(
         }
     }
     let there = match copies(target, from, followed.iter()).await {
-        Err(fault) if fault.scope <= Scope::Mailbox => BTreeMap::new(),
-        there => there?.unwrap_or_default(),
+        Err(fault) if fault.scope <= Scope::Mailbox => None,
+        there => there?,
     };
     let arrived = match arrived(work, target, to, &followed).await {
         Err(fault) if fault.scope <= Scope::Mailbox => Arrived::default(),
@@ -473,12 +473,14 @@ async fn look_up<T: Target, L: Ledger>(
     let mut settled = Vec::new();
     for one in &followed {
         let found = arrived.found.get(&one.to);
+        let is_there = match &there {
+            Some(there) => one.entry.target_uid.is_some_and(|uid| there.contains_key(&uid)),
+            // Where nobody can look, what did not arrive has stayed.
+            None => found.is_none(),
+        };
         let seen = match arrived.undecided.contains(&one.to) {
-            true => Seen::Undecided,
-            false => {
-                let is_there = one.entry.target_uid.is_some_and(|uid| there.contains_key(&uid));
-                Seen::Looked(is_there, found.map(|found| found.uid))
-            }
+            true => Seen::Undecided(is_there),
+            false => Seen::Looked(is_there, found.map(|found| found.uid)),
         };
         let remarks = found.map(|found| remarks(&one.entry, found)).unwrap_or_default();
         settled.push(moves::settle(one, seen, remarks));

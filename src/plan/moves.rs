@@ -81,8 +81,8 @@ pub struct Followed {
 pub enum Seen {
     /// Whether it is where it was, and where one like it is in its new place.
     Looked(bool, Option<Uid>),
-    /// Whether one in the new place is this one's cannot be told.
-    Undecided,
+    /// Whether it is where it was; whether one in the new place is this one's cannot be told.
+    Undecided(bool),
 }
 
 /// What is to be written down of a move.
@@ -111,10 +111,10 @@ pub fn settle(followed: &Followed, seen: Seen, remarks: Vec<Remark>) -> Settled 
         }
         // Never moved again: the one that was asked for may still take effect. So it is sent, and one
         // that comes late is told.
-        Seen::Looked(_, None) => owed(followed, Fate::Pending, Vec::new()),
-        Seen::Undecided => {
+        Seen::Looked(is_there, None) => owed(followed, is_there, Fate::Pending, Vec::new()),
+        Seen::Undecided(is_there) => {
             let text = "its copy was to be moved, and whether it arrived cannot be told";
-            owed(followed, Fate::Held, vec![Remark::new(RemarkKind::Reason, text)])
+            owed(followed, is_there, Fate::Held, vec![Remark::new(RemarkKind::Reason, text)])
         }
     }
 }
@@ -123,12 +123,16 @@ pub fn settle(followed: &Followed, seen: Seen, remarks: Vec<Remark>) -> Settled 
 #[must_use]
 pub fn moved(followed: &Followed, uid: Uid, remarks: Vec<Remark>) -> Settled {
     let text = format!("moved to {} at the source, and its copy with it", followed.to_path);
-    let (mailbox, from) = followed.from;
-    let entry = Entry { fate: Fate::Gone, target_uid: None, ..followed.entry.clone() };
-    let remark = Remark::new(RemarkKind::Reason, text);
-    let left = Outcome { uid: from, entry, remarks: vec![remark], subject: None };
-    let outcomes = vec![(mailbox, left), arrived(followed, uid, remarks)];
+    let outcomes = vec![left(followed, text), arrived(followed, uid, remarks)];
     Settled { outcomes, ..Settled::default() }
+}
+
+/// The message is not where it was, and no copy of it.
+fn left(followed: &Followed, text: String) -> (MailboxId, Outcome) {
+    let (mailbox, uid) = followed.from;
+    let entry = Entry { fate: Fate::Gone, target_uid: None, ..followed.entry.clone() };
+    let remarks = vec![Remark::new(RemarkKind::Reason, text)];
+    (mailbox, Outcome { uid, entry, remarks, subject: None })
 }
 
 fn arrived(followed: &Followed, uid: Uid, remarks: Vec<Remark>) -> (MailboxId, Outcome) {
@@ -137,12 +141,17 @@ fn arrived(followed: &Followed, uid: Uid, remarks: Vec<Remark>) -> (MailboxId, O
     (mailbox, Outcome { uid: to, entry, remarks, subject: None })
 }
 
-fn owed(followed: &Followed, fate: Fate, remarks: Vec<Remark>) -> Settled {
+fn owed(followed: &Followed, is_there: bool, fate: Fate, remarks: Vec<Remark>) -> Settled {
     let (mailbox, uid) = followed.to;
     // It goes alone, as everything that was in doubt.
     let troubles = Troubles { doubts: 1, losses: 0 };
     let entry = Entry { fate, target_uid: None, troubles, ..followed.entry.clone() };
-    let outcomes = vec![(mailbox, Outcome { uid, entry, remarks, subject: None })];
+    let mut outcomes = vec![(mailbox, Outcome { uid, entry, remarks, subject: None })];
+    if !is_there {
+        let text =
+            format!("moved to {} at the source; its copy was lost on the way", followed.to_path);
+        outcomes.push(left(followed, text));
+    }
     let doubt = Some(Doubt { mailbox, uid, lo: followed.lo });
     Settled { outcomes, doubt, ..Settled::default() }
 }
@@ -254,7 +263,8 @@ mod tests {
     fn a_copy_that_did_not_arrive_is_sent_and_may_come_late() {
         for is_where_it_was in [true, false] {
             let settled = settle(&followed(), Seen::Looked(is_where_it_was, None), Vec::new());
-            assert_eq!(told(&settled), (None, Some((Fate::Pending, None))));
+            let left = (!is_where_it_was).then_some((Fate::Gone, None));
+            assert_eq!(told(&settled), (left, Some((Fate::Pending, None))));
             let doubt = Doubt { mailbox: TO.0, uid: TO.1, lo: Uid(20) };
             assert_eq!(settled.doubt, Some(doubt));
             assert!(settled.outcomes[0].1.entry.troubles.any());
@@ -263,7 +273,9 @@ mod tests {
 
     #[test]
     fn a_copy_that_cannot_be_told_from_others_is_held() {
-        let settled = settle(&followed(), Seen::Undecided, Vec::new());
+        let settled = settle(&followed(), Seen::Undecided(true), Vec::new());
         assert_eq!(told(&settled), (None, Some((Fate::Held, None))));
+        let settled = settle(&followed(), Seen::Undecided(false), Vec::new());
+        assert_eq!(told(&settled), (Some((Fate::Gone, None)), Some((Fate::Held, None))));
     }
 }

@@ -506,7 +506,10 @@ impl Model {
                 // What stood at a UID that was a lie nobody can tell.
                 Copy::Removed(one) => (one.body, self.traits.lies),
                 Copy::Nowhere => {
-                    if !claim.is_moving && !self.may_be_taken_for_removed(claim) {
+                    // Asked for in time, and done when nobody looked any more.
+                    let moved_late = claim.original.is_none() && self.traits.late_move;
+                    let may_be_gone = claim.is_moving || moved_late;
+                    if !may_be_gone && !self.may_be_taken_for_removed(claim) {
                         wrong.push(format!("P1: {what} is not there"));
                     }
                     continue;
