@@ -221,7 +221,7 @@ impl Plan {
         if seed >= RESTLESS && dice.percent(40) {
             setup.moves = if dice.percent(85) { Moves::Follow } else { Moves::Copy };
             for run in &mut runs {
-                tidy(dice, &world, run);
+                tidy(dice, &world, &setup, run);
             }
         }
         Self { seed, source, target, mail, before, setup, runs }
@@ -614,7 +614,7 @@ fn other(dice: &mut Dice, world: &World, setup: &Setup, mail: &[Letter]) -> Othe
 }
 
 /// The owner puts the source in order, before a run or while it goes on.
-fn tidy(dice: &mut Dice, world: &World, run: &mut Run) {
+fn tidy(dice: &mut Dice, world: &World, setup: &Setup, run: &mut Run) {
     for _ in 0..dice.below(4) {
         let at = if dice.percent(50) { 1 } else { 1 + dice.rather_small(400) };
         let (from, to) = (dice.index(world.mailboxes), dice.index(world.mailboxes + 1));
@@ -625,7 +625,8 @@ fn tidy(dice: &mut Dice, world: &World, run: &mut Run) {
         run.deeds.push((at, deed));
     }
     run.deeds.sort_by_key(|(at, _)| *at);
-    if dice.percent(8) {
+    // What is kept in a stage is for a person to look at.
+    if dice.percent(8) && setup.delivery == Delivery::Direct {
         run.faults.push((Side::Target, Fault::once(Deed::KeepMoved)));
     }
 }
