@@ -71,6 +71,8 @@ pub struct Config {
     pub later_flags: LaterFlags,
     /// What later passes do about messages that were moved at the source.
     pub moves: Moves,
+    /// What later passes do about copies that are not at the target any more.
+    pub on_target_loss: TargetLoss,
     /// What is repaired in a message that the target refuses.
     pub repairs: Repairs,
     /// Whether the rights of mailboxes are copied (RFC 4314).
@@ -120,6 +122,7 @@ impl Default for Config {
             adopt: Adopt::default(),
             later_flags: LaterFlags::default(),
             moves: Moves::default(),
+            on_target_loss: TargetLoss::default(),
             repairs: Repairs::default(),
             acl: false,
             acl_map: Vec::new(),
@@ -237,6 +240,16 @@ pub enum Moves {
     Follow,
     /// It is copied again, and its copy stays.
     Copy,
+}
+
+/// What a later pass does about a copy that is not at the target any more, nowhere in the account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TargetLoss {
+    /// It is reported: most likely its owner has deleted it.
+    #[default]
+    Report,
+    /// Its message is copied again, where the source still has it.
+    Refill,
 }
 
 /// How fast mail may flow; none means as fast as both ends allow.

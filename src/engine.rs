@@ -11,6 +11,7 @@ mod hosts;
 mod lock;
 mod logins;
 mod look;
+mod loss;
 mod mailbox;
 mod moves;
 mod prepare;

@@ -101,7 +101,7 @@ pub enum RemarkKind {
     DateAltered,
     /// The target's copy lacks these flags.
     FlagsReduced,
-    /// The copy was there and is not any more: its owner removed it.
+    /// The copy was there and is nowhere any more: its owner removed it, or the target lost it.
     RemovedAtTarget,
     /// The target seems to have a further copy that is ours too.
     PossibleDuplicate,
@@ -111,11 +111,13 @@ pub enum RemarkKind {
     Repaired,
     /// The source's date is none, and it was sent with one from its header.
     DateReplaced,
+    /// The copy is in another mailbox of the target: its owner moved it there.
+    MovedAtTarget,
 }
 
 impl RemarkKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Reason,
         Self::BytesAltered,
         Self::DateAltered,
@@ -125,6 +127,7 @@ impl RemarkKind {
         Self::RemovedAtSource,
         Self::Repaired,
         Self::DateReplaced,
+        Self::MovedAtTarget,
     ];
 
     /// The word for it in reports.
@@ -140,6 +143,7 @@ impl RemarkKind {
             Self::RemovedAtSource => "removed-at-source",
             Self::Repaired => "repaired",
             Self::DateReplaced => "date-replaced",
+            Self::MovedAtTarget => "moved-at-target",
         }
     }
 }

@@ -8,6 +8,7 @@ mod staging;
 pub use staging::{Created, Deleted, Moved, ObjectId};
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::fault::Fault;
 use crate::identity::{HeaderKeys, Identity};
 use crate::ledger::{OpenMove, WindowId, WindowMessage};
 use crate::mail::{
-    Flags, InternalDate, Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName,
+    Flags, InternalDate, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, UidValidity,
+    WireName,
 };
 use crate::own::OwnName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
@@ -61,6 +63,19 @@ pub trait Target: Send {
 
     /// Opens a mailbox. What follows is about this mailbox.
     fn open(&mut self, name: &WireName) -> impl Future<Output = Result<Destination, Fault>> + Send;
+
+    /// How mailboxes stand, in the same order, before any is opened; none of one that the server does
+    /// not tell of.
+    fn statuses(
+        &mut self,
+        names: &[WireName],
+    ) -> impl Future<Output = Result<Vec<Option<MailboxStatus>>, Fault>> + Send;
+
+    /// The UIDs that stand in a range, ascending: cheaper than a look.
+    fn listed(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
 
     /// What stands at and above a UID, asked anew, ascending.
     fn look(&mut self, from: Uid) -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;

@@ -9,7 +9,9 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
-use mailhaul::config::{Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, Verify};
+use mailhaul::config::{
+    Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, TargetLoss, Verify,
+};
 use mailhaul::fault::Side;
 use mailhaul::repair::Repair;
 
@@ -206,6 +208,11 @@ pub(super) struct ConfigFlags {
     /// copies, too, where the target offers MOVE and UIDPLUS (follow), or copy them again (copy)
     #[arg(long, value_name = "HOW", default_value = "follow")]
     moves: MovesFlag,
+    /// What later passes do about copies that are not at the target any more, in none of the account's
+    /// mailboxes: tell of them (report), since most likely their owner has deleted them, or copy the
+    /// messages again (refill)
+    #[arg(long, value_name = "HOW", default_value = "report")]
+    on_target_loss: TargetLossFlag,
     /// What may be repaired in a message that the target refuses as it is, and then only in that one:
     /// line ends (crlf), lines beyond 998 octets (long-lines), NUL (nul), 8-bit words of the header
     /// (8bit-header), requests for a receipt (read-receipts). Each is told in the report
@@ -268,6 +275,12 @@ enum MovesFlag {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum TargetLossFlag {
+    Report,
+    Refill,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum RepairFlag {
     Crlf,
     LongLines,
@@ -320,6 +333,10 @@ impl ConfigFlags {
             moves: match self.moves {
                 MovesFlag::Follow => Moves::Follow,
                 MovesFlag::Copy => Moves::Copy,
+            },
+            on_target_loss: match self.on_target_loss {
+                TargetLossFlag::Report => TargetLoss::Report,
+                TargetLossFlag::Refill => TargetLoss::Refill,
             },
             repairs: self.repair_on_refusal.iter().copied().map(Repair::from).collect(),
             acl: self.acl,
@@ -442,7 +459,8 @@ mod tests {
             "--accounts 3 --connections 4 --connections-per-host 5 --message-rate 6 \
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
              --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none \
-             --lock-mailbox --moves copy --repair-on-refusal nul,8bit-header",
+             --lock-mailbox --moves copy --repair-on-refusal nul,8bit-header \
+             --on-target-loss refill",
         )
         .expect("good")
         .config
@@ -462,6 +480,7 @@ mod tests {
         assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
         assert_eq!((config.lock, config.moves), (Lock::Locked, Moves::Copy));
+        assert_eq!(config.on_target_loss, TargetLoss::Refill);
         assert_eq!(config.repairs.to_string(), "nul, 8bit-header");
     }
 

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Run, Tally, Work};
-use super::{lock, moves, resolve, sharing, staged, surplus, survey, sweep};
+use super::{lock, loss, moves, resolve, sharing, staged, surplus, survey, sweep};
 use crate::accounts::Account;
 use crate::config::{Config, Delivery, Lock, Order};
 use crate::endpoint::Endpoint;
@@ -289,6 +289,10 @@ async fn attempt<L: Ledger>(
             survey::survey(work, &mut source, &jobs, &bound, &plan.listed, unresolved).await?;
         let followed = moves::follow(work, &mut source, &mut target, &jobs, &bound, &lost).await;
         if followed? {
+            bound = ledger.mailboxes(work.claim.account).await?;
+        }
+        // What is in doubt there could be taken for what was moved by its owner.
+        if resolved.unresolved.is_empty() && loss::survey(work, &mut target, &jobs, &bound).await? {
             bound = ledger.mailboxes(work.claim.account).await?;
         }
         plan.surveys = 0;

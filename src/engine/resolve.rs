@@ -434,7 +434,7 @@ fn sought(open: &Open, alters: bool) -> Sought<Key> {
     Sought { key: open.key, claim, size, date, digests, may_be_altered }
 }
 
-fn lapsed_sought(key: Key, entry: &Entry, alters: bool) -> Sought<Key> {
+pub(super) fn lapsed_sought(key: Key, entry: &Entry, alters: bool) -> Sought<Key> {
     let Entry { size, date, digest, risky, .. } = *entry;
     let (claim, digests) = (Claim::Lapsed, digest.map(<_>::from));
     Sought { key, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }

@@ -1,5 +1,7 @@
 //! LIST and FETCH of attributes, as both ends ask for them.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
 use super::exec::{Connection, ListLine, Selected};
@@ -90,6 +92,20 @@ pub async fn uid_next(
     }
     let found = messages(connection, "UID FETCH * (UID)", action).await?;
     Ok(found.into_iter().filter_map(|f| f.uid).max().map_or(Uid::FIRST, Uid::next))
+}
+
+/// The UIDs that stand in a range of the open mailbox, ascending.
+pub async fn uids(
+    connection: &mut Connection,
+    range: RangeInclusive<Uid>,
+) -> Result<Vec<Uid>, Fault> {
+    let command = format!("UID FETCH {}:{} (UID)", range.start(), range.end());
+    let found = messages(connection, &command, "list the messages").await?;
+    let mut listed: Vec<Uid> = found.into_iter().filter_map(|fetched| fetched.uid).collect();
+    listed.retain(|uid| range.contains(uid));
+    listed.sort_unstable();
+    listed.dedup();
+    Ok(listed)
 }
 
 /// How mailboxes stand, in the order of their names, by pipelined STATUS; none where the server does

@@ -126,13 +126,7 @@ impl Source for ImapSource {
     }
 
     async fn listed(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Uid>, Fault> {
-        let command = format!("UID FETCH {}:{} (UID)", uids.start(), uids.end());
-        let found = listing::messages(&mut self.connection, &command, "list the messages").await?;
-        let mut listed: Vec<Uid> = found.into_iter().filter_map(|fetched| fetched.uid).collect();
-        listed.retain(|uid| uids.contains(uid));
-        listed.sort_unstable();
-        listed.dedup();
-        Ok(listed)
+        listing::uids(&mut self.connection, uids).await
     }
 
     async fn changed(

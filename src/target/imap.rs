@@ -8,6 +8,7 @@ mod staging;
 mod storable;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, Fetched, Status, StatusKind, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::ledger::OpenMove;
-use crate::mail::{Flags, Mailbox, MailboxPath, SpecialUse, Uid, WireName};
+use crate::mail::{Flags, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, WireName};
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
@@ -226,6 +227,14 @@ impl Target for ImapTarget {
         let storable = Arc::new(storable);
         self.open = Some(OpenMailbox { name: name.clone(), uid_next, storable });
         Ok(Destination { uid_validity: selected.uid_validity, uid_next })
+    }
+
+    async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
+        listing::statuses(&mut self.connection, names).await
+    }
+
+    async fn listed(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Uid>, Fault> {
+        listing::uids(&mut self.connection, uids).await
     }
 
     async fn look(&mut self, from: Uid) -> Result<Vec<Found>, Fault> {

@@ -23,7 +23,6 @@ async fn a_target_mailbox_that_was_deleted_and_made_again_is_filled_again() {
         if made_again {
             world.copy().create_mailbox(&["Work"], None).unwrap();
         }
-        // The target is looked at where there is something to do.
         world.anna().deliver(&["Work"], letter(5));
         world.deliver(0..1);
         world.run().await.assert_done(7);
@@ -82,7 +81,8 @@ async fn flags_of_what_its_owner_removed_at_the_target_bring_nothing_back() {
     world.run().await.assert_done(2);
     assert!(world.copy().expunge(&INBOX, 1));
     assert!(world.anna().set_flags(&INBOX, 1, &["\\Flagged"]));
-    world.run().await.assert_done(2);
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.remarked(RemarkKind::RemovedAtTarget)), (2, 1));
     assert_eq!(world.copy().messages(&INBOX).len(), 1);
 }
 

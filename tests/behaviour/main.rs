@@ -15,6 +15,7 @@ mod flags;
 mod helpers;
 mod late;
 mod locks;
+mod loss;
 mod mapping;
 mod moves;
 mod names;

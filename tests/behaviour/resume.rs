@@ -49,7 +49,9 @@ async fn what_its_owner_removed_at_the_target_does_not_come_back() {
     world.deliver(0..5);
     world.run().await.assert_done(5);
     world.copy().expunge(&INBOX, 2);
-    world.run().await.assert_done(5);
+    let report = world.run().await;
+    assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 5));
+    assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 1);
     assert_eq!(world.copy().messages(&INBOX).len(), 4);
 }
 

@@ -160,6 +160,7 @@ pub(super) fn kind_code(kind: RemarkKind) -> u8 {
         RemarkKind::RemovedAtSource => 6,
         RemarkKind::Repaired => 7,
         RemarkKind::DateReplaced => 8,
+        RemarkKind::MovedAtTarget => 9,
     }
 }
 
