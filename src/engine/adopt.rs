@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::resolve::{Others, settle_among};
+use super::resolve::{Others, lapsed_of, settle_among};
 use super::scan::Ranges;
 use super::work::Work;
 use crate::config::Adopt;
@@ -15,8 +15,9 @@ use crate::history::{Entry, Troubles};
 use crate::identity::Identity;
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::{MessageInfo, Uid};
-use crate::plan::adopt::{Class, Matched, Unclear, looks_foreign, match_by_class};
+use crate::plan::adopt::{Class, Matched, Unclear, give_back, looks_foreign, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought, may_alter};
+use crate::plan::sweep::Key;
 use crate::plan::verdict::judge;
 use crate::source::{Opened, Source};
 use crate::target::{Found, Target};
@@ -48,8 +49,9 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         return Ok(false);
     }
     let claimed: BTreeSet<Uid> = ledger.claimed(bound.id, from).await?.into_iter().collect();
-    let mut there = target.look(from).await?;
-    there.retain(|found| !claimed.contains(&found.uid));
+    let all = target.look(from).await?;
+    let there: Vec<Found> =
+        all.iter().filter(|found| !claimed.contains(&found.uid)).cloned().collect();
     if there.is_empty() {
         return Ok(false);
     }
@@ -66,7 +68,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if wanted.is_empty() {
         return Ok(false);
     }
-    let copies = match_all(work, source, target, bound, &wanted, &there).await?;
+    let mut copies = match_all(work, source, target, bound, &wanted, &there).await?;
     let is_new = !bound.fixed && from == Uid::FIRST;
     if is_new && looks_foreign(there.len(), copies.len()) {
         let action = format!("copy into {}", bound.binding.target_path);
@@ -82,6 +84,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if copies.is_empty() {
         return Ok(false);
     }
+    let back = come_back(work, source, target, bound, &wanted, &mut copies, &all).await?;
     let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
     let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
         let Wanted { entry, is_ours } = wanted.get(&uid)?;
@@ -94,14 +97,50 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         let entry = Entry { fate, target_uid: Some(target_uid), ..entry.clone() };
         Some((bound.id, Outcome { uid, entry, remarks, subject: None }))
     });
-    let settlement = Settlement { outcomes: outcomes.collect(), ..Settlement::default() };
-    work.event(Event::Adopted {
-        account: work.label.clone(),
-        mailbox: bound.binding.source_path.to_string(),
-        messages: settlement.outcomes.len() as u64,
-    });
+    let mut settlement = Settlement { outcomes: outcomes.collect(), ..Settlement::default() };
+    if !settlement.outcomes.is_empty() {
+        work.event(Event::Adopted {
+            account: work.label.clone(),
+            mailbox: bound.binding.source_path.to_string(),
+            messages: settlement.outcomes.len() as u64,
+        });
+    }
+    settlement.outcomes.extend(back.into_iter().filter_map(|((key, entry), target_uid)| {
+        let remarks = judge(&entry, found.get(&target_uid)?, None);
+        let entry = Entry { target_uid: Some(target_uid), ..entry };
+        Some((key.0, Outcome { uid: key.1, entry, remarks, subject: None }))
+    }));
     ledger.settle(settlement).await?;
     Ok(true)
+}
+
+/// Takes out of what was matched the copies of messages that were copied before, which their owner
+/// has moved away and back: they are no copies of others. Gives which message each is of.
+async fn come_back<S: Source, T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    target: &mut T,
+    bound: &BoundMailbox,
+    wanted: &BTreeMap<Uid, Wanted>,
+    copies: &mut Copies,
+    there: &[Found],
+) -> Result<Vec<((Key, Entry), Uid)>, Fault> {
+    let mut headers: BTreeMap<Uid, u64> =
+        copies.keys().filter_map(|uid| Some((*uid, wanted.get(uid)?.entry.digest?.1))).collect();
+    let unread: Vec<Uid> =
+        copies.keys().filter(|uid| !headers.contains_key(uid)).copied().collect();
+    // Nothing was copied yet, mostly.
+    if bound.fixed && !unread.is_empty() {
+        let keys = source.headers(&unread).await?;
+        headers.extend(keys.into_iter().map(|(uid, keys)| (uid, keys.headers)));
+    }
+    let twins = work.run.ledger.twins(bound.id, headers.values().copied().collect()).await?;
+    let lapsed = lapsed_of(target, twins, bound.target_uid_next, there).await?;
+    let lapsed = lapsed.into_iter().filter_map(|(key, entry)| {
+        let headers = entry.digest?.1;
+        Some(((key, entry), headers))
+    });
+    Ok(give_back(copies, |uid| headers.get(&uid).copied(), lapsed))
 }
 
 /// Everything of a mailbox that is still to be copied, or was sent once and is not claimed any more.

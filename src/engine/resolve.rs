@@ -442,7 +442,7 @@ pub(super) fn lapsed_sought(key: Key, entry: &Entry, alters: bool) -> Sought<Key
 
 /// Of these messages those with a claim whose copies are not where they were seen: their owner may
 /// have moved them away and back, and then what is there now is theirs.
-async fn lapsed_of<T: Target>(
+pub(super) async fn lapsed_of<T: Target>(
     target: &mut T,
     twins: Vec<(MailboxId, Uid, Entry)>,
     lo: Uid,

@@ -76,6 +76,27 @@ pub fn match_by_class(
     matched
 }
 
+/// Takes out of what was matched what is more likely a copy that was claimed before, and is not where
+/// it was seen any more: its owner may have moved it away and back. Whoever loses its match is copied,
+/// so that nothing is lost if that is not so. `lapsed` are the claims, each with its header key (see
+/// [`crate::identity::Identity::headers`]); gives which of them have their copies where.
+#[must_use]
+pub fn give_back<Key>(
+    pairs: &mut BTreeMap<Uid, Uid>,
+    headers: impl Fn(Uid) -> Option<u64>,
+    lapsed: impl IntoIterator<Item = (Key, u64)>,
+) -> Vec<(Key, Uid)> {
+    let mut given = Vec::new();
+    for (key, lapsed_headers) in lapsed {
+        let alike = pairs.iter().find(|(uid, _)| headers(**uid) == Some(lapsed_headers));
+        if let Some((uid, target_uid)) = alike.map(|(uid, target_uid)| (*uid, *target_uid)) {
+            pairs.remove(&uid);
+            given.push((key, target_uid));
+        }
+    }
+    given
+}
+
 /// Whether a target mailbox that is seen for the first time looks like another's: it holds many
 /// messages, and most of them are no copies of what is to be copied there.
 #[must_use]
@@ -102,6 +123,15 @@ mod tests {
             matched.unclear,
             [Unclear { wanted: vec![Uid(13)], there: vec![Uid(6), Uid(7)] }]
         );
+    }
+
+    #[test]
+    fn what_was_claimed_before_comes_first() {
+        let mut pairs = BTreeMap::from([(Uid(1), Uid(11)), (Uid(2), Uid(12)), (Uid(3), Uid(13))]);
+        let headers = |uid: Uid| (uid != Uid(3)).then_some(7);
+        let given = give_back(&mut pairs, headers, [('a', 7), ('b', 8), ('c', 7), ('d', 7)]);
+        assert_eq!(given, [('a', Uid(11)), ('c', Uid(12))]);
+        assert_eq!(pairs, BTreeMap::from([(Uid(3), Uid(13))]));
     }
 
     #[test]

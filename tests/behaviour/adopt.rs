@@ -96,3 +96,26 @@ async fn mail_that_reached_the_target_by_itself_is_not_copied_beside_it() {
     assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (1, 5));
     assert_eq!(world.copy().messages(&INBOX).len(), 7);
 }
+
+/// Its owner moved a copy away and back, and an equal message is new at the source: what is there is the
+/// first one's copy.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_away_is_not_taken_for_that_of_an_equal_new_message() {
+    for profile in [Profile::dovecot(), Profile::exchange(), Profile::courier()] {
+        let mut world = World::new(Profile::dovecot(), profile);
+        world.anna().deliver(&INBOX, mail(1));
+        world.anna().deliver(&INBOX, mail(2));
+        world.run().await.assert_done(2);
+        let first = world.copy().messages(&INBOX)[0].clone();
+        assert!(world.copy().expunge(&INBOX, first.uid));
+        let Message { body, .. } = mail(1);
+        let flags = first.flags.clone();
+        let back = Message { flags, internal_date: first.internal_date, body };
+        world.copy().deliver(&INBOX, back);
+        world.anna().deliver(&INBOX, mail(1));
+        for _ in 0..2 {
+            world.run().await.assert_done(3);
+            world.assert_copied();
+        }
+    }
+}

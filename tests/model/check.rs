@@ -49,8 +49,9 @@ fn unlisted(world: &World, state: &State, key: usize) -> Option<String> {
     match row.map(|row| row.fate) {
         None => Some(format!("message {number} has no fate, though the run is through")),
         Some(Fate::Copied | Fate::Adopted) => None,
-        // What is lost on the way, or removed while it is looked for, three times is given up.
-        Some(Fate::Refused) if world.losses + world.user >= 3 => None,
+        // What is lost on the way, not stored, or removed while it is looked for, three times is given
+        // up.
+        Some(Fate::Refused) if world.losses + world.swallowed + world.user >= 3 => None,
         Some(Fate::Lost) if world.swallowed >= 2 => None,
         Some(fate) => Some(format!("message {number} is {fate}, which nothing explains")),
     }

@@ -11,7 +11,7 @@ use mailhaul::ledger::{
 use mailhaul::mail::Uid;
 use mailhaul::own::{OwnName, Serial};
 use mailhaul::plan::absent::{Absent, Blame, Seen, absent};
-use mailhaul::plan::adopt::{Class, Matched, match_by_class};
+use mailhaul::plan::adopt::{Class, Matched, give_back, match_by_class};
 use mailhaul::plan::delta::delta;
 use mailhaul::plan::filter::Filter;
 use mailhaul::plan::room::{InDoubt, Room, room};
@@ -619,7 +619,17 @@ impl Doing<'_> {
         });
         let wanted: Vec<u8> = wanted.collect();
         let copies = self.match_all(&wanted, &there);
-        let rows: Vec<(u8, Row)> = copies
+        let mut pairs: BTreeMap<Uid, Uid> =
+            copies.into_iter().map(|(key, uid)| (source_uid(key), wide(uid))).collect();
+        let headers = |uid: Uid| Some(u64::from(self.content(key_of(uid))));
+        let sought: Vec<Sought<u8>> =
+            pairs.keys().map(|uid| self.sought(key_of(*uid), Claim::InDoubt)).collect();
+        let lapsed = if self.lacks(Without::Lapsed) { Vec::new() } else { self.lapsed(&sought) };
+        let lapsed = lapsed.into_iter().map(|key| (key, u64::from(self.content(key))));
+        let back = give_back(&mut pairs, headers, lapsed);
+        let copies: BTreeMap<u8, u8> =
+            pairs.into_iter().map(|(uid, copy)| (key_of(uid), narrow(copy))).collect();
+        let mut rows: Vec<(u8, Row)> = copies
             .into_iter()
             .map(|(key, uid)| {
                 let row = self.row(key);
@@ -627,6 +637,12 @@ impl Doing<'_> {
                 (key, Row::new(fate, uid, row.map_or_else(Troubles::default, |it| it.troubles())))
             })
             .collect();
+        for (key, copy) in back {
+            if let Some(row) = self.row(key) {
+                let (uid, surplus) = (narrow(copy), Vec::new());
+                rows.push((key, Row { uid, is_removed: false, surplus, ..row }));
+            }
+        }
         if rows.is_empty() {
             self.opened(uid_next);
         } else {
