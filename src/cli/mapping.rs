@@ -27,6 +27,10 @@ pub(super) struct MappingFlags {
     /// Leave these mailboxes out; written as for --include
     #[arg(long, value_name = "MAILBOX", value_parser = Pattern::parse)]
     exclude: Vec<Pattern>,
+    /// Let source mailboxes end in one where rules or uses send them there, each with all its mail;
+    /// without it, the second gets a name of its own
+    #[arg(long)]
+    merge: bool,
 }
 
 impl MappingFlags {
@@ -38,7 +42,7 @@ impl MappingFlags {
             map,
             include: self.include.clone(),
             exclude: self.exclude.clone(),
-            ..Rules::default()
+            merge: self.merge,
         })
     }
 

@@ -184,6 +184,8 @@ const SURVEYS_MAX: u8 = 3;
 /// The mailboxes of an account that are still to be done.
 struct Plan {
     jobs: Mutex<VecDeque<Job>>,
+    /// Target mailboxes that a lane is at.
+    busy: Mutex<BTreeSet<WireName>>,
     /// What the source lists.
     listed: BTreeSet<WireName>,
     /// How often it will still be looked for what is gone at the source in this run.
@@ -193,6 +195,21 @@ struct Plan {
 impl Plan {
     fn jobs(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<WireName>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next mailbox whose place at the target no other lane is at: that lane does those that
+    /// go there, too, one after the other.
+    fn take(&self) -> Option<(Job, WireName)> {
+        let (mut jobs, mut busy) = (self.jobs(), self.busy());
+        let index = jobs.iter().position(|job| !busy.contains(&job.target_name))?;
+        let job = jobs.remove(index)?;
+        let place = job.target_name.clone();
+        busy.insert(place.clone());
+        Some((job, place))
     }
 
     /// Puts aside the mailboxes in which nothing can have changed since the last pass.
@@ -255,7 +272,8 @@ async fn attempt<L: Ledger>(
                 prepare::prepare(work, account, &mut source, &mut target, &mut bound).await?;
             let made = jobs.make_contiguous();
             sharing::copy(work, account, &mut source, &mut target, made).await?;
-            plan.insert(Plan { jobs: Mutex::new(jobs), listed, surveys: SURVEYS_MAX })
+            let (jobs, busy) = (Mutex::new(jobs), Mutex::default());
+            plan.insert(Plan { jobs, busy, listed, surveys: SURVEYS_MAX })
         }
     };
     if work.run.config.dry_run {
@@ -447,10 +465,11 @@ async fn lane<S: Source, T: Target, L: Ledger>(
         if work.run.stop.is_requested() {
             break;
         }
-        let Some(mut job) = plan.jobs().pop_front() else {
+        let Some((mut job, place)) = plan.take() else {
             break;
         };
         let copied = Box::pin(mailbox::copy(work, &mut source, &mut target, &mut job)).await;
+        plan.busy().remove(&place);
         work.appended_in(target.slowest_append());
         match copied {
             Ok(Pass::Through) => work.step(),
