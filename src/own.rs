@@ -12,7 +12,9 @@ use crate::mail::MailboxPath;
 const START: &str = "mailhaul-";
 const QUARANTINE_END: &str = "-surplus";
 const TRIAL_END: &str = "-tune";
-const LOCK: &str = "mailhaul-lock";
+const LOCK_END: &str = "-lock";
+/// What the lock was called before it said whose it is.
+const OLD_LOCK: &str = "mailhaul-lock";
 
 /// The name of a mailbox of our own. A stage's or a quarantine's is used once and never again: a
 /// command of a connection that is lost may still take effect, and must find nothing of its name.
@@ -63,20 +65,27 @@ impl OwnName {
         self.0.ends_with(TRIAL_END)
     }
 
-    /// The mailbox that says that somebody works on an account.
+    /// A mailbox that says that somebody works on an account.
     #[must_use]
-    pub fn lock() -> Self {
-        Self(LOCK.to_owned())
+    pub fn lock(serial: Serial) -> Self {
+        Self(format!("{START}{serial}{LOCK_END}"))
+    }
+
+    /// Whether it says that somebody works on an account, this mailhaul or another.
+    #[must_use]
+    pub fn is_lock(&self) -> bool {
+        self.0.ends_with(LOCK_END)
     }
 
     /// A name as it was written down; none if it cannot be one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text == LOCK {
-            return Some(Self::lock());
+        if text == OLD_LOCK {
+            return Some(Self(text.to_owned()));
         }
         let serial = text.strip_prefix(START)?;
-        let end = [QUARANTINE_END, TRIAL_END].into_iter().find_map(|end| serial.strip_suffix(end));
+        let ends = [QUARANTINE_END, TRIAL_END, LOCK_END];
+        let end = ends.into_iter().find_map(|end| serial.strip_suffix(end));
         let serial = end.unwrap_or(serial);
         let mut parts = serial.split('-');
         let (run, epoch, number) = (parts.next()?, parts.next()?, parts.next()?);
@@ -86,8 +95,8 @@ impl OwnName {
             number: number.parse().ok()?,
         };
         // Spelled in another way it is none of ours.
-        let spelled = [Self::stage(serial), Self::quarantine(serial), Self::trial(serial)];
-        spelled.into_iter().find(|name| name.0 == text)
+        let spelled = [Self::stage, Self::quarantine, Self::trial, Self::lock];
+        spelled.into_iter().map(|spell| spell(serial)).find(|name| name.0 == text)
     }
 
     /// Whether a mailhaul made a mailbox, this one or another: spelled in any other way it is
@@ -135,9 +144,11 @@ mod tests {
         assert!(
             quarantine.is_of(0xab, 7) && !quarantine.is_of(0xab, 1) && !quarantine.is_of(0xa, 7)
         );
-        let trial = OwnName::trial(SERIAL);
-        assert!(trial.is_trial() && !quarantine.is_trial() && !OwnName::lock().is_trial());
-        for name in [OwnName::stage(SERIAL), quarantine, trial, OwnName::lock()] {
+        let (trial, lock) = (OwnName::trial(SERIAL), OwnName::lock(SERIAL));
+        assert!(trial.is_trial() && !quarantine.is_trial() && !lock.is_trial());
+        let old = OwnName::parse("mailhaul-lock").unwrap();
+        assert!(lock.is_lock() && old.is_lock() && !quarantine.is_lock() && !trial.is_lock());
+        for name in [OwnName::stage(SERIAL), quarantine, trial, lock, old] {
             assert_eq!(OwnName::parse(name.as_str()), Some(name));
         }
     }

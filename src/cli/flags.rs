@@ -192,8 +192,8 @@ pub(super) struct ConfigFlags {
     /// far only Dovecot shows that
     #[arg(long, value_name = "HOW", default_value = "report")]
     surplus: SurplusFlag,
-    /// Make the mailbox mailhaul-lock in each target account while it is worked on: a mailhaul with
-    /// another state directory that asks for it, too, stops there. Users can see it
+    /// Make a mailbox mailhaul-...-lock in each target account while it is worked on: a mailhaul with
+    /// another state directory that asks for one, too, stops there. Users can see it
     #[arg(long)]
     lock_mailbox: bool,
     /// What to do about messages that are on the target before: those that are copies are not copied

@@ -358,7 +358,7 @@ fn is_locked<L>(run: &Run<L>) -> bool {
 
 /// Lets others at the account again.
 async fn release<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(), Fault> {
-    if !lock::is_ours(work).await? {
+    if !lock::has_one(work).await? {
         return Ok(());
     }
     let released = match connect_target(work, account, None).await {

@@ -1,9 +1,10 @@
-//! The lock: a mailbox of a known name at the target, which one ledger can make (of several that ask
-//! for one name one is told that it is new). It keeps two ledgers from copying into one account.
+//! The lock: a mailbox at the target whose name says whose it is. It keeps two ledgers from copying into
+//! one account.
 //!
-//! The ledger says that the lock is ours after it is made and until before it is deleted: a process
-//! that dies in between leaves a lock that looks like another's, which stops a run and loses nothing;
-//! the other way round, another's could be taken for ours.
+//! Each ledger makes a lock of its own and then looks for others: of two that start at once, at least
+//! the one that looks last sees the other's. The name is in the ledger before the lock is made and
+//! until it is gone, so that a run knows the lock of one that died, wherever it died; and each claim
+//! has another name, so that a DELETE of a connection that is lost takes away no later lock.
 
 use std::collections::BTreeSet;
 
@@ -16,58 +17,117 @@ use crate::mail::Mailbox;
 use crate::own::OwnName;
 use crate::target::{Created, Deleted, Target};
 
-/// Makes the lock, or finds it ours.
+/// Makes the lock of this claim, or finds it, and removes those that dead runs of this ledger have left.
 ///
 /// # Errors
 ///
-/// An account fault where another ledger has it, or where the target does not make it.
+/// An account fault where another ledger has one, or where the target does not make or show it.
 pub(super) async fn acquire<T: Target, L: Ledger>(
     work: &Work<'_, L>,
     target: &mut T,
 ) -> Result<(), Fault> {
-    let (name, is_ours) = (OwnName::lock(), is_ours(work).await?);
-    let fail = |cause: String| {
-        let action = format!("lock the account by the mailbox {name}");
-        Fault::new(Scope::Account, Remedy::Nothing, action, cause).at(Side::Target)
-    };
-    match target.create_own(&name).await? {
-        Created::Exists if is_ours => return Ok(()),
-        Created::Exists if work.run.config.lock != Lock::TakenOver => {
-            let cause = "it is there: a mailhaul with another ledger works on this account, or has \
-                         died while it did";
-            return Err(fail(cause.to_owned()).about(About::Lock));
-        }
-        Created::New | Created::Exists => {}
-        Created::Refused(text) => return Err(fail(text)),
+    let (ledger, account) = (&work.run.ledger, work.claim.account);
+    let noted = noted(work).await?;
+    let mut others = locks(target).await?;
+    others.retain(|name| !noted.contains(name));
+    let is_taken = work.run.config.lock == Lock::TakenOver;
+    if !others.is_empty() && !is_taken {
+        return Err(another_has(&others));
     }
-    let own = OwnMailbox { name, removal: None };
-    work.run.ledger.note_own(work.claim.account, &own).await
+    for other in &others {
+        delete(target, other).await?;
+    }
+    let of_now = noted.iter().find(|name| name.is_of(work.run.seed, work.claim.epoch));
+    let name = of_now.cloned().unwrap_or_else(|| OwnName::lock(work.serial()));
+    ledger.note_own(account, &OwnMailbox { name: name.clone(), removal: None }).await?;
+    if let Created::Refused(text) = target.create_own(&name).await? {
+        return Err(fail(&name, text));
+    }
+    let mut there = locks(target).await?;
+    if !there.remove(&name) {
+        return Err(fail(&name, "the target says that it has made it, and lists none".to_owned()));
+    }
+    there.retain(|name| !noted.contains(name));
+    if !there.is_empty() {
+        remove(work, target, &name).await?;
+        return Err(another_has(&there));
+    }
+    for old in noted.iter().filter(|old| **old != name) {
+        remove(work, target, old).await?;
+    }
+    Ok(())
 }
 
-/// Deletes the lock.
+fn fail(name: &OwnName, cause: String) -> Fault {
+    let action = format!("lock the account by the mailbox {name}");
+    Fault::new(Scope::Account, Remedy::Nothing, action, cause).at(Side::Target)
+}
+
+fn another_has(others: &BTreeSet<OwnName>) -> Fault {
+    let names: Vec<&str> = others.iter().map(OwnName::as_str).collect();
+    let cause = format!(
+        "{} is there: a mailhaul with another ledger works on this account, or has died while it did",
+        names.join(", ")
+    );
+    let action = "lock the account".to_owned();
+    Fault::new(Scope::Account, Remedy::Nothing, action, cause).at(Side::Target).about(About::Lock)
+}
+
+/// The locks that the target lists, whose ever they are.
+async fn locks<T: Target>(target: &mut T) -> Result<BTreeSet<OwnName>, Fault> {
+    let mut listed = target.list().await?;
+    listed.retain(|mailbox| mailbox.selectable && !mailbox.foreign);
+    let name = |mailbox: &Mailbox| {
+        let name = OwnName::parse(mailbox.path.names().last()?)?;
+        (name.is_lock() && name.path() == mailbox.path).then_some(name)
+    };
+    Ok(listed.iter().filter_map(name).collect())
+}
+
+/// The locks of this ledger that may be at the target.
+async fn noted<L: Ledger>(work: &Work<'_, L>) -> Result<BTreeSet<OwnName>, Fault> {
+    let own = work.run.ledger.own_mailboxes(work.claim.account).await?;
+    Ok(own.into_iter().map(|own| own.name).filter(OwnName::is_lock).collect())
+}
+
+/// Deletes the locks of this ledger.
 ///
 /// # Errors
 ///
-/// Where the connection breaks, or the target does not delete it.
+/// Where the connection breaks, or the target does not delete one.
 pub(super) async fn release<T: Target, L: Ledger>(
     work: &Work<'_, L>,
     target: &mut T,
 ) -> Result<(), Fault> {
-    let name = OwnName::lock();
-    work.run.ledger.forget_own(work.claim.account, &name).await?;
-    match target.delete_own(&name).await? {
+    for name in noted(work).await? {
+        remove(work, target, &name).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a lock of this ledger, and forgets it.
+async fn remove<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    name: &OwnName,
+) -> Result<(), Fault> {
+    delete(target, name).await?;
+    work.run.ledger.forget_own(work.claim.account, name).await
+}
+
+async fn delete<T: Target>(target: &mut T, name: &OwnName) -> Result<(), Fault> {
+    match target.delete_own(name).await? {
         Deleted::Gone => Ok(()),
         Deleted::Refused(text) => {
             let action = format!("delete the mailbox {name}");
-            Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, text).at(Side::Target))
+            Err(Fault::new(Scope::Account, Remedy::Nothing, action, text).at(Side::Target))
         }
     }
 }
 
-/// Whether the ledger says that we have made it, or taken it.
-pub(super) async fn is_ours<L: Ledger>(work: &Work<'_, L>) -> Result<bool, Fault> {
-    let own = work.run.ledger.own_mailboxes(work.claim.account).await?;
-    Ok(own.iter().any(|own| own.name == OwnName::lock()))
+/// Whether the ledger says that a lock of its own may be at the target.
+pub(super) async fn has_one<L: Ledger>(work: &Work<'_, L>) -> Result<bool, Fault> {
+    Ok(!noted(work).await?.is_empty())
 }
 
 /// Tells of mailboxes at the target that another mailhaul has made for itself: it works on the

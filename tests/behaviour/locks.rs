@@ -9,9 +9,10 @@ use mailhaul::event::Event;
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Profile, Store};
 use mailhaul::report::Verdict;
+use mailhaul::simulation::between::Instead;
 use mailhaul::simulation::ledger::CrashLedger;
-use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{INBOX, Report, World};
+use mailhaul::simulation::network::{Kill, TARGET_PORT};
+use mailhaul::simulation::world::{Circumstances, INBOX, Report, World};
 
 fn locking(target: Profile) -> World {
     let mut world = World::new(Profile::dovecot(), target);
@@ -21,7 +22,12 @@ fn locking(target: Profile) -> World {
 }
 
 fn has_lock(store: &Store) -> bool {
-    store.mailboxes().iter().any(|mailbox| mailbox.path == ["mailhaul-lock"])
+    locks(store) > 0
+}
+
+fn locks(store: &Store) -> usize {
+    let there = store.mailboxes();
+    there.iter().filter(|mailbox| mailbox.path[0].ends_with("-lock")).count()
 }
 
 /// Why the account failed, and what to do about it.
@@ -69,39 +75,72 @@ async fn a_second_ledger_stops_at_the_lock_of_the_first_and_can_take_it_over() {
     let before = world.target.counters().command("APPEND");
     assert_refused(&world.run().await);
     assert_eq!(world.target.counters().command("APPEND"), before);
-    assert!(has_lock(&world.copy()), "another's lock is left alone");
+    assert_eq!(locks(&world.copy()), 1, "another's lock is left alone");
     // The first one knows its own.
     let second = std::mem::replace(&mut world.ledger, first);
     world.run().await.assert_done(6);
     world.assert_copied();
     // Somebody else's who will not come back.
-    world.copy().create_mailbox(&["mailhaul-lock"], None).unwrap();
+    world.copy().create_mailbox(&["mailhaul-00000000000000ab-7-12-lock"], None).unwrap();
     world.ledger = second;
     assert_refused(&world.run().await);
     world.config.lock = Lock::TakenOver;
     assert_eq!(world.run().await.verdict, Verdict::Done);
     world.assert_copied();
+    assert!(!has_lock(&world.copy()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_dies_anywhere_with_a_lock_loses_and_doubles_nothing() {
-    let mut refused = 0;
-    for point in 1.. {
-        let mut world = locking(Profile::dovecot());
-        if world.run_until(Kill::Point(point)).await.is_some() {
-            break;
+async fn a_ledger_whose_lock_was_taken_does_not_take_the_others_for_its_own() {
+    let mut world = locking(Profile::dovecot());
+    assert!(world.run_until(Kill::Sent(Side::Target, 1_000)).await.is_none());
+    let first = std::mem::replace(&mut world.ledger, CrashLedger::new());
+    world.config.lock = Lock::TakenOver;
+    let kill = Some(Kill::Sent(Side::Target, 1_500));
+    // Another mailhaul has another random number.
+    let taker = Circumstances { kill, seed: 8, ..Circumstances::default() };
+    assert!(world.run_with(taker).await.is_none());
+    assert_eq!(locks(&world.copy()), 1);
+    let second = std::mem::replace(&mut world.ledger, first);
+    world.config.lock = Lock::Locked;
+    assert_refused(&world.run().await);
+    world.ledger = second;
+    world.run().await;
+    world.assert_copied();
+    assert!(!has_lock(&world.copy()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_ledgers_that_start_at_once_do_not_both_get_the_lock() {
+    let mut world = locking(Profile::dovecot());
+    let copy = world.copy();
+    // The other one's comes between the first look and the one behind the lock.
+    let meddle = move |_, response: &[u8]| {
+        if locks(&copy) == 1 {
+            let _ = copy.create_mailbox(&["mailhaul-00000000000000ab-7-12-lock"], None);
         }
-        let report = world.run().await;
-        if failed(&report).is_some() {
-            // It died between making or forgetting it and noting that.
-            assert_refused(&report);
-            refused += 1;
-            world.config.lock = Lock::TakenOver;
-            world.run().await;
+        Instead::Say(response.to_vec())
+    };
+    world.network.meddle(TARGET_PORT, Box::new(meddle));
+    assert_refused(&world.run().await);
+    assert_eq!(world.target.counters().command("APPEND"), 0);
+    assert_eq!(locks(&world.copy()), 1, "its own is taken back, the other's left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_anywhere_with_a_lock_is_gone_on_with_by_its_ledger() {
+    for profile in [Profile::dovecot, Profile::courier] {
+        for point in 1.. {
+            let mut world = locking(profile());
+            if world.run_until(Kill::Point(point)).await.is_some() {
+                assert!(point > 30, "only {point} points");
+                break;
+            }
+            world.run().await.assert_done(6);
+            world.assert_copied();
+            assert!(!has_lock(&world.copy()), "{point}");
         }
-        world.assert_copied();
     }
-    assert!((1..10).contains(&refused), "{refused} points leave a lock that nobody knows");
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +149,7 @@ async fn a_target_that_makes_no_lock_gets_no_mail() {
     world.target.faults().arm(Fault::always(Deed::RefuseCreate("mailhaul-".to_owned())));
     let report = world.run().await;
     let (reason, _) = failed(&report).expect("an account that fails");
-    assert!(reason.contains("lock the account by the mailbox mailhaul-lock"), "{reason}");
+    assert!(reason.contains("lock the account by the mailbox mailhaul-"), "{reason}");
     assert_eq!(world.copy().messages(&INBOX).len(), 0);
 }
 

@@ -169,13 +169,18 @@ pub(crate) async fn the_ids_of_what_was_moved_are_known_for_the_target_mailbox(p
     assert_eq!(ledger.moved_ids(apart).await.unwrap(), []);
 }
 
+fn lock() -> OwnMailbox {
+    let name = OwnName::lock(Serial { run: 1, epoch: 1, number: 2 });
+    OwnMailbox { name, removal: None }
+}
+
 pub(crate) async fn own_mailboxes_are_remembered_until_they_are_gone(place: impl Place) {
     let (ledger, claim, _) = begin(&place).await;
     let quarantine = OwnMailbox {
         name: OwnName::quarantine(Serial { run: 1, epoch: 1, number: 1 }),
         removal: Some(Removal { target_name: WireName(b"INBOX".to_vec()), target_uid: Uid(7) }),
     };
-    let lock = OwnMailbox { name: OwnName::lock(), removal: None };
+    let lock = lock();
     for own in [&lock, &quarantine, &lock] {
         ledger.note_own(claim.account, own).await.unwrap();
     }
@@ -203,10 +208,7 @@ pub(crate) async fn every_step_of_a_stage_survives_a_crash(place: impl Durable) 
     same_after_a_crash(&place, &ledger, claim).await;
     ledger.dissolve_stage(stage, mailbox, Dissolved::default()).await.unwrap();
     same_after_a_crash(&place, &ledger, claim).await;
-    ledger
-        .note_own(claim.account, &OwnMailbox { name: OwnName::lock(), removal: None })
-        .await
-        .unwrap();
+    ledger.note_own(claim.account, &lock()).await.unwrap();
     same_after_a_crash(&place, &ledger, claim).await;
 }
 

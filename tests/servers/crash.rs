@@ -136,3 +136,55 @@ fn the_program_dies_at_writes_on_the_way_to_courier() {
     }
     dies_everywhere(&courier::start(USERS), "direct", step(17));
 }
+
+/// Dies at every `step`-th point with a lock at the target: a second ledger stops there, and the first
+/// one goes on and takes it away.
+fn dies_with_a_lock(target: &Server, step: usize) {
+    let source = dovecot::start(&Options::default());
+    let stored = fill(&source);
+    let mut refused = 0;
+    for number in 1.. {
+        let user = format!("u{number:04}");
+        let account = Account::new("u0001", (&source, Link::Plain), (target, Link::Plain));
+        let account = account.with("target_user", &user);
+        let migration = || Migration::new(std::slice::from_ref(&account));
+        let (first, second) = (migration(), migration());
+        let died = first.start_to_crash(number * step, &["--lock-mailbox"]).wait().died();
+        let locks = || {
+            let there = target.client(&user).uid_nexts();
+            there.into_keys().filter(|name| name.ends_with("-lock")).count()
+        };
+        if locks() > 0 {
+            let run = second.start_with(&["--lock-mailbox"]).wait();
+            run.assert_code(exit::NOT_ALL);
+            assert!(run.output().contains("a mailhaul with another ledger"), "{run}");
+            refused += 1;
+        }
+        first.start_with(&["--lock-mailbox"]).wait().assert_code(exit::ALL_THERE);
+        assert_eq!(locks(), 0, "point {}", number * step);
+        stored.assert_copied_to(&Dump::read(&mut target.client(&user)));
+        if !died {
+            break;
+        }
+    }
+    assert!(refused > 1, "{} was locked at {refused} points only", target.name);
+}
+
+/// A20 (D)
+#[test]
+fn the_lock_of_a_program_that_died_is_its_ledgers_at_dovecot() {
+    if !available() {
+        return;
+    }
+    dies_with_a_lock(&dovecot::start(&roomy()), 17);
+}
+
+/// A20 (C, K)
+#[test]
+fn the_lock_of_a_program_that_died_is_its_ledgers_at_cyrus_and_courier() {
+    if !available() {
+        return;
+    }
+    dies_with_a_lock(&cyrus::start(20), 23);
+    dies_with_a_lock(&courier::start(20), 23);
+}
