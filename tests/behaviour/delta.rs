@@ -7,8 +7,9 @@ use mailhaul::fault::Side;
 use mailhaul::plan::rules::Pattern;
 use mailhaul::rehearsal::{BodyFault, Deed, Fault, Matching, Profile};
 use mailhaul::report::Verdict;
+use mailhaul::simulation::ledger::Failure;
 use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{INBOX, Report, World, letter};
+use mailhaul::simulation::world::{Circumstances, INBOX, Report, World, letter};
 
 #[tokio::test(start_paused = true)]
 async fn a_target_mailbox_that_was_deleted_and_made_again_is_filled_again() {
@@ -294,4 +295,63 @@ async fn passes_that_are_killed_anywhere_miss_no_change() {
         // Where something was sent again, late copies are looked for.
         assert_eq!(commands[2], 0, "killed at {sent}: {commands:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_a_pass_was_through_with_keeps_no_fault_wherever_that_pass_ended() {
+    for killed in [true, false] {
+        for number in 1.. {
+            let mut world = World::usual();
+            world.deliver(0..2);
+            world.run().await.assert_done(2);
+            world.anna().deliver(&INBOX, letter(2));
+            let no = Deed::Answer("EXAMINE".to_owned(), "NO [NOPERM] not now".to_owned());
+            world.source.faults().arm(Fault::once(no));
+            assert_eq!(world.run().await.mailbox_faults().len(), 1);
+            world.source.faults().clear();
+            let circumstances = if killed {
+                Circumstances { kill: Some(Kill::Point(number)), ..Circumstances::default() }
+            } else {
+                // What was queued before the call that fails is kept.
+                let failure = Some(Failure { call: number, for_ever: false });
+                Circumstances { failure, ..Circumstances::default() }
+            };
+            let ended = world.run_with(circumstances).await;
+            // Where the watermark says that it was through, the next one does not look there.
+            let report = world.run().await;
+            report.assert_done(3);
+            assert_eq!(report.mailbox_faults(), [""; 0], "{killed}, {number}");
+            if ended.is_some_and(|ended| ended.ended.is_ok()) {
+                assert!(number > 5, "it ended at {number}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_opens_as_many_connections_as_its_new_mail_is_worth() {
+    let mailboxes = ["INBOX", "Work", "Old", "Sent"];
+    let mut world = World::usual();
+    world.config.connections_max = 4;
+    let deliver = |world: &World, numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            world.anna().deliver(&[mailboxes[number as usize % 4]], letter(number));
+        }
+    };
+    let logins = |world: &World| {
+        [&world.source, &world.target].map(|server| {
+            let counters = server.counters();
+            counters.command("LOGIN") + counters.command("AUTHENTICATE")
+        })
+    };
+    deliver(&world, 0..400);
+    world.run().await.assert_done(400);
+    let initial = logins(&world);
+    assert_eq!(initial, [4, 4], "much mail in four mailboxes is worth all of them");
+    deliver(&world, 400..408);
+    world.run().await.assert_done(408);
+    assert_eq!(logins(&world), initial.map(|before| before + 1), "a few messages are worth one");
+    world.run().await.assert_done(408);
+    assert_eq!(logins(&world), initial.map(|before| before + 2), "and so is nothing");
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use mailhaul::config::Surplus;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
-use mailhaul::rehearsal::{Deed, Fault, Matching, Profile};
+use mailhaul::rehearsal::{Deed, Fault, Matching, Profile, Store};
 use mailhaul::report::Verdict;
-use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::between::Instead;
+use mailhaul::simulation::network::{Kill, TARGET_PORT};
 use mailhaul::simulation::world::{INBOX, World, letter};
 
 /// Three messages of which at least one is there a second time, after a run that knows nothing of it.
@@ -67,6 +68,71 @@ async fn the_last_copy_is_never_removed() {
     }
     world.run().await;
     assert_eq!(count(&world), late);
+}
+
+/// As many equal messages, each copied, and at least one more copy of them that came late.
+async fn with_late_twins(messages: usize) -> World {
+    let mut world = World::usual();
+    for _ in 0..messages {
+        world.anna().deliver(&INBOX, letter(1));
+    }
+    world.config.idle_timeout = Duration::from_secs(1);
+    world.config.surplus = Surplus::Remove;
+    let late = Deed::CommitLate(Matching::Any, Duration::from_secs(300));
+    world.target.faults().arm(Fault::once(late));
+    world.run().await.assert_done(messages as u64);
+    world.target.settle().await;
+    assert!(count(&world) > messages, "nothing came late");
+    world
+}
+
+/// Removes the first copy once the run has come so far, and gives what the run says of the second one.
+async fn removed_meanwhile(
+    world: &mut World,
+    is_time: impl Fn(&Store, &[u8]) -> bool + Send + 'static,
+) -> String {
+    let (copy, mut removed) = (world.copy(), false);
+    let first = copy.messages(&INBOX)[0].uid;
+    world.network.meddle(
+        TARGET_PORT,
+        Box::new(move |_, response| {
+            if !removed && is_time(&copy, response) {
+                removed = copy.expunge(&INBOX, first);
+            }
+            Instead::Say(response.to_vec())
+        }),
+    );
+    let report = world.run().await;
+    assert!(world.copy().messages(&INBOX)[0].uid > first, "it was never time");
+    report.remarks.iter().map(|row| row.remark.text.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_stays_where_its_owner_removes_the_first_before_it_is_moved() {
+    for messages in [1, 2] {
+        let mut world = with_late_twins(messages).await;
+        let there = count(&world);
+        let moves = world.target.counters().command("UID MOVE");
+        let looked = |_: &Store, response: &[u8]| response.windows(6).any(|six| six == b"X-GUID");
+        let text = removed_meanwhile(&mut world, looked).await;
+        assert!(text.contains("the copy it would stand beside is not there any more"), "{text}");
+        assert_eq!(world.target.counters().command("UID MOVE"), moves);
+        assert_eq!(count(&world), there - 1, "{messages}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_comes_back_where_its_owner_removes_the_first_while_it_is_moved() {
+    for messages in [1, 2] {
+        let mut world = with_late_twins(messages).await;
+        let there = count(&world);
+        let moved = |copy: &Store, _: &[u8]| {
+            copy.mailboxes().iter().any(|mailbox| mailbox.path[0].ends_with("-surplus"))
+        };
+        removed_meanwhile(&mut world, moved).await;
+        assert_eq!(count(&world), there - 1, "{messages}");
+        assert!(!has_own(&world));
+    }
 }
 
 #[tokio::test(start_paused = true)]
