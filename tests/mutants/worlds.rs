@@ -4,13 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mailhaul::config::{Adopt, Delivery};
-use mailhaul::event::Event;
-use mailhaul::fate::Fate;
+use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::plan::rules::MapRule;
 use mailhaul::rehearsal::{Deed, Fault, Matching, Message, Slowness};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::between::Instead;
-use mailhaul::simulation::network::{Kill, SOURCE_PORT};
+use mailhaul::simulation::network::{Kill, SOURCE_PORT, TARGET_PORT};
 use mailhaul::simulation::world::{INBOX, World, letter};
 
 /// Mutant 1
@@ -105,19 +104,28 @@ async fn the_copy_of_another_mailbox_is_not_claimed_again() {
 /// Mutant 14
 #[tokio::test(start_paused = true)]
 async fn a_twin_does_not_take_the_copy_that_was_told_the_other() {
-    let mut world = merging();
-    world.target.faults().arm(Fault::once(Deed::CutBefore("APPEND".to_owned())));
-    // Acknowledged with its UID, and not read back.
+    let mut world = World::usual();
+    world.config.window_messages_max = 1;
+    world.deliver(1..2);
+    world.deliver(1..2);
+    // Both are acknowledged with their UIDs, and not read back.
     world.target.faults().arm(Fault::once(Deed::CutBefore("UID FETCH".to_owned())));
-    // Something else was there for a moment: what is missing may have been taken out.
-    let both = world.copy();
-    world.on_event(move |event| {
-        if matches!(event, Event::Copied { .. }) && both.messages(&["Both"]).len() == 1 {
-            let uid = both.deliver(&["Both"], letter(9));
-            both.expunge(&["Both"], uid);
+    let (copy, mut removed) = (world.copy(), false);
+    let meddle = move |connection, response: &[u8]| {
+        if connection > 0 && !removed && copy.messages(&INBOX).len() == 2 {
+            removed = copy.expunge(&INBOX, 1);
         }
-    });
-    assert_merged(&mut world).await;
+        Instead::Say(response.to_vec())
+    };
+    world.network.meddle(TARGET_PORT, Box::new(meddle));
+    let report = world.run().await;
+    let told = report.remarks.iter().filter(|row| row.remark.kind == RemarkKind::RemovedAtTarget);
+    let told: Vec<u32> = told.map(|row| row.uid.0).collect();
+    assert_eq!(
+        (told, report.fate(Fate::Copied)),
+        (vec![1], 2),
+        "it is the first whose copy is gone"
+    );
 }
 
 /// Mutant 6
