@@ -369,7 +369,8 @@ impl<L: Ledger> Moving<'_, '_, L> {
             Moved::All { .. } => return Err(self.unknown("the mailbox is another one than before")),
             Moved::Unknown(said) => return Err(self.unknown(&format!("the server said: {said}"))),
         };
-        target.open(self.into).await.map_err(|fault| fault.at_least(Scope::Session))?;
+        let opened = resolve::reopen(target, self.into, self.validity).await;
+        opened.map_err(|fault| fault.at_least(Scope::Session))?;
         let mut arrived: Vec<Uid> = pairs.iter().map(|(_, arrived)| *arrived).collect();
         arrived.sort_unstable();
         let after = target.read_back(&arrived).await;

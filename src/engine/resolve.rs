@@ -8,7 +8,7 @@ use super::verify::{Stored, is_compared};
 use super::work::Work;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
-use crate::fault::{Fault, Scope};
+use crate::fault::{Fault, Scope, Side};
 use crate::history::Entry;
 use crate::identity::{Digest, Identity};
 use crate::ledger::{
@@ -120,6 +120,25 @@ pub(super) async fn open_or_make<T: Target>(
         }
         opened => opened,
     }
+}
+
+/// Opens a target mailbox again, after another one.
+///
+/// # Errors
+///
+/// As [`Target::open`]; a session fault where it has another UIDVALIDITY by now: nothing that is known of
+/// its UIDs is true any more, and the next try compares what is there.
+pub(super) async fn reopen<T: Target>(
+    target: &mut T,
+    name: &WireName,
+    known: UidValidity,
+) -> Result<(), Fault> {
+    let now = target.open(name).await?.uid_validity;
+    if now.is_some_and(|now| now != known) {
+        let action = format!("open {} again", name.0.escape_ascii());
+        return Err(Fault::session(action, "it is another mailbox than before").at(Side::Target));
+    }
+    Ok(())
 }
 
 /// Takes note of a UIDVALIDITY of a target mailbox that is not the one its claims were made under:

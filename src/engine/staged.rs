@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::resolve::Resolved;
+use super::resolve::{self, Resolved};
 use super::verify;
 use super::window::{self, Moved, Place, Sent, tell_not_copied_at};
 use super::work::Work;
@@ -186,7 +186,7 @@ async fn move_on<T: Target, L: Ledger>(
             }
         };
         left = target.look(Uid::FIRST).await?;
-        target.open(target_name).await?;
+        resolve::reopen(target, target_name, place.validity).await?;
         let mut arrived: Vec<Uid> = pairs.iter().map(|(_, arrived)| *arrived).collect();
         arrived.sort_unstable();
         let after = by_uid(target.read_back(&arrived).await?);
@@ -218,8 +218,7 @@ async fn move_on<T: Target, L: Ledger>(
         let text = format!("somebody has put mail into {}: move it elsewhere", made.name);
         work.event(Event::Warning { account: Some(work.label.clone()), text });
     }
-    target.open(target_name).await?;
-    Ok(())
+    resolve::reopen(target, target_name, place.validity).await
 }
 
 fn by_uid(found: Vec<Found>) -> BTreeMap<Uid, Found> {
@@ -273,7 +272,7 @@ pub(super) async fn recover<T: Target, L: Ledger>(
         match clear(work, target, mailbox, stage).await {
             Ok(given_up) => resolved.given_up.entry(source_name).or_default().extend(given_up),
             Err(fault) if fault.scope <= Scope::Mailbox => {
-                super::resolve::give_up(work, mailbox, &fault).await?;
+                resolve::give_up(work, mailbox, &fault).await?;
                 resolved.unresolved.insert(source_name);
             }
             Err(fault) => return Err(fault),

@@ -156,8 +156,9 @@ impl<L: Ledger> Quarantine<'_, '_, L> {
         }
         let inside = contents(target, &own.name).await?.unwrap_or_default();
         let inside = seen(target, &inside).await?;
-        target.open(&target_name).await?;
-        let present = target.read_back(self.claimed).await?.len() == self.claimed.len();
+        let opened = target.open(&target_name).await?;
+        let is_same = opened.uid_validity == self.bound.binding.target_validity;
+        let present = is_same && target.read_back(self.claimed).await?.len() == self.claimed.len();
         match after_quarantine(&inside, wanted, present, false) {
             Step::Wait => Ok(false),
             Step::MoveBack => {

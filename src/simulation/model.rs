@@ -651,7 +651,13 @@ impl Model {
                 let gone = self.equal(mailbox, &class).filter(|one| !one.is_there).count() as u64;
                 let is_it = |one: &&(Path, Bytes)| names.contains(&one.0) && one.1 == class;
                 let mistaken = presence.mistaken + mistaken.iter().filter(is_it).count() as u64;
-                let surplus = presence.surplus.saturating_sub(mistaken + gone);
+                // Sent from a mailbox that was renamed before anything of it was known, and told.
+                let held = claims.iter().filter(|claim| {
+                    let is_held = claim.fate == Fate::Held && claim.original.is_none();
+                    is_held && names.contains(&claim.source)
+                });
+                let explained = mistaken + gone + held.count() as u64;
+                let surplus = presence.surplus.saturating_sub(explained);
                 let told = self.is_told_twice(mailbox, &class, report);
                 let what = format!("{} in {usual:?}", shown(&class));
                 if surplus > 0 && !self.may_be_twice() {
