@@ -14,6 +14,7 @@ mod commit_point;
 mod crash;
 mod deadline;
 mod dump;
+mod filed;
 mod fixtures;
 mod harness;
 mod killed;
