@@ -18,6 +18,8 @@ pub enum Difference {
     Doubled,
     /// The target has it as servers rewrite messages: line ends, control and 8-bit octets.
     Rewritten,
+    /// The target has it in another mailbox, where only the target has it: its owner moved it there.
+    MovedAtTarget,
     /// Its internal date is another one.
     Date,
     /// Its flags are others.
@@ -28,12 +30,13 @@ pub enum Difference {
 
 impl Difference {
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Content,
         Self::Unreadable,
         Self::Doubled,
         Self::Rewritten,
+        Self::MovedAtTarget,
         Self::Date,
         Self::Flags,
         Self::Extra,
@@ -48,6 +51,7 @@ impl Difference {
             Self::Unreadable => "unreadable",
             Self::Doubled => "doubled",
             Self::Rewritten => "rewritten",
+            Self::MovedAtTarget => "moved-at-target",
             Self::Date => "date",
             Self::Flags => "flags",
             Self::Extra => "extra",
@@ -88,6 +92,13 @@ impl Compared {
     /// Notes a difference of so many messages.
     pub fn note(&mut self, kind: Difference, messages: u64) {
         *self.differences.entry(kind).or_default() += messages;
+    }
+
+    /// Takes back a difference that was noted of so many messages.
+    pub fn take_back(&mut self, kind: Difference, messages: u64) {
+        if let Some(noted) = self.differences.get_mut(&kind) {
+            *noted = noted.saturating_sub(messages);
+        }
     }
 
     /// How often a difference was found.

@@ -15,7 +15,7 @@ use crate::identity::Digest;
 use crate::identity::Identity;
 use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
-use crate::plan::compare::{At, Finding, Marks, Record, compare, is_sampled};
+use crate::plan::compare::{self, At, Finding, Marks, Record, Trace, compare, is_sampled};
 use crate::plan::filter::Filter;
 use crate::plan::mailboxes::Pair;
 use crate::source::Source;
@@ -31,6 +31,30 @@ pub(super) struct Done {
     compared: Compared,
     /// Mailboxes that could not be compared.
     failed: u64,
+    /// Mailboxes in which something is missing: it may be elsewhere at the target.
+    lacking: Vec<Lacking>,
+    /// What only the target has, with its mailbox and UID.
+    alone: BTreeMap<(String, Uid), Trace>,
+}
+
+/// What was found of a group of which the target lacks something.
+struct Lacking {
+    /// The source mailboxes.
+    names: String,
+    target: String,
+    compared: Compared,
+    /// With the source mailbox of each.
+    missing: Vec<(String, Finding)>,
+}
+
+/// Messages of an account that are remembered to be looked for in its other mailboxes; more are missing.
+const LACKING_MAX: usize = 100_000;
+
+impl Done {
+    /// Messages that are remembered.
+    fn missing(&self) -> usize {
+        self.lacking.iter().map(|lacking| lacking.missing.len()).sum()
+    }
 }
 
 /// Source mailboxes that go to one target mailbox.
@@ -70,9 +94,8 @@ pub(super) async fn account(
         if looking.run.stop.is_requested() {
             return Ok(Pass::Stopped);
         }
-        let failed = match comparing.group(ends, group).await {
-            Ok(compared) => {
-                done.compared.add(&compared);
+        let failed = match comparing.group(ends, group, done).await {
+            Ok(()) => {
                 let reason = || format!("there is no mailbox {}", group.target);
                 group.existing().is_none().then(|| (Some(Side::Target), reason()))
             }
@@ -87,7 +110,13 @@ pub(super) async fn account(
         done.targets.insert(group.target.clone());
         looking.step();
     }
-    tell_extra(looking, ends, &there, &groups).await?;
+    let extra = tell_extra(looking, ends, &there, &groups).await?;
+    if !done.lacking.is_empty() {
+        for mailbox in &extra {
+            comparing.alone(ends, mailbox, done).await?;
+        }
+    }
+    tell_lacking(looking, done);
     looking.event(Event::AccountCompared {
         account: looking.label.clone(),
         compared: done.compared.clone(),
@@ -96,13 +125,13 @@ pub(super) async fn account(
     Ok(Pass::Through)
 }
 
-/// Tells of mailboxes that only the target has, and that hold messages.
+/// Tells of mailboxes that only the target has, and that hold messages. Gives them.
 async fn tell_extra(
     looking: &Looking<'_>,
     ends: &mut Ends,
     there: &[Mailbox],
     groups: &[Group],
-) -> Result<(), Fault> {
+) -> Result<Vec<Mailbox>, Fault> {
     let root = looking.account.target_root.as_ref();
     let expected: BTreeSet<&MailboxPath> = groups.iter().map(|group| &group.target).collect();
     let extra: Vec<&Mailbox> = there
@@ -116,14 +145,59 @@ async fn tell_extra(
         .collect();
     let names: Vec<WireName> = extra.iter().map(|mailbox| mailbox.name.clone()).collect();
     let statuses = ends.target.statuses(&names).await?;
-    for (mailbox, status) in extra.iter().zip(statuses) {
+    let mut holding = Vec::new();
+    for (mailbox, status) in extra.into_iter().zip(statuses) {
         let messages = status.map_or(0, |status| status.messages);
         if messages > 0 {
             let target = mailbox.path.to_string();
             looking.event(Event::ExtraMailbox { account: looking.label.clone(), target, messages });
+            holding.push(mailbox.clone());
         }
     }
-    Ok(())
+    Ok(holding)
+}
+
+/// Tells what is missing, and what of it is elsewhere at the target: at the end of an account, or when it
+/// is given up.
+pub(super) fn tell_lacking(looking: &Looking<'_>, done: &mut Done) {
+    let lacking = std::mem::take(&mut done.lacking);
+    let missing = lacking.iter().flat_map(|lacking| &lacking.missing);
+    let missing: Vec<Trace> = missing.filter_map(|(_, finding)| finding.trace).collect();
+    let (places, alone): (Vec<&(String, Uid)>, Vec<Trace>) =
+        done.alone.iter().map(|(place, trace)| (place, *trace)).unzip();
+    let mut moved = compare::moved(&missing, &alone).into_iter();
+    for Lacking { names, target, mut compared, missing } in lacking {
+        for (mailbox, mut finding) in missing {
+            let place = finding.trace.and_then(|_| moved.next().flatten());
+            if let Some((path, uid)) = place.and_then(|place| places.get(place)) {
+                finding.kind = Difference::MovedAtTarget;
+                finding.text = format!("it is in {path} at the target, UID {uid}");
+            }
+            compared.note(finding.kind, 1);
+            tell(looking, mailbox, &target, finding);
+        }
+        done.compared.add(&compared);
+        tell_compared(looking, names, target, compared);
+    }
+}
+
+fn tell(looking: &Looking<'_>, mailbox: String, target: &str, finding: Finding) {
+    looking.event(Event::Differs {
+        account: looking.label.clone(),
+        mailbox,
+        target: target.to_owned(),
+        difference: finding.kind,
+        source_uid: finding.source.map(|at| at.uid.0),
+        target_uid: finding.target.map(|at| at.uid.0),
+        size: finding.size,
+        date: finding.date.map(|date| date.to_string()),
+        text: finding.text,
+    });
+}
+
+fn tell_compared(looking: &Looking<'_>, mailbox: String, target: String, compared: Compared) {
+    let account = looking.label.clone();
+    looking.event(Event::MailboxCompared { account, mailbox, target, compared });
 }
 
 /// The pairs by where they go, in their order.
@@ -147,6 +221,14 @@ impl Group {
         names.join(", ")
     }
 
+    /// The source mailbox of what was found, or all of them.
+    fn source_name(&self, finding: &Finding) -> String {
+        match finding.source.and_then(|at| self.pairs.get(at.mailbox as usize)) {
+            Some(pair) => pair.source.path.to_string(),
+            None => self.names(),
+        }
+    }
+
     /// How the target spells its mailbox, if it has it.
     fn existing(&self) -> Option<&WireName> {
         self.pairs.iter().find_map(|pair| pair.existing.as_ref())
@@ -160,7 +242,7 @@ struct Comparing<'a, 'l> {
 }
 
 impl Comparing<'_, '_> {
-    async fn group(&self, ends: &mut Ends, group: &Group) -> Result<Compared, Fault> {
+    async fn group(&self, ends: &mut Ends, group: &Group, done: &mut Done) -> Result<(), Fault> {
         let config = &self.looking.run.config;
         let source = async {
             let mut reading = Reading::new(config, &self.source_throttle, Some(&config.filter));
@@ -183,7 +265,22 @@ impl Comparing<'_, '_> {
         let (source, target) = tokio::join!(source, target);
         let (source, target) = (source?, target?);
         let (mut compared, findings) = compare(&source.records, &target.records);
+        let mut room = LACKING_MAX.saturating_sub(done.missing());
+        let mut missing = Vec::new();
         for finding in findings {
+            match finding.kind {
+                Difference::Missing if room > 0 => {
+                    room -= 1;
+                    missing.push((group.source_name(&finding), finding));
+                    continue;
+                }
+                Difference::Extra | Difference::Doubled if done.alone.len() < LACKING_MAX => {
+                    let uid = finding.target.map(|at| at.uid);
+                    let place = uid.map(|uid| (group.target.to_string(), uid));
+                    done.alone.extend(place.zip(finding.trace));
+                }
+                _ => {}
+            }
             self.tell(group, finding);
         }
         for (side, unreadable) in
@@ -194,8 +291,36 @@ impl Comparing<'_, '_> {
                 self.tell(group, unread(side, finding));
             }
         }
-        self.tell_compared(group, compared.clone());
-        Ok(compared)
+        let (names, target) = (group.names(), group.target.to_string());
+        if missing.is_empty() {
+            done.compared.add(&compared);
+            tell_compared(self.looking, names, target, compared);
+        } else {
+            // They are counted when it is known whether they are elsewhere.
+            compared.take_back(Difference::Missing, missing.len() as u64);
+            done.lacking.push(Lacking { names, target, compared, missing });
+        }
+        Ok(())
+    }
+
+    /// Reads a mailbox that only the target has.
+    async fn alone(
+        &self,
+        ends: &mut Ends,
+        mailbox: &Mailbox,
+        done: &mut Done,
+    ) -> Result<(), Fault> {
+        let config = &self.looking.run.config;
+        let mut reading = Reading::new(config, &self.target_throttle, None);
+        match reading.read(&mut ends.target, &mailbox.name, 0, |_| {}, |_, _| {}).await {
+            Err(fault) if fault.scope <= Scope::Mailbox => return Ok(()),
+            read => read?,
+        }
+        let path = mailbox.path.to_string();
+        let room = LACKING_MAX.saturating_sub(done.alone.len());
+        let records = reading.records.iter().take(room);
+        done.alone.extend(records.map(|one| ((path.clone(), one.at.uid), one.trace())));
+        Ok(())
     }
 
     fn tell_started(&self, mailbox: &str, messages: u64) {
@@ -209,31 +334,8 @@ impl Comparing<'_, '_> {
     }
 
     fn tell(&self, group: &Group, finding: Finding) {
-        let of_source = finding.source.and_then(|at| group.pairs.get(at.mailbox as usize));
-        let mailbox = match of_source {
-            Some(pair) => pair.source.path.to_string(),
-            None => group.names(),
-        };
-        self.looking.event(Event::Differs {
-            account: self.looking.label.clone(),
-            mailbox,
-            target: group.target.to_string(),
-            difference: finding.kind,
-            source_uid: finding.source.map(|at| at.uid.0),
-            target_uid: finding.target.map(|at| at.uid.0),
-            size: finding.size,
-            date: finding.date.map(|date| date.to_string()),
-            text: finding.text,
-        });
-    }
-
-    fn tell_compared(&self, group: &Group, compared: Compared) {
-        self.looking.event(Event::MailboxCompared {
-            account: self.looking.label.clone(),
-            mailbox: group.names(),
-            target: group.target.to_string(),
-            compared,
-        });
+        let mailbox = group.source_name(&finding);
+        tell(self.looking, mailbox, &group.target.to_string(), finding);
     }
 }
 
@@ -245,6 +347,7 @@ fn unread(side: Side, (at, info): (At, MessageInfo)) -> Finding {
         size: info.size,
         date: info.date,
         text: format!("the {side} lists it and does not hand it out"),
+        trace: None,
     }
 }
 

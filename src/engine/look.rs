@@ -180,13 +180,17 @@ pub(super) async fn run(
         }
         let fault = match tried {
             Ok(Pass::Through) => return Ok(End::Done),
-            Ok(Pass::Stopped) => return Ok(End::Stopped),
+            Ok(Pass::Stopped) => {
+                compare::tell_lacking(&looking, &mut done);
+                return Ok(End::Stopped);
+            }
             Err(fault) if fault.scope == Scope::Batch => return Err(fault),
             Err(fault) => fault,
         };
         let random = account::random(run.seed, &looking.label, now);
         match retry.next(&fault, now, random, &run.config) {
             Next::GiveUp => {
+                compare::tell_lacking(&looking, &mut done);
                 looking.event(account::failed(&looking.label, &fault));
                 return Ok(End::Failed);
             }

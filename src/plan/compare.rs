@@ -5,7 +5,7 @@
 //! for what servers rewrite; the same header lines. Among equals those are paired that agree in date
 //! and flags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -106,6 +106,12 @@ impl Record {
         Self { at, is_owed, is_repaired, size: info.size, date, flags, exact, folded, kin }
     }
 
+    /// What tells its octets.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        Trace { exact: self.exact, folded: self.folded }
+    }
+
     /// A source message that was repaired on its way, to octets of this digest.
     #[must_use]
     pub fn repaired_to(self, sent: Digest) -> Self {
@@ -153,6 +159,15 @@ pub struct Finding {
     pub date: Option<InternalDate>,
     /// Details for a person; empty where there are none.
     pub text: String,
+    /// What tells its octets, where one end alone has it.
+    pub trace: Option<Trace>,
+}
+
+/// What tells the octets of a message from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace {
+    exact: Digest,
+    folded: u64,
 }
 
 /// Compares what is at the source with what is at the target. The findings are in the order of the
@@ -192,6 +207,29 @@ pub fn compare(source: &[Record], target: &[Record]) -> (Compared, Vec<Finding>)
         compared.note(finding.kind, 1);
     }
     (compared, findings)
+}
+
+/// Which of the messages that only the target has, wherever in the account, are what is missing elsewhere:
+/// their owner has moved them. Gives for each that is missing the number of one that is alike, each once.
+#[must_use]
+pub fn moved(missing: &[Trace], alone: &[Trace]) -> Vec<Option<usize>> {
+    let mut moved = vec![None; missing.len()];
+    let keys: [fn(&Trace) -> u128; 2] =
+        [|one| u128::from_be_bytes(one.exact.0), |one| one.folded.into()];
+    let mut taken = BTreeSet::new();
+    for key in keys {
+        let mut free: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
+        for (index, one) in alone.iter().enumerate().rev() {
+            if !taken.contains(&index) {
+                free.entry(key(one)).or_default().push(index);
+            }
+        }
+        for (one, place) in missing.iter().zip(&mut moved).filter(|(_, place)| place.is_none()) {
+            *place = free.get_mut(&key(one)).and_then(Vec::pop);
+            taken.extend(*place);
+        }
+    }
+    moved
 }
 
 /// How sure it is that two messages are copies of one.
@@ -321,6 +359,7 @@ fn finding(
         size: told.map_or(0, |record| record.size),
         date: told.and_then(|record| record.date).map(|date| InternalDate::new(date, 0)),
         text: text.to_owned(),
+        trace: (source.is_some() != target.is_some()).then_some(told).flatten().map(Record::trace),
     }
 }
 

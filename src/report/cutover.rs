@@ -17,8 +17,13 @@ use crate::ledger::{AccountSnapshot, Snapshot};
 /// Differences that mean that mail of the source is not on the target.
 const LOSSES: [Difference; 3] = [Difference::Missing, Difference::Content, Difference::Unreadable];
 /// Differences that leave all mail on the target.
-const INEXACT: [Difference; 4] =
-    [Difference::Doubled, Difference::Rewritten, Difference::Date, Difference::Flags];
+const INEXACT: [Difference; 5] = [
+    Difference::Doubled,
+    Difference::Rewritten,
+    Difference::MovedAtTarget,
+    Difference::Date,
+    Difference::Flags,
+];
 
 /// Whether the accounts of a batch may be switched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

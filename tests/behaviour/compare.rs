@@ -114,12 +114,13 @@ async fn every_change_is_told_with_its_kind_and_uids() {
         assert_eq!(
             differences(&events),
             [
-                inbox(Difference::Missing, Some(3), None),
                 inbox(Difference::Flags, Some(4), Some(4)),
                 inbox(Difference::Date, Some(6), Some(13)),
                 inbox(Difference::Content, Some(9), Some(14)),
                 inbox(Difference::Doubled, None, Some(11)),
                 inbox(Difference::Extra, None, Some(12)),
+                // At the end, when it is known that they are nowhere.
+                inbox(Difference::Missing, Some(3), None),
                 ("Work".to_owned(), Difference::Missing, Some(1), None),
             ],
             "{depth:?}"
@@ -235,6 +236,66 @@ async fn what_a_filter_leaves_out_is_not_missed() {
     world.config.filter = Filter::default();
     let (compared, _) = compared(&world.compare().await);
     assert_eq!(compared.count(Difference::Missing), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_owner_moved_at_the_target_is_not_missing_and_counts_once() {
+    let mut world = World::usual();
+    world.deliver(0..6);
+    world.deliver(5..6); // The last one twice.
+    world.anna().deliver(&["Work"], letter(50));
+    world.run().await.assert_done(8);
+    let copy = world.copy();
+    for (uid, to) in [(1, "Work"), (2, "Own"), (7, "Own")] {
+        let stored = copy.messages(&INBOX).into_iter().find(|one| one.uid == uid).unwrap();
+        copy.deliver(&[to], Message::new(stored.body));
+        assert!(copy.expunge(&INBOX, uid));
+    }
+    assert!(copy.expunge(&INBOX, 6)); // The other one of the two is nowhere.
+    assert!(copy.expunge(&INBOX, 3));
+    for depth in [Depth::Full, Depth::Fast, Depth::Sample(5_000)] {
+        world.config.depth = depth;
+        let events = world.compare().await;
+        let compared = compared(&events).0;
+        assert_eq!(compared.count(Difference::MovedAtTarget), 3, "{depth:?} {compared:?}");
+        assert_eq!(compared.count(Difference::Missing), 2, "{depth:?} {compared:?}");
+        assert_eq!((compared.source, compared.same), (8, 3));
+        let places = events.iter().filter_map(|event| match event {
+            Event::Differs { difference: Difference::MovedAtTarget, text, .. } => Some(text),
+            _ => None,
+        });
+        let mut places: Vec<&String> = places.collect();
+        places.sort();
+        let expected = ["Own at the target, UID 1", "Own at the target, UID 2"];
+        let work = "Work at the target, UID 2";
+        assert_eq!(
+            places,
+            [expected[0], expected[1], work]
+                .map(|it| format!("it is in {it}"))
+                .iter()
+                .collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_is_told_though_the_comparison_breaks_off() {
+    let mut world = World::usual();
+    world.deliver(0..4);
+    world.anna().deliver(&["Work"], letter(50));
+    world.run().await.assert_done(5);
+    assert!(world.copy().expunge(&INBOX, 3));
+    let (faults, once) = (world.target.faults(), std::sync::Once::new());
+    world.on_event(move |event| {
+        if matches!(event, Event::Read { .. }) {
+            let cut = Deed::CutBefore("STATUS".to_owned());
+            once.call_once(|| faults.arm(Fault::always(cut)));
+        }
+    });
+    world.copy().deliver(&["Own"], letter(60));
+    let events = world.compare().await;
+    assert!(events.iter().any(|event| matches!(event, Event::AccountFailed { .. })));
+    assert_eq!(differences(&events), [("INBOX".to_owned(), Difference::Missing, Some(3), None)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,27 @@ fn accounts_are_safe_once_all_of_their_mail_is_on_the_target() {
 }
 
 #[test]
+fn an_account_whose_owner_moved_a_copy_at_the_target_is_safe() {
+    let between = Between::new(&["anna"]);
+    for number in 0..3 {
+        between.source("anna").deliver(&INBOX, letter(number));
+    }
+    between.folder.run("migrate accounts.csv").code(0);
+    let there = between.target("anna");
+    there.deliver(&["Filed"], letter(1));
+    assert!(there.expunge(&INBOX, 2));
+    let ran = between.folder.run("cutover accounts.csv").code(0);
+    let text = ran.stdout();
+    let line = "  safe      anna  (not exact: 1 moved-at-target)\n";
+    assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    let told = between.lines("report.csv");
+    assert!(told.iter().any(|line| line.contains("moved-at-target")), "{told:?}");
+    assert!(there.expunge(&["Filed"], 1));
+    let ran = between.folder.run("cutover accounts.csv").code(6);
+    assert!(ran.stdout().contains("  NOT SAFE  anna  1 missing\n"), "{}", ran.stdout());
+}
+
+#[test]
 fn a_message_that_the_target_refuses_makes_its_account_unsafe() {
     let between = Between::new(&["anna"]);
     for number in 0..3 {
