@@ -692,7 +692,11 @@ impl<L: Ledger> Copying<'_, '_, L> {
         if filtered.is_empty() {
             return Ok(());
         }
+        let filter = &self.work.run.config.filter;
         let outcomes = filtered.into_iter().map(|Owed { info, troubles, .. }| {
+            let text = "it is marked as deleted at the source (--deleted skip)";
+            let reason = filter.leaves_out_as_deleted(&info);
+            let reason = reason.then(|| Remark::new(RemarkKind::Reason, text));
             let entry = Entry {
                 fate: Fate::Filtered,
                 target_uid: None,
@@ -704,7 +708,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 troubles,
                 risky: false,
             };
-            Outcome { uid: info.uid, entry, remarks: Vec::new(), subject: None }
+            let remarks = reason.into_iter().collect();
+            Outcome { uid: info.uid, entry, remarks, subject: None }
         });
         self.work.run.ledger.record(self.mailbox, outcomes.collect()).await
     }

@@ -37,6 +37,12 @@ impl Filter {
             && has(self.flagged, SystemFlag::Flagged)
             && has(self.deleted, SystemFlag::Deleted)
     }
+
+    /// Whether a message is left out for nothing but its mark as deleted.
+    #[must_use]
+    pub fn leaves_out_as_deleted(&self, info: &MessageInfo) -> bool {
+        !self.takes(info) && Self { deleted: None, ..self.clone() }.takes(info)
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +78,16 @@ mod tests {
         assert!(takes(Filter { seen: Some(true), flagged: Some(false), ..none() }));
         assert!(!takes(Filter { seen: Some(true), flagged: Some(true), ..none() }));
         assert!(takes(Filter { deleted: Some(false), ..none() }));
+    }
+
+    #[test]
+    fn what_is_left_out_as_deleted_would_be_taken_otherwise() {
+        let filter = Filter { smaller: Some(50), deleted: Some(false), ..Filter::default() };
+        let as_deleted =
+            |size, flags: &[&str]| filter.leaves_out_as_deleted(&message(None, size, flags));
+        assert!(as_deleted(49, &["\\Deleted", "\\Seen"]));
+        assert!(!as_deleted(50, &["\\Deleted"]), "it is too large as well");
+        assert!(!as_deleted(49, &["\\Seen"]), "it is taken");
     }
 
     #[test]

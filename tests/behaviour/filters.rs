@@ -47,10 +47,12 @@ async fn what_is_marked_as_deleted_is_copied_with_the_mark_or_left_out_until_ask
     for _ in 0..2 {
         let report = world.run().await;
         assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (3, 1));
+        let reason = "it is marked as deleted at the source (--deleted skip)";
+        assert_eq!(report.reasons(Fate::Filtered), [reason]);
         assert_eq!(report.verdict, Verdict::Done);
     }
     world.config.filter = Filter::default();
-    world.run().await.assert_done(4);
+    world.run().await.assert_done(4); // Of which nothing is said any more.
     world.assert_copied();
     let marked = |flags: &Vec<String>| flags.iter().any(|flag| flag == "\\Deleted");
     let copies = world.copy().messages(&INBOX);
