@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
-use crate::identity::Identity;
+use crate::identity::{Digest, Identity};
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::{MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, give_back, looks_foreign, match_by_class};
@@ -136,11 +136,21 @@ async fn come_back<S: Source, T: Target, L: Ledger>(
     }
     let twins = work.run.ledger.twins(bound.id, headers.values().copied().collect()).await?;
     let lapsed = lapsed_of(target, twins, bound.target_uid_next, there).await?;
-    let lapsed = lapsed.into_iter().filter_map(|(key, entry)| {
-        let headers = entry.digest?.1;
-        Some(((key, entry), headers))
-    });
-    Ok(give_back(copies, |uid| headers.get(&uid).copied(), lapsed))
+    let lapsed: Vec<((Key, Entry), (Digest, u64))> = lapsed
+        .into_iter()
+        .filter_map(|(key, entry)| {
+            let digest = entry.digest?;
+            Some(((key, entry), digest))
+        })
+        .collect();
+    // Namesakes have equal header lines: only the octets tell.
+    let alike = |uid: &Uid| lapsed.iter().any(|(_, digest)| headers.get(uid) == Some(&digest.1));
+    let mut alike: Vec<Uid> =
+        copies.iter().filter(|(uid, _)| alike(uid)).map(|(_, target_uid)| *target_uid).collect();
+    alike.sort_unstable();
+    let stored = target.identify(&alike).await?;
+    let stored = |uid| stored.get(&uid).map(|identity| identity.exact);
+    Ok(give_back(copies, stored, lapsed.into_iter().map(|(claim, digest)| (claim, digest.0))))
 }
 
 /// Everything of a mailbox that is still to be copied, or was sent once and is not claimed any more.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::HeaderKeys;
+use crate::identity::{Digest, HeaderKeys};
 use crate::mail::{InternalDate, Uid};
 
 /// What makes two messages one, from strict to loose.
@@ -78,18 +78,18 @@ pub fn match_by_class(
 
 /// Takes out of what was matched what is more likely a copy that was claimed before, and is not where
 /// it was seen any more: its owner may have moved it away and back. Whoever loses its match is copied,
-/// so that nothing is lost if that is not so. `lapsed` are the claims, each with its header key (see
-/// [`crate::identity::Identity::headers`]); gives which of them have their copies where.
+/// so that nothing is lost if that is not so. `stored` gives the octets of what is there, `lapsed` those of
+/// the claims; gives which of them have their copies where.
 #[must_use]
 pub fn give_back<Key>(
     pairs: &mut BTreeMap<Uid, Uid>,
-    headers: impl Fn(Uid) -> Option<u64>,
-    lapsed: impl IntoIterator<Item = (Key, u64)>,
+    stored: impl Fn(Uid) -> Option<Digest>,
+    lapsed: impl IntoIterator<Item = (Key, Digest)>,
 ) -> Vec<(Key, Uid)> {
     let mut given = Vec::new();
-    for (key, lapsed_headers) in lapsed {
-        let alike = pairs.iter().find(|(uid, _)| headers(**uid) == Some(lapsed_headers));
-        if let Some((uid, target_uid)) = alike.map(|(uid, target_uid)| (*uid, *target_uid)) {
+    for (key, digest) in lapsed {
+        let equal = pairs.iter().find(|(_, target_uid)| stored(**target_uid) == Some(digest));
+        if let Some((uid, target_uid)) = equal.map(|(uid, target_uid)| (*uid, *target_uid)) {
             pairs.remove(&uid);
             given.push((key, target_uid));
         }
@@ -128,8 +128,10 @@ mod tests {
     #[test]
     fn what_was_claimed_before_comes_first() {
         let mut pairs = BTreeMap::from([(Uid(1), Uid(11)), (Uid(2), Uid(12)), (Uid(3), Uid(13))]);
-        let headers = |uid: Uid| (uid != Uid(3)).then_some(7);
-        let given = give_back(&mut pairs, headers, [('a', 7), ('b', 8), ('c', 7), ('d', 7)]);
+        let digest = |octet| Digest([octet; 16]);
+        let stored = |uid: Uid| (uid != Uid(13)).then_some(digest(7));
+        let lapsed = [('a', 7), ('b', 8), ('c', 7), ('d', 7)].map(|(key, it)| (key, digest(it)));
+        let given = give_back(&mut pairs, stored, lapsed);
         assert_eq!(given, [('a', Uid(11)), ('c', Uid(12))]);
         assert_eq!(pairs, BTreeMap::from([(Uid(3), Uid(13))]));
     }

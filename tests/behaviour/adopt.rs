@@ -119,3 +119,19 @@ async fn a_copy_that_was_away_is_not_taken_for_that_of_an_equal_new_message() {
         }
     }
 }
+
+/// A namesake has the same header lines and another body: it is nobody's copy but its own.
+#[tokio::test(start_paused = true)]
+async fn a_namesake_is_not_taken_for_a_copy_that_is_away() {
+    let mut world = World::new(Profile::dovecot(), Profile::dovecot());
+    world.anna().deliver(&INBOX, mail(1));
+    world.run().await.assert_done(1);
+    let uid = world.copy().messages(&INBOX)[0].uid;
+    assert!(world.copy().expunge(&INBOX, uid));
+    let namesake = Message::new([&mail(1).body[..], b"with more\r\n"].concat());
+    world.anna().deliver(&INBOX, namesake.clone());
+    world.copy().deliver(&INBOX, namesake);
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (1, 1));
+    assert_eq!(world.copy().messages(&INBOX).len(), 1);
+}

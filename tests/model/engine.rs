@@ -621,12 +621,16 @@ impl Doing<'_> {
         let copies = self.match_all(&wanted, &there);
         let mut pairs: BTreeMap<Uid, Uid> =
             copies.into_iter().map(|(key, uid)| (source_uid(key), wide(uid))).collect();
-        let headers = |uid: Uid| Some(u64::from(self.content(key_of(uid))));
+        let exact = |content| identity(content).exact;
+        let stored = |copy: Uid| {
+            let found = there.iter().find(|(uid, _)| wide(*uid) == copy);
+            found.map(|(_, content)| exact(*content))
+        };
         let sought: Vec<Sought<u8>> =
             pairs.keys().map(|uid| self.sought(key_of(*uid), Claim::InDoubt)).collect();
         let lapsed = if self.lacks(Without::Lapsed) { Vec::new() } else { self.lapsed(&sought) };
-        let lapsed = lapsed.into_iter().map(|key| (key, u64::from(self.content(key))));
-        let back = give_back(&mut pairs, headers, lapsed);
+        let lapsed = lapsed.into_iter().map(|key| (key, exact(self.content(key))));
+        let back = give_back(&mut pairs, stored, lapsed);
         let copies: BTreeMap<u8, u8> =
             pairs.into_iter().map(|(uid, copy)| (key_of(uid), narrow(copy))).collect();
         let mut rows: Vec<(u8, Row)> = copies
