@@ -239,6 +239,7 @@ async fn follow_pairs<T: Target, L: Ledger>(
         lo,
     });
     let followed: Vec<Followed> = followed.collect();
+    let reduced = work.run.ledger.remarked(was.mailbox.id, RemarkKind::FlagsReduced).await?;
     let mut messages = 0;
     for part in followed.chunks(MOVED_AT_ONCE_MAX) {
         let Some(there) = copies(target, was.mailbox, part.iter()).await? else {
@@ -249,7 +250,7 @@ async fn follow_pairs<T: Target, L: Ledger>(
             found.is_some_and(|found| is_close(one.entry.size, found.size))
         };
         let part: Vec<&Followed> = part.iter().filter(is_there).collect();
-        let moving = Moving { work, into: &into, validity, lo };
+        let moving = Moving { work, into: &into, validity, lo, reduced: reduced.clone() };
         messages += match was.mailbox.binding.target_name == into {
             true => moving.stay(&part, &there).await?,
             false => moving.go(target, was.mailbox, &part, &there).await?,
@@ -324,6 +325,8 @@ struct Moving<'a, 'w, L> {
     into: &'a WireName,
     validity: UidValidity,
     lo: Uid,
+    /// Messages whose copies never had all their flags.
+    reduced: BTreeSet<Uid>,
 }
 
 impl<L: Ledger> Moving<'_, '_, L> {
@@ -338,7 +341,8 @@ impl<L: Ledger> Moving<'_, '_, L> {
             let Some(found) = one.entry.target_uid.and_then(|uid| there.get(&uid)) else {
                 continue;
             };
-            let settled = moves::moved(one, found.uid, remarks(&one.entry, found));
+            let remarks = remarks(&one.entry, found, self.reduced.contains(&one.from.1));
+            let settled = moves::moved(one, found.uid, remarks);
             settlement.outcomes.extend(settled.outcomes);
         }
         self.work.run.ledger.settle(settlement).await?;
@@ -392,7 +396,8 @@ impl<L: Ledger> Moving<'_, '_, L> {
             };
             let is_kept = one.entry.target_uid.is_some_and(|uid| kept.contains_key(&uid));
             let seen = Seen::Looked(is_kept, Some(found.uid));
-            settled.push(moves::settle(one, seen, remarks(&one.entry, found)));
+            let remarks = remarks(&one.entry, found, self.reduced.contains(&one.from.1));
+            settled.push(moves::settle(one, seen, remarks));
         }
         let moves = intended.iter().map(|one| one.id).collect();
         write_down(self.work, moves, settled).await?;
@@ -406,10 +411,11 @@ impl<L: Ledger> Moving<'_, '_, L> {
     }
 }
 
-/// What is to be said of a copy that was moved. Its flags are its owner's by now.
-fn remarks(entry: &Entry, found: &Found) -> Vec<Remark> {
+/// What is to be said of a copy that was moved. Its flags are its owner's by now, but for those that it
+/// never had (`is_reduced`).
+fn remarks(entry: &Entry, found: &Found, is_reduced: bool) -> Vec<Remark> {
     let mut remarks = judge(entry, found, None);
-    remarks.retain(|remark| remark.kind != RemarkKind::FlagsReduced);
+    remarks.retain(|remark| is_reduced || remark.kind != RemarkKind::FlagsReduced);
     remarks
 }
 
@@ -471,6 +477,7 @@ async fn look_up<T: Target, L: Ledger>(
         Err(fault) if fault.scope <= Scope::Mailbox => Arrived::default(),
         arrived => arrived?,
     };
+    let reduced = ledger.remarked(from.id, RemarkKind::FlagsReduced).await?;
     let mut settled = Vec::new();
     for one in &followed {
         let found = arrived.found.get(&one.to);
@@ -483,7 +490,9 @@ async fn look_up<T: Target, L: Ledger>(
             true => Seen::Undecided(is_there),
             false => Seen::Looked(is_there, found.map(|found| found.uid)),
         };
-        let remarks = found.map(|found| remarks(&one.entry, found)).unwrap_or_default();
+        let is_reduced = reduced.contains(&one.from.1);
+        let remarks = found.map(|found| remarks(&one.entry, found, is_reduced));
+        let remarks = remarks.unwrap_or_default();
         settled.push(moves::settle(one, seen, remarks));
     }
     write_down(work, ids, settled).await?;

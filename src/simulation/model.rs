@@ -660,10 +660,10 @@ impl Model {
                 let surplus = presence.surplus.saturating_sub(explained);
                 let told = self.is_told_twice(mailbox, &class, report);
                 let what = format!("{} in {usual:?}", shown(&class));
-                if surplus > 0 && !self.may_be_twice() {
+                if surplus > 0 && !self.may_be_twice(mailbox) {
                     wrong.push(format!("P2: {what} is there {surplus} times too often"));
                 }
-                if surplus > 0 && self.may_be_twice() && !told && !self.is_bumped() {
+                if surplus > 0 && self.may_be_twice(mailbox) && !told && !self.is_bumped() {
                     wrong.push(format!("P3: {what} is there twice, and that is not told"));
                 }
             }
@@ -680,9 +680,9 @@ impl Model {
         }
     }
 
-    /// Whether an APPEND or a MOVE may have taken effect after settling.
-    fn may_be_twice(&self) -> bool {
-        if self.is_staged {
+    /// Whether an APPEND or a MOVE may have taken effect after settling. Junk is never staged.
+    fn may_be_twice(&self, mailbox: usize) -> bool {
+        if self.is_staged && MAILBOXES[mailbox] != ["Junk"] {
             self.traits.late_move || self.traits.falls_back
         } else {
             self.traits.late
