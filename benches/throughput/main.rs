@@ -41,7 +41,7 @@ use crate::dump::Dump;
 use crate::harness::dovecot::Options;
 use crate::harness::{Server, dovecot, hindrance};
 use crate::program::{Cost, Ends};
-use crate::relay::Relay;
+use crate::relay::{End, Relay};
 use crate::sets::{FOLDERS, LARGE, MIXED, SMALL, Set};
 
 const ROUND_TRIP: Duration = Duration::from_millis(40);
@@ -182,15 +182,15 @@ impl Case {
         let source = &filled.server;
         let expected = Read::of(source, &self.users());
         let bytes = filled.bytes[..self.accounts].iter().sum();
-        let (mut relays, mut costs) = (Vec::new(), Vec::new());
+        let (mut relays, mut relays_tls, mut costs) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..wanted.repeat {
-            let target = start(self.capability);
             if self.capability != Some(ASKED) {
-                let ends = Self { tls: false, ..*self }.ends(source, &target);
-                relays.push(self.relay(ends, 1));
-                expected.assert_equal(&Read::of(&target, &self.users()), "the relay");
+                let plain = Self { tls: false, ..*self };
+                relays.push(plain.relay_all(source, &expected));
             }
-            drop(target);
+            if self.tls {
+                relays_tls.push(self.relay_all(source, &expected));
+            }
             let target = start(self.capability);
             let ends = self.ends(source, &target);
             let folder = tempfile::tempdir_in(&wanted.ledger).unwrap();
@@ -203,6 +203,18 @@ impl Case {
             relays.push(ROUND_TRIP * u32::try_from(expected.messages / ASKING).unwrap());
         }
         self.tell(expected.messages, bytes, &relays, &costs);
+        if self.tls {
+            let name = "(TLS)";
+            Self { name, ..*self }.tell(expected.messages, bytes, &relays_tls, &costs);
+        }
+    }
+
+    /// Copies all to a new target.
+    fn relay_all(&self, source: &Server, expected: &Read) -> Duration {
+        let target = start(self.capability);
+        let took = self.relay(source, &target, 1);
+        expected.assert_equal(&Read::of(&target, &self.users()), "the relay");
+        took
     }
 
     /// Copies all once; then, again and again, what is new since.
@@ -226,7 +238,7 @@ impl Case {
             let expected = Read::of(source, &self.users());
             messages = expected.messages - before.messages;
             let other = start(self.capability);
-            relays.push(self.relay(self.ends(source, &other), self.set.messages + pass * new + 1));
+            relays.push(self.relay(source, &other, self.set.messages + pass * new + 1));
             assert_eq!(Read::of(&other, &self.users()).messages, messages, "the relay");
             costs.push(self.run(folder.path(), wanted));
             expected.assert_equal(&Read::of(&target, &self.users()), "the program");
@@ -243,11 +255,19 @@ impl Case {
         Ends { source_port, target_port, tls: self.tls }
     }
 
-    fn relay(&self, ends: Ends, from: usize) -> Duration {
+    fn relay(&self, source: &Server, target: &Server, from: usize) -> Duration {
+        let Ends { source_port, target_port, tls } = self.ends(source, target);
+        let end = |port, server: &Server| {
+            if tls { End::tls(port, server.ca_file()) } else { End::plain(port) }
+        };
+        let relay = Relay {
+            source: end(source_port, source),
+            target: end(target_port, target),
+            multiappend: self.capability.is_none(),
+            from,
+        };
         let begun = Instant::now();
-        let multiappend = self.capability.is_none();
-        let Ends { source_port, target_port, .. } = ends;
-        Relay { source_port, target_port, multiappend, from }.run(&self.users());
+        relay.run(&self.users());
         begun.elapsed()
     }
 

@@ -5,8 +5,13 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::Mutex;
-use std::thread;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::{io, thread};
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::PASSWORD;
 
@@ -15,19 +20,87 @@ const TOGETHER: usize = 50;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// How a relay works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Relay {
-    pub(crate) source_port: u16,
-    pub(crate) target_port: u16,
+    pub(crate) source: End,
+    pub(crate) target: End,
     /// Whether the target takes many messages in one APPEND.
     pub(crate) multiappend: bool,
     /// The first UID of each mailbox that is wanted.
     pub(crate) from: usize,
 }
 
+/// Where a server of this machine is reached.
+#[derive(Debug)]
+pub(crate) struct End {
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl End {
+    pub(crate) fn plain(port: u16) -> Self {
+        Self { port, tls: None }
+    }
+
+    /// Through TLS from the first octet on; the server's certificate must be of this authority.
+    pub(crate) fn tls(port: u16, ca_file: PathBuf) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca_file).unwrap()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self { port, tls: Some(Arc::new(config)) }
+    }
+
+    fn connect(&self) -> BufReader<Stream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            Some(config) => {
+                let name = Ipv4Addr::LOCALHOST.to_string().try_into().unwrap();
+                let session = ClientConnection::new(Arc::clone(config), name).unwrap();
+                Stream::Tls(Box::new(StreamOwned::new(session, stream)))
+            }
+        };
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, stream);
+        reader.read_line(&mut String::new()).unwrap();
+        reader
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(octets),
+            Self::Tls(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 impl Relay {
     /// Copies the accounts of these users, over so many pairs of connections at once.
-    pub(crate) fn run(self, users: &[String]) {
+    pub(crate) fn run(&self, users: &[String]) {
         let waiting = Mutex::new(users.iter());
         thread::scope(|scope| {
             for _ in 0..PAIRS.min(users.len()) {
@@ -42,9 +115,9 @@ impl Relay {
         });
     }
 
-    fn account(self, user: &str) {
-        let mut source = connect(self.source_port);
-        let mut target = connect(self.target_port);
+    fn account(&self, user: &str) {
+        let mut source = self.source.connect();
+        let mut target = self.target.connect();
         for end in [&mut source, &mut target] {
             let login = format!("l LOGIN {user} {PASSWORD}\r\n");
             end.get_mut().write_all(login.as_bytes()).unwrap();
@@ -63,26 +136,23 @@ impl Relay {
         }
         source.get_mut().write_all(orders.as_bytes()).unwrap();
 
-        let answers = target.get_ref().try_clone().unwrap();
-        thread::scope(|scope| {
-            scope.spawn(move || expect_success(target));
-            let mut out = Out {
-                to: BufWriter::with_capacity(BUFFER_BYTES, answers),
-                together: if self.multiappend { TOGETHER } else { 1 },
-                open: 0,
-            };
-            for name in names.iter().filter(|name| *name != "INBOX") {
-                write!(out.to, "c CREATE {name}\r\n").unwrap();
-            }
-            for (index, name) in names.iter().enumerate() {
-                self.mailbox(&mut source, &mut out, &format!("f{index} OK"), name);
-            }
-            out.to.write_all(b"o LOGOUT\r\n").unwrap();
-            out.to.flush().unwrap();
-        });
+        let mut out = Out {
+            to: BufWriter::with_capacity(BUFFER_BYTES, target.into_inner()),
+            together: if self.multiappend { TOGETHER } else { 1 },
+            open: 0,
+        };
+        for name in names.iter().filter(|name| *name != "INBOX") {
+            write!(out.to, "c CREATE {name}\r\n").unwrap();
+        }
+        for (index, name) in names.iter().enumerate() {
+            self.mailbox(&mut source, &mut out, &format!("f{index} OK"), name);
+        }
+        out.to.write_all(b"o LOGOUT\r\n").unwrap();
+        out.to.flush().unwrap();
+        expect_success(out.to.into_inner().unwrap());
     }
 
-    fn mailbox(self, source: &mut BufReader<TcpStream>, out: &mut Out, end: &str, name: &str) {
+    fn mailbox(&self, source: &mut BufReader<Stream>, out: &mut Out, end: &str, name: &str) {
         let mut line = String::new();
         loop {
             line.clear();
@@ -112,7 +182,7 @@ impl Relay {
 }
 
 struct Out {
-    to: BufWriter<TcpStream>,
+    to: BufWriter<Stream>,
     together: usize,
     /// Messages in the APPEND that is open.
     open: usize,
@@ -138,7 +208,7 @@ impl Out {
     }
 }
 
-fn pump(from: &mut BufReader<TcpStream>, size: usize, mut to: Option<&mut BufWriter<TcpStream>>) {
+fn pump(from: &mut BufReader<Stream>, size: usize, mut to: Option<&mut BufWriter<Stream>>) {
     let mut left = size;
     while left > 0 {
         let piece = from.fill_buf().unwrap();
@@ -152,15 +222,7 @@ fn pump(from: &mut BufReader<TcpStream>, size: usize, mut to: Option<&mut BufWri
     }
 }
 
-fn connect(port: u16) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, stream);
-    reader.read_line(&mut String::new()).unwrap();
-    reader
-}
-
-fn until(end: &mut BufReader<TcpStream>, last: &str, mut each: impl FnMut(&str)) {
+fn until(end: &mut BufReader<Stream>, last: &str, mut each: impl FnMut(&str)) {
     let mut line = String::new();
     while !line.starts_with(last) {
         line.clear();
@@ -170,11 +232,13 @@ fn until(end: &mut BufReader<TcpStream>, last: &str, mut each: impl FnMut(&str))
     }
 }
 
-/// Reads all that the target says.
-fn expect_success(mut target: BufReader<TcpStream>) {
-    let mut all = String::new();
-    target.read_to_string(&mut all).unwrap();
-    for line in all.lines() {
+/// Reads all that the target has said, which is little: its sockets held it until now.
+fn expect_success(target: Stream) {
+    let mut target = BufReader::new(target);
+    let mut line = String::new();
+    while !line.starts_with("o OK") {
+        line.clear();
+        target.read_line(&mut line).unwrap();
         assert!(line.starts_with('*') || line.contains(" OK "), "{line}");
     }
 }
