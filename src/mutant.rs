@@ -33,11 +33,15 @@ pub enum Mutant {
     DenyFromPipeline = 13,
     /// Settles windows one by one, and lets twins be in several at once.
     ResolveOneByOne = 14,
+    /// Believes an OK to the MOVE of copies without looking whether they have left.
+    BelieveMove = 15,
+    /// Repeats a MOVE of copies whose outcome is not known.
+    RepeatMoveOfCopies = 16,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::SkipSettle,
         Self::ReuseStageName,
         Self::RangeWithoutFilter,
@@ -52,6 +56,8 @@ impl Mutant {
         Self::RepeatMove,
         Self::DenyFromPipeline,
         Self::ResolveOneByOne,
+        Self::BelieveMove,
+        Self::RepeatMoveOfCopies,
     ];
 }
 

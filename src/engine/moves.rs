@@ -21,6 +21,7 @@ use crate::ledger::{
     BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, ScanTotals, Settlement,
 };
 use crate::mail::{Uid, UidValidity, WireName};
+use crate::mutant::{self, Mutant};
 use crate::plan::moves::{self, Followed, Place, Seen, Settled};
 use crate::plan::settle::{Claim, Sought, is_close, may_alter};
 use crate::plan::staging::is_where_told;
@@ -394,7 +395,8 @@ impl<L: Ledger> Moving<'_, '_, L> {
             let Some(found) = uid.and_then(|uid| after.get(uid)) else {
                 return Err(self.unknown("not every message is where the target told"));
             };
-            let is_kept = one.entry.target_uid.is_some_and(|uid| kept.contains_key(&uid));
+            let is_kept = one.entry.target_uid.is_some_and(|uid| kept.contains_key(&uid))
+                && !mutant::is(Mutant::BelieveMove);
             let seen = Seen::Looked(is_kept, Some(found.uid));
             let remarks = remarks(&one.entry, found, self.reduced.contains(&one.from.1));
             settled.push(moves::settle(one, seen, remarks));
@@ -434,14 +436,22 @@ pub(super) async fn recover<T: Target, L: Ledger>(
     if open.is_empty() {
         return Ok(false);
     }
-    // A MOVE of a lost connection may still take effect.
-    tokio::time::sleep(work.settle_time()).await;
     let mut groups: BTreeMap<(MailboxId, MailboxId), Vec<OpenMove>> = BTreeMap::new();
     for one in open {
         groups.entry((one.intent.from.0, one.intent.to.0)).or_default().push(one);
     }
+    let of = |id| bound.iter().find(|bound| bound.id == id);
+    for ((from, to), moves) in &groups {
+        if mutant::is(Mutant::RepeatMoveOfCopies)
+            && let (Some(from), Some(to)) = (of(*from), of(*to))
+        {
+            target.open(&from.binding.target_name).await?;
+            target.move_copies(moves, &to.binding.target_name).await?;
+        }
+    }
+    // A MOVE of a lost connection may still take effect.
+    tokio::time::sleep(work.settle_time()).await;
     for ((from, to), moves) in groups {
-        let of = |id| bound.iter().find(|bound| bound.id == id);
         // A move is of mailboxes: the ledger gives all or none.
         if let (Some(from), Some(to)) = (of(from), of(to)) {
             look_up(work, target, from, to, moves).await?;

@@ -24,6 +24,8 @@ fn world(mutant: Mutant) -> Option<&'static str> {
         Mutant::RepeatMove => "a_move_that_goes_on_is_not_repeated",
         Mutant::DenyFromPipeline => "what_was_acknowledged_and_never_stored_is_lost",
         Mutant::ResolveOneByOne => "a_twin_does_not_take_the_copy_that_was_told_the_other",
+        Mutant::BelieveMove => "a_copy_that_a_move_has_left_behind_is_known",
+        Mutant::RepeatMoveOfCopies => "a_move_of_copies_that_goes_on_is_not_repeated",
     })
 }
 

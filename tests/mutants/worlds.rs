@@ -240,3 +240,40 @@ async fn what_was_acknowledged_and_never_stored_is_lost() {
     let fates = (report.fate(Fate::Copied), report.fate(Fate::Lost), report.verdict);
     assert_eq!(fates, (2, 1, Verdict::Incomplete));
 }
+
+/// Two letters in the inbox and one in Work, copied; then their owner moves the first to Work.
+async fn with_a_move(fault: Deed) -> World {
+    let mut world = World::usual();
+    world.deliver(0..2);
+    world.anna().deliver(&["Work"], letter(9));
+    world.run().await.assert_done(3);
+    world.anna().deliver(&["Work"], letter(0));
+    assert!(world.anna().expunge(&INBOX, 1));
+    world.target.faults().arm(Fault::always(fault));
+    world
+}
+
+/// Mutant 15
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_move_has_left_behind_is_known() {
+    let mut world = with_a_move(Deed::KeepMoved).await;
+    let report = world.run().await;
+    let there = world.copy().messages(&INBOX).len() + world.copy().messages(&["Work"]).len();
+    assert_eq!((there as u64, 4), (report.fate(Fate::Copied), there));
+}
+
+/// Mutant 16
+#[tokio::test(start_paused = true)]
+async fn a_move_of_copies_that_goes_on_is_not_repeated() {
+    // Later than the pause before the next try, and within the settling.
+    let slow =
+        Slowness { before: Duration::from_secs(40), piece: Duration::from_millis(1), cut: true };
+    let mut world = with_a_move(Deed::SlowMove(slow)).await;
+    (world.config.settle, world.config.settle_max) =
+        (Duration::from_secs(60), Duration::from_secs(60));
+    let report = world.run().await;
+    world.target.settle().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Gone)), (3, 1));
+    assert_eq!(world.copy().messages(&INBOX).len(), 1);
+    assert_eq!(world.copy().messages(&["Work"]).len(), 2);
+}
