@@ -656,7 +656,13 @@ impl Model {
                     let is_held = claim.fate == Fate::Held && claim.original.is_none();
                     is_held && names.contains(&claim.source)
                 });
-                let explained = mistaken + gone + held.count() as u64;
+                // Taken for ours where no UIDs are told, and removed by its owner before ours was found.
+                let foreign = self.removed.iter().filter(|one| {
+                    let is_others = self.traits.tells_no_uids && self.others.contains(&one.guid);
+                    is_others && names.contains(&one.mailbox) && self.class(&one.body) == class
+                });
+                let unseen = held.count() + foreign.count();
+                let explained = mistaken + gone + unseen as u64;
                 let surplus = presence.surplus.saturating_sub(explained);
                 let told = self.is_told_twice(mailbox, &class, report);
                 let what = format!("{} in {usual:?}", shown(&class));

@@ -172,6 +172,8 @@ pub struct Traits {
     pub rewrites: bool,
     /// Staged delivery may not be had, or end.
     pub falls_back: bool,
+    /// The target does not tell where it stores a message.
+    pub tells_no_uids: bool,
 }
 
 const FLAGS: [&[&str]; 6] = [
@@ -234,6 +236,7 @@ impl Plan {
         let mut traits = Traits {
             rewrites: profile.ends_lines,
             falls_back: !profile.r#move || !profile.uidplus,
+            tells_no_uids: !profile.uidplus,
             ..Traits::default()
         };
         for run in &self.runs {
