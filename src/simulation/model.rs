@@ -491,20 +491,24 @@ impl Model {
             {
                 wrong.push(format!("P1: {what} is also the copy of UID {}", other.source_uid));
             }
+            // Of what servers are known to change, an altered copy and somebody else's namesake look the
+            // same.
+            let is_namesake = |guid: u64, body: &Bytes| {
+                let is_alike = |original: &Original| {
+                    Identity::of(&original.body).headers == Identity::of(body).headers
+                };
+                self.others.contains(&guid) && claim.risky && original.is_some_and(is_alike)
+            };
             let (body, may_be_another) = match self.copy(claim) {
                 Copy::There(message) => {
-                    // Of what servers are known to change, an altered copy and somebody else's
-                    // namesake look the same.
-                    let is_namesake = self.others.contains(&message.guid)
-                        && original.is_some_and(|original| {
-                            let (sent, stored) =
-                                (Identity::of(&original.body), Identity::of(&message.body));
-                            claim.risky && sent.headers == stored.headers
-                        });
+                    let is_namesake = is_namesake(message.guid, &message.body);
                     (message.body, is_namesake)
                 }
                 // What stood at a UID that was a lie nobody can tell.
-                Copy::Removed(one) => (one.body, self.traits.lies),
+                Copy::Removed(one) => {
+                    let may_be_another = self.traits.lies || is_namesake(one.guid, &one.body);
+                    (one.body, may_be_another)
+                }
                 Copy::Nowhere => {
                     // Asked for in time, and done when nobody looked any more.
                     let moved_late = claim.original.is_none() && self.traits.late_move;
