@@ -102,11 +102,6 @@ impl<L: Ledger> Losing<'_, '_, L> {
         };
         let messages_max = self.work.run.config.scan_messages_max;
         let refills = self.work.run.config.on_target_loss == TargetLoss::Refill;
-        let mut noted = BTreeMap::new();
-        for mailbox in &current {
-            noted.insert(mailbox.id, self.noted(mailbox).await?);
-        }
-        let is_noted = noted.values().any(|noted| !noted.removed.is_empty());
         let mut gone: BTreeSet<Uid> = BTreeSet::new();
         let claimed = ledger.claimed(first.id, Uid::FIRST).await?;
         if may_have_lost(&claimed, status) {
@@ -121,7 +116,14 @@ impl<L: Ledger> Losing<'_, '_, L> {
                 }
             }
         }
-        if gone.is_empty() && !(refills && is_noted) {
+        if gone.is_empty() && !refills {
+            return Ok(());
+        }
+        let mut noted = BTreeMap::new();
+        for mailbox in &current {
+            noted.insert(mailbox.id, self.noted(mailbox).await?);
+        }
+        if gone.is_empty() && noted.values().all(|noted| noted.removed.is_empty()) {
             return Ok(());
         }
         let (path, mut told) = (first.binding.target_path.clone(), Told::default());
