@@ -134,6 +134,9 @@ async fn come_back<S: Source, T: Target, L: Ledger>(
         let keys = source.headers(&unread).await?;
         headers.extend(keys.into_iter().map(|(uid, keys)| (uid, keys.headers)));
     }
+    if headers.is_empty() {
+        return Ok(Vec::new());
+    }
     let twins = work.run.ledger.twins(bound.id, headers.values().copied().collect()).await?;
     let lapsed = lapsed_of(target, twins, bound.target_uid_next, there).await?;
     let lapsed: Vec<((Key, Entry), (Digest, u64))> = lapsed
