@@ -46,10 +46,15 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         let (_, headers) = entry.digest?;
         Some((Class::outline(entry.size, entry.date, headers), uid))
     });
-    let Matched { mut pairs, mut unclear } = match_by_class(wanted, there);
-    unclear.extend(of_one_size(&known, &infos, &pairs, &unclear));
+    let Matched { mut pairs, unclear } = match_by_class(wanted, there);
+    let of_one_size = of_one_size(&known, &infos, &pairs, &unclear);
     for class in unclear {
-        pairs.extend(by_body(source, &known, &infos, class).await?);
+        let told = by_body(source, &known, &infos, &class).await?;
+        pairs.extend(class.rest(&told));
+        pairs.extend(told);
+    }
+    for class in of_one_size {
+        pairs.extend(by_body(source, &known, &infos, &class).await?);
     }
     let text = format!(
         "{}: the source gave it a new UIDVALIDITY; {} of {} messages known before were found again",
@@ -149,7 +154,7 @@ async fn by_body<S: Source>(
     source: &mut S,
     known: &History,
     infos: &BTreeMap<Uid, MessageInfo>,
-    class: Unclear,
+    class: &Unclear,
 ) -> Result<Vec<(Uid, Uid)>, Fault> {
     let sought: Vec<Sought<Uid>> = class
         .wanted

@@ -16,6 +16,20 @@ pub enum Class {
     Letter(u64),
 }
 
+impl Unclear {
+    /// What the bodies did not tell of a class with equal counts, in order: a server may make another
+    /// body of the same message each time it is read.
+    #[must_use]
+    pub fn rest(&self, told: &[(Uid, Uid)]) -> Vec<(Uid, Uid)> {
+        if self.wanted.len() != self.there.len() {
+            return Vec::new();
+        }
+        let wanted = self.wanted.iter().filter(|uid| told.iter().all(|(told, _)| told != *uid));
+        let there = self.there.iter().filter(|uid| told.iter().all(|(_, told)| told != *uid));
+        wanted.copied().zip(there.copied()).collect()
+    }
+}
+
 impl Class {
     /// By size, date and header lines.
     #[must_use]
@@ -35,7 +49,8 @@ impl Class {
 pub struct Matched {
     /// A message and the UID of its copy.
     pub pairs: Vec<(Uid, Uid)>,
-    /// Classes with other counts on both sides: only bodies can tell.
+    /// Classes with other counts on both sides, and those of messages known by their outline that have
+    /// namesakes: only bodies can tell.
     pub unclear: Vec<Unclear>,
 }
 
@@ -64,10 +79,12 @@ pub fn match_by_class(
         }
     }
     let mut matched = Matched::default();
-    for (mut wanted, mut there) in classes.into_values() {
+    for (class, (mut wanted, mut there)) in classes {
         wanted.sort_unstable();
         there.sort_unstable();
-        if wanted.len() == there.len() {
+        let one_each = wanted.len() == 1 && there.len() == 1;
+        let is_letter = matches!(class, Class::Letter(_));
+        if one_each || is_letter && wanted.len() == there.len() {
             matched.pairs.extend(wanted.into_iter().zip(there));
         } else if !there.is_empty() {
             matched.unclear.push(Unclear { wanted, there });
@@ -123,6 +140,19 @@ mod tests {
             matched.unclear,
             [Unclear { wanted: vec![Uid(13)], there: vec![Uid(6), Uid(7)] }]
         );
+    }
+
+    #[test]
+    fn namesakes_known_by_their_outline_are_told_by_their_bodies_and_the_rest_by_order() {
+        let class = Class::Outline(1, None, 2);
+        let list = |uids: [u32; 3]| uids.map(|uid| (class, Uid(uid)));
+        let matched = match_by_class(list([1, 2, 3]), list([11, 12, 13]));
+        assert_eq!(matched.pairs, []);
+        let [unclear] = &matched.unclear[..] else { panic!("{matched:?}") };
+        let told = [(Uid(1), Uid(12))];
+        assert_eq!(unclear.rest(&told), [(Uid(2), Uid(11)), (Uid(3), Uid(13))]);
+        let fewer = Unclear { there: vec![Uid(11), Uid(12)], ..unclear.clone() };
+        assert_eq!(fewer.rest(&told), []);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
 use mailhaul::ledger::AccountState;
-use mailhaul::rehearsal::{Deed, Fault, Profile};
+use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
 use mailhaul::report::Verdict;
 
 use mailhaul::simulation::network::Kill;
@@ -83,6 +83,25 @@ async fn a_source_mailbox_whose_uidvalidity_changed_is_compared_and_not_copied_t
     let appended = world.target.counters().appended;
     world.run().await.assert_done(10);
     assert_eq!(world.target.counters().appended, appended);
+}
+
+/// A27: equal in size, date and header lines, and stored again in another order.
+#[tokio::test(start_paused = true)]
+async fn namesakes_keep_their_copies_when_the_source_gives_a_new_uidvalidity() {
+    let mut world = World::usual();
+    let namesake =
+        |octet| Message { body: [&letter(1).body[..], &[octet]].concat().into(), ..letter(1) };
+    let [uid, _] = [b'a', b'b'].map(|octet| world.anna().deliver(&INBOX, namesake(octet)));
+    world.run().await.assert_done(2);
+    world.anna().bump_uid_validity(&INBOX);
+    world.anna().deliver(&INBOX, namesake(b'a'));
+    assert!(world.anna().expunge(&INBOX, uid));
+    world.run().await.assert_done(2);
+    let of_a = world.anna().messages(&INBOX)[1].uid;
+    world.anna().set_flags(&INBOX, of_a, &["\\Flagged"]);
+    world.run().await.assert_done(2);
+    world.assert_copied();
+    assert_eq!(world.target.counters().appended, 2);
 }
 
 /// A26
