@@ -3,7 +3,7 @@
 //! only moves octets. Every copy is compared with its source. `docs/performance.md` tells how to
 //! read what it prints.
 //!
-//! `cargo bench --bench throughput -- [CASE...] [--repeat N] [--ledger FOLDER] [-- FLAGS]`
+//! `cargo bench --bench throughput -- [CASE...] [--repeat N] [--ledger FOLDER] [--program FILE] [-- FLAGS]`
 
 #![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
 #![expect(clippy::unwrap_used, reason = "what a bench cannot go on without ends it")]
@@ -93,6 +93,8 @@ struct Wanted {
     cases: Vec<String>,
     repeat: usize,
     ledger: PathBuf,
+    /// Another build of the program, to compare with.
+    program: PathBuf,
     flags: Vec<String>,
 }
 
@@ -102,6 +104,7 @@ impl Wanted {
             cases: Vec::new(),
             repeat: 3,
             ledger: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_mailhaul")),
             flags: Vec::new(),
         };
         let mut words = std::env::args().skip(1);
@@ -110,6 +113,7 @@ impl Wanted {
                 "--bench" => {} // From cargo.
                 "--repeat" => wanted.repeat = words.next().unwrap().parse().unwrap(),
                 "--ledger" => wanted.ledger = words.next().unwrap().into(),
+                "--program" => wanted.program = words.next().unwrap().into(),
                 "--" => wanted.flags.extend(words.by_ref()),
                 _ => wanted.cases.push(word),
             }
@@ -276,7 +280,7 @@ impl Case {
         if self.capability == Some(ASKED) {
             flags.extend(["--connections".to_owned(), ASKING.to_string()]);
         }
-        program::run(folder, &flags)
+        program::run(&wanted.program, folder, &flags)
     }
 
     fn tell(&self, messages: usize, bytes: usize, relays: &[Duration], costs: &[Cost]) {

@@ -53,11 +53,11 @@ pub(crate) fn prepare(folder: &Path, users: &[String], ends: Ends, servers: [&Se
 }
 
 /// Runs the program to its end, which must be success.
-pub(crate) fn run(folder: &Path, flags: &[String]) -> Cost {
+pub(crate) fn run(program: &Path, folder: &Path, flags: &[String]) -> Cost {
     let output = fs::File::create(folder.join("output")).unwrap();
     let cpu_before = children_cpu();
     let begun = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mailhaul"))
+    let mut child = Command::new(program)
         .args(["migrate", "accounts.csv", "--progress", "none", "--ca-file", "ca.pem"])
         .args(flags)
         .current_dir(folder)
