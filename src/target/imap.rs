@@ -27,7 +27,9 @@ use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, Fetched, Status, StatusKind, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::ledger::OpenMove;
-use crate::mail::{Flags, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, WireName};
+use crate::mail::{
+    Flags, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, UidValidity, WireName,
+};
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
@@ -37,6 +39,8 @@ pub struct ImapTarget {
     connection: Connection,
     windows_in_flight_max: usize,
     open: Option<OpenMailbox>,
+    /// Whether the open mailbox was left by UNSELECT.
+    is_left: bool,
     slowest_append: Duration,
     /// Whether it tells X-GUIDs; none before it was asked.
     tells_guids: Option<bool>,
@@ -49,6 +53,7 @@ pub struct ImapTarget {
 /// The mailbox that was opened last.
 struct OpenMailbox {
     name: WireName,
+    uid_validity: Option<UidValidity>,
     uid_next: Uid,
     storable: Arc<Storable>,
 }
@@ -61,6 +66,7 @@ impl ImapTarget {
             connection,
             windows_in_flight_max,
             open: None,
+            is_left: false,
             slowest_append: Duration::ZERO,
             tells_guids: None,
             tries_keywords: true,
@@ -120,8 +126,32 @@ impl ImapTarget {
         Err(reply::fault(action, status, Scope::Mailbox).at(self.connection.side()))
     }
 
+    /// The connection with its mailbox selected, though it was left for an APPEND.
+    async fn selected(&mut self) -> Result<&mut Connection, Fault> {
+        if let Some(open) = self.open.as_ref().filter(|_| self.is_left) {
+            let selected = self.connection.select(Select::Select, &open.name).await?;
+            if selected.uid_validity != open.uid_validity {
+                let action = format!("open {} again", open.name.0.escape_ascii());
+                let fault = Fault::session(action, "the mailbox has got a new UIDVALIDITY");
+                return Err(fault.at(self.connection.side()));
+            }
+            self.is_left = false;
+        }
+        Ok(&mut self.connection)
+    }
+
+    /// Whether its mailbox is left while messages are appended: a server that is sent one by one looks at
+    /// the selected mailbox after each (Dovecot spends a third of its time so).
+    fn leaves(&self) -> bool {
+        let capabilities = self.connection.capabilities();
+        capabilities.has("UNSELECT")
+            && capabilities.has("LITERAL+")
+            && !capabilities.has("MULTIAPPEND")
+    }
+
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
         let action = "look at what is on the target";
+        self.selected().await?;
         // Some servers (Courier) show what was appended only after a NOOP.
         self.connection.run_ok("NOOP", action, Scope::Session).await?;
         let command = format!("UID FETCH {set} (UID RFC822.SIZE INTERNALDATE FLAGS)");
@@ -217,6 +247,7 @@ impl Target for ImapTarget {
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
+        self.is_left = false;
         let selected = self.connection.select(Select::Select, name).await?;
         let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
         let permanent = selected.permanent_flags;
@@ -225,8 +256,9 @@ impl Target for ImapTarget {
             None => Storable::new(permanent),
         };
         let storable = Arc::new(storable);
-        self.open = Some(OpenMailbox { name: name.clone(), uid_next, storable });
-        Ok(Destination { uid_validity: selected.uid_validity, uid_next })
+        let uid_validity = selected.uid_validity;
+        self.open = Some(OpenMailbox { name: name.clone(), uid_validity, uid_next, storable });
+        Ok(Destination { uid_validity, uid_next })
     }
 
     async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
@@ -234,7 +266,7 @@ impl Target for ImapTarget {
     }
 
     async fn listed(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Uid>, Fault> {
-        listing::uids(&mut self.connection, uids).await
+        listing::uids(self.selected().await?, uids).await
     }
 
     async fn look(&mut self, from: Uid) -> Result<Vec<Found>, Fault> {
@@ -259,7 +291,7 @@ impl Target for ImapTarget {
         uids: &[Uid],
         bodies: &[Uid],
     ) -> Result<(Vec<Found>, BTreeMap<Uid, Identity>), Fault> {
-        let seen = download::glance(&mut self.connection, uids, bodies).await?;
+        let seen = download::glance(self.selected().await?, uids, bodies).await?;
         let mut found = all_found(seen.attributes);
         found.retain(|found| uids.binary_search(&found.uid).is_ok());
         let identities = seen.identities.into_iter();
@@ -268,12 +300,12 @@ impl Target for ImapTarget {
     }
 
     async fn identify(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, Identity>, Fault> {
-        let read = download::identities(&mut self.connection, uids).await?;
+        let read = download::identities(self.selected().await?, uids).await?;
         Ok(read.into_iter().map(|(uid, (_, identity))| (uid, identity)).collect())
     }
 
     async fn headers(&mut self, uids: &[Uid]) -> Result<BTreeMap<Uid, HeaderKeys>, Fault> {
-        download::headers(&mut self.connection, uids).await
+        download::headers(self.selected().await?, uids).await
     }
 
     async fn append(
@@ -283,6 +315,8 @@ impl Target for ImapTarget {
         answers: mpsc::Sender<Answered>,
     ) -> Result<(), Fault> {
         self.try_keywords(keywords).await?;
+        let unselect = self.leaves() && !self.is_left;
+        self.is_left |= unselect;
         let side = self.connection.side();
         let limits = append::Limits::of(self.connection.capabilities(), self.windows_in_flight_max);
         let Some(open) = &mut self.open else {
@@ -299,7 +333,7 @@ impl Target for ImapTarget {
             answers,
         });
         let (reader, writer) = self.connection.lend();
-        let append = append::append(reader, writer, &appending);
+        let append = append::append(reader, writer, &appending, unselect);
         let (outcome, slowest) = match &self.helpers {
             Some(Working(helpers)) => helpers.append(appending.clone(), append).await,
             None => append.await,

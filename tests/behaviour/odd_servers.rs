@@ -229,6 +229,28 @@ async fn a_uidvalidity_lost_during_the_run_is_seen_by_the_next_look() {
     }
 }
 
+/// A26: the target's is lost while the mailbox is left, for messages to be appended one by one; what then
+/// has the copy's UID has its size and date, too.
+#[tokio::test(start_paused = true)]
+async fn a_uidvalidity_lost_between_append_and_read_back_is_seen() {
+    let mut world = World::new(Profile::dovecot(), Profile::exchange());
+    world.deliver(1..2);
+    let (copy, copies) = (world.copy(), AtomicUsize::new(0));
+    let namesake = Message { body: vec![b'\n'; letter(1).body.len()].into(), ..letter(1) };
+    world.on_event(move |event| {
+        let is_copied = matches!(event, Event::Copied { .. });
+        if is_copied && copies.fetch_add(1, Ordering::Relaxed) == 0 {
+            copy.deliver(&INBOX, namesake.clone());
+            assert!(copy.expunge(&INBOX, 1));
+            copy.bump_uid_validity(&INBOX);
+        }
+    });
+    world.run().await.assert_done(1);
+    assert!(world.target.counters().command("UNSELECT") > 0);
+    let bodies: Vec<_> = world.copy().messages(&INBOX).into_iter().map(|one| one.body).collect();
+    assert!(bodies.contains(&letter(1).body));
+}
+
 /// E11: a tagged NO of an older command, or of none.
 #[tokio::test(start_paused = true)]
 async fn a_stale_answer_ends_the_connection_and_alters_nothing() {

@@ -78,15 +78,17 @@ impl Limits {
     }
 }
 
-/// Appends windows until there are no more. Gives the longest wait for an answer, too.
+/// Appends windows until there are no more. Gives the longest wait for an answer, too. With `unselect`
+/// the open mailbox is left first.
 pub(super) async fn append(
     reader: BulkReader<'_>,
     writer: BulkWriter<'_>,
     appending: &Appending,
+    unselect: bool,
 ) -> (Result<(), Fault>, Duration) {
     let (sent, commands) = mpsc::unbounded_channel(); // Bounded by the windows in flight.
     let (feedback, heard) = mpsc::unbounded_channel(); // Likewise.
-    let writer = Writer {
+    let mut writer = Writer {
         writer,
         appending,
         sent,
@@ -98,6 +100,9 @@ pub(super) async fn append(
     };
     let mut reader =
         Reader { reader, appending, feedback, states: VecDeque::new(), slowest: Duration::ZERO };
+    if unselect {
+        writer.unselect();
+    }
     let outcome = {
         let write = std::pin::pin!(writer.run());
         let mut read = std::pin::pin!(reader.run(commands));
@@ -183,6 +188,8 @@ enum Feedback {
 
 /// From the writer to the reader.
 enum Sent {
+    /// The open mailbox is left (RFC 3691).
+    Unselect,
     /// A window begins; its commands follow.
     Window(Arc<Outgoing>),
     /// This message will not be sent at all.
@@ -203,6 +210,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn unselect(&mut self) {
+        self.out.extend_from_slice(b"M0 UNSELECT\r\n");
+        self.tell(Sent::Unselect);
+    }
+
     /// Consumes itself: that no more commands come is how the reader knows the end.
     async fn run(mut self) -> Result<(), Fault> {
         let mut more = true;
@@ -465,6 +477,8 @@ impl Reader<'_> {
         // Nothing is read while nothing is in flight: no wait without a reason.
         while let Some(sent) = commands.recv().await {
             match sent {
+                // One that is not left is only slower.
+                Sent::Unselect => drop(self.status_of(0, false).await?),
                 Sent::Window(window) => {
                     let answers = vec![None; window.messages.len()];
                     self.states.push_back(Answered { window, answers });
@@ -473,7 +487,9 @@ impl Reader<'_> {
                     self.answer(&window, index, Answer::Refused(text)).await?;
                 }
                 Sent::Command(command) => {
-                    let status = self.status_of(&command).await?;
+                    let synchronising =
+                        matches!(command.kind, Kind::Single { synchronising: true, .. });
+                    let status = self.status_of(command.tag, synchronising).await?;
                     self.slowest = self.slowest.max(command.sent.elapsed());
                     self.completed(command, status).await?;
                 }
@@ -483,8 +499,7 @@ impl Reader<'_> {
     }
 
     /// Reads to the tagged status of the oldest command.
-    async fn status_of(&mut self, command: &Command) -> Result<Status, Fault> {
-        let synchronising = matches!(command.kind, Kind::Single { synchronising: true, .. });
+    async fn status_of(&mut self, tag: u64, synchronising: bool) -> Result<Status, Fault> {
         let mut asked_for = false;
         loop {
             let response = match self.reader.response(RESPONSE_LITERAL_BYTES_MAX).await {
@@ -503,8 +518,8 @@ impl Reader<'_> {
                 let _ = self.feedback.send(Feedback::Continue);
                 continue;
             }
-            if let Some((tag, status)) = reply::tagged(&response) {
-                if tag != format!("M{}", command.tag).as_bytes() {
+            if let Some((told, status)) = reply::tagged(&response) {
+                if told != format!("M{tag}").as_bytes() {
                     return Err(Fault::session(ACTION, "the server answered an unknown tag"));
                 }
                 if synchronising && !asked_for {
@@ -760,7 +775,7 @@ mod tests {
                     windows: Windows::new(windows),
                     answers: tell,
                 };
-                append(reader, writer, &appending).await.0
+                append(reader, writer, &appending, false).await.0
             };
             drop(wire);
             outcome

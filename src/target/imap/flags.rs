@@ -37,7 +37,8 @@ impl ImapTarget {
         let unproven = open.storable.unproven(keywords.iter().map(String::as_str));
         for part in unproven.chunks(KEYWORDS_MAX) {
             let command = format!("UID STORE {nobody} +FLAGS.SILENT ({})", part.join(" "));
-            let done = self.connection.run(&command, "ask which keywords the target takes").await?;
+            let done =
+                self.selected().await?.run(&command, "ask which keywords the target takes").await?;
             if done.status.kind != StatusKind::Ok {
                 self.tries_keywords = false;
                 return Ok(());
@@ -88,7 +89,7 @@ impl ImapTarget {
         };
         for part in uids.chunks(UIDS_MAX) {
             let command = format!("UID STORE {} {verb} ({})", uid_set(part), names.join(" "));
-            let status = self.connection.run(&command, action).await?.status;
+            let status = self.selected().await?.run(&command, action).await?.status;
             if status.kind == StatusKind::Ok {
                 continue;
             }

@@ -150,7 +150,7 @@ impl Helpers {
     pub(super) async fn help(&self, connection: &mut Connection) {
         while let Some(appending) = self.next().await {
             let (reader, writer) = connection.lend();
-            let (outcome, slowest) = append::append(reader, writer, &appending).await;
+            let (outcome, slowest) = append::append(reader, writer, &appending, false).await;
             let is_broken = outcome.is_err();
             if is_broken {
                 appending.windows.end().await;

@@ -91,7 +91,7 @@ impl ImapTarget {
         let action = format!("move {} messages to {}", uids.len(), into.0.escape_ascii());
         let quoted = self.connection.quoted(into)?;
         let command = format!("UID MOVE {} {quoted}", uid_set(uids));
-        let done = self.connection.run(&command, &action).await?;
+        let done = self.selected().await?.run(&command, &action).await?;
         Ok(moved(&done, uids))
     }
 
@@ -105,7 +105,8 @@ impl ImapTarget {
         let mut ids = Vec::with_capacity(uids.len());
         for part in uids.chunks(UIDS_MAX) {
             let command = format!("UID FETCH {} (UID {item})", uid_set(part));
-            let done = self.connection.run(&command, "tell messages from each other").await?;
+            let done =
+                self.selected().await?.run(&command, "tell messages from each other").await?;
             if done.status.kind != StatusKind::Ok {
                 // Dovecot does not announce it, and no other server has it: asked for once.
                 self.tells_guids = Some(false);
