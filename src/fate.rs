@@ -60,7 +60,7 @@ impl Fate {
         }
     }
 
-    /// Whether it has a copy at the target, which nobody else's is.
+    /// Whether it has a copy at the target, which is nobody else's, or where it is merged that of an equal message.
     #[must_use]
     pub fn is_there(self) -> bool {
         matches!(self, Self::Copied | Self::Adopted | Self::Merged)

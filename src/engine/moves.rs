@@ -96,8 +96,12 @@ async fn gone<'a, L: Ledger>(work: &Work<'_, L>, lost: &'a [Lost]) -> Result<Vec
         let doubted = work.run.ledger.doubted(mailbox.id).await?;
         let doubted: BTreeSet<Key> =
             doubted.iter().map(|one| (one.doubt.mailbox, one.doubt.uid)).collect();
+        let shared = shared(work, mailbox, movable).await?;
         for (uid, entry) in movable {
             let key = (mailbox.id, *uid);
+            if entry.target_uid.is_some_and(|copy| shared.contains(&copy)) {
+                continue;
+            }
             let at_source = entry.at_source();
             if let Some((digest, _)) = at_source.digest.filter(|_| !doubted.contains(&key)) {
                 let target = mailbox.binding.target_name.clone();
@@ -107,6 +111,29 @@ async fn gone<'a, L: Ledger>(work: &Work<'_, L>, lost: &'a [Lost]) -> Result<Vec
         }
     }
     Ok(gone)
+}
+
+/// The copies that are those of several messages, where the target keeps one of equal ones: they stay, and
+/// what was moved is copied.
+async fn shared<L: Ledger>(
+    work: &Work<'_, L>,
+    mailbox: &BoundMailbox,
+    movable: &[(Uid, Entry)],
+) -> Result<BTreeSet<Uid>, Fault> {
+    let headers: BTreeSet<u64> =
+        movable.iter().filter_map(|(_, entry)| Some(entry.digest?.1)).collect();
+    let (mut once, mut shared) = (BTreeSet::new(), BTreeSet::new());
+    if headers.is_empty() {
+        return Ok(shared);
+    }
+    for (_, _, entry) in work.run.ledger.twins(mailbox.id, headers).await? {
+        if let Some(copy) = entry.target_uid.filter(|_| entry.fate.is_there())
+            && !once.insert(copy)
+        {
+            shared.insert(copy);
+        }
+    }
+    Ok(shared)
 }
 
 /// A message that is new at the source, and equal to one that is gone.

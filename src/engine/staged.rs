@@ -46,7 +46,7 @@ impl<L> Work<'_, L> {
     }
 
     /// From now on this account is delivered to directly; said once.
-    fn go_direct(&self, why: &str) {
+    pub(super) fn go_direct(&self, why: &str) {
         if !self.staging.off.swap(true, Ordering::Relaxed) {
             let text = format!("delivered directly from here on, not through a stage: {why}");
             self.event(Event::Warning { account: Some(self.label.clone()), text });

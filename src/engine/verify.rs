@@ -41,9 +41,9 @@ pub(super) async fn read_back<T: Target, L: Ledger>(
         let mut outcomes = Vec::with_capacity(messages.len());
         for SentMessage { uid, entry, subject, said, .. } in messages {
             match seen.remove(&uid) {
-                Some(Copy { uid: target_uid, remarks, .. }) => {
+                Some(Copy { uid: target_uid, fate, remarks, .. }) => {
                     copies.insert(target_uid);
-                    let entry = Entry { fate: Fate::Copied, target_uid: Some(target_uid), ..entry };
+                    let entry = Entry { fate, target_uid: Some(target_uid), ..entry };
                     outcomes.push(Outcome { uid, entry, remarks, subject });
                 }
                 None if mutant::is(Mutant::DenyFromPipeline) => {}
@@ -82,6 +82,8 @@ pub(super) fn not_shown<T: Target, L: Ledger>(
 pub(super) struct Copy {
     /// Where.
     pub(super) uid: Uid,
+    /// Copied, or merged with what another message has claimed or others have put there.
+    fate: Fate,
     /// What is to be said of it.
     pub(super) remarks: Vec<Remark>,
     /// The flags that were sent and that it does not have.
@@ -104,7 +106,7 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
         _ => None,
     });
     let stored =
-        || messages().filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere));
+        || messages().filter(|message| matches!(message.said, Said::At(_) | Said::Somewhere(_)));
     let outlines = Outlines::of(stored().map(|message| &message.entry));
     let mut seen = told_copies(work, place.mailbox, target, told.collect(), &outlines).await?;
     let astray: Vec<&SentMessage> =
@@ -112,9 +114,17 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
     let mut unseen = 0;
     if !astray.is_empty() {
         let lo = sent.iter().map(|window| window.lo).min().unwrap_or(place.lo);
-        let elsewhere = search(work, place, target, lo, &astray, &seen).await?;
-        unseen = astray.len() - elsewhere.len();
-        seen.extend(elsewhere);
+        seen.extend(search(work, place, target, lo, &astray, &seen).await?);
+        let astray = astray.into_iter().filter(|message| !seen.contains_key(&message.uid));
+        let astray: Vec<&SentMessage> = astray.collect();
+        let merged = merged(work, target, &astray).await?;
+        unseen = astray.len();
+        if place.stage.is_none() {
+            unseen -= merged.len();
+            seen.extend(merged);
+        } else if !merged.is_empty() {
+            work.go_direct("the target keeps one copy of equal messages");
+        }
     }
     set_lacking_flags(work, target, &mut seen).await?;
     Ok((seen, unseen))
@@ -286,6 +296,43 @@ async fn search<T: Target, L: Ledger>(
     Ok(copies.collect())
 }
 
+/// The messages that have no copy of their own, where the target told a UID at which another message
+/// stands that has the same octets: it keeps one copy of equal messages. That is never believed on its word: each
+/// body is read.
+async fn merged<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
+    target: &mut T,
+    astray: &[&SentMessage],
+) -> Result<Copies, Fault> {
+    let told: Vec<(Uid, &SentMessage)> = astray
+        .iter()
+        .filter_map(|message| match message.said {
+            Said::Somewhere(uid) => Some((uid?, *message)),
+            _ => None,
+        })
+        .collect();
+    let uids: BTreeSet<Uid> = told.iter().map(|(uid, _)| *uid).collect();
+    if uids.is_empty() {
+        return Ok(Copies::new());
+    }
+    let uids: Vec<Uid> = uids.into_iter().collect();
+    let stored = target.identify(&uids).await?;
+    let found: BTreeMap<Uid, Found> =
+        target.read_back(&uids).await?.into_iter().map(|found| (found.uid, found)).collect();
+    let copies = told.into_iter().filter_map(|(uid, message)| {
+        let (found, stored) = (found.get(&uid)?, stored.get(&uid)?);
+        let SentMessage { uid: sent, entry, .. } = message;
+        (entry.digest?.0 == stored.exact).then_some(())?;
+        let mut remarks = vec![Remark::new(RemarkKind::Reason, format!("{MERGED}: UID {uid}"))];
+        remarks.extend(work.judge(entry, found, Some(stored)));
+        // Its flags are left as they are: they are another message's.
+        Some((*sent, Copy { uid, fate: Fate::Merged, remarks, lacks: Vec::new() }))
+    });
+    Ok(copies.collect())
+}
+
+const MERGED: &str = "the target keeps one copy of equal messages, and has it";
+
 fn copy<L: Ledger>(
     work: &Work<'_, L>,
     entry: &Entry,
@@ -293,7 +340,8 @@ fn copy<L: Ledger>(
     stored: Option<&Identity>,
 ) -> Copy {
     let remarks = work.judge(entry, found, stored);
-    Copy { uid: found.uid, remarks, lacks: entry.flags.missing_in(&found.flags) }
+    let lacks = entry.flags.missing_in(&found.flags);
+    Copy { uid: found.uid, fate: Fate::Copied, remarks, lacks }
 }
 
 fn sought(message: &SentMessage) -> Sought<Uid> {

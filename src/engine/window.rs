@@ -61,8 +61,9 @@ pub(super) struct SentMessage {
 pub(super) enum Said {
     /// Stored, at this UID: to be read back there.
     At(Uid),
-    /// Stored; it did not tell where, or not believably.
-    Somewhere,
+    /// Stored; it did not tell where, or not believably: at a UID that is another message's, perhaps,
+    /// which a target tells that keeps one copy of equal messages.
+    Somewhere(Option<Uid>),
     /// Not stored, for good: the ledger knows.
     Refused,
     /// Not stored, and owed as before.
@@ -476,8 +477,12 @@ impl<L: Ledger> Recording<'_, '_, L> {
                 Some(Answer::Stored(told)) => {
                     messages += 1;
                     bytes += message.body.size();
-                    told.filter(|told| self.is_plausible(*told))
-                        .map_or(Said::Somewhere, |(_, uid)| Said::At(uid))
+                    match told {
+                        Some((validity, uid)) if self.is_plausible(validity, uid) => Said::At(uid),
+                        told => Said::Somewhere(told.and_then(|(validity, uid)| {
+                            (validity == self.place.validity).then_some(uid)
+                        })),
+                    }
                 }
                 Some(Answer::Refused(text)) => match self.repairable(message) {
                     Some(owed) => {
@@ -504,7 +509,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
                     subject: None,
                 }),
                 // Whose copy is where is to be looked up.
-                Said::Somewhere => settled = false,
+                Said::Somewhere(_) => settled = false,
                 Said::Refused | Said::NotNow => {}
             }
             let (uid, identity) = (message.record.uid, message.identity());
@@ -537,7 +542,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
 
     /// Whether a UID the target told can be the copy's: DavMail has swapped it with the
     /// UIDVALIDITY, and no UID of ours is below the UIDNEXT read before, or given twice.
-    fn is_plausible(&mut self, (validity, uid): (UidValidity, Uid)) -> bool {
+    fn is_plausible(&mut self, validity: UidValidity, uid: Uid) -> bool {
         validity == self.place.validity && uid >= self.place.lo && self.told.insert(uid)
     }
 

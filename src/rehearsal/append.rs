@@ -6,7 +6,7 @@ use super::mailbox::{Message, normalise};
 use super::names::Path;
 use super::session::{Reply, Session};
 use super::store::Store;
-use super::tree::Refusal;
+use super::tree::{Refusal, Tree};
 use super::wire::{Announced, Gone, Line};
 use super::{InternalDate, Profile};
 
@@ -182,7 +182,8 @@ impl Session {
             self.wire.flush().await?;
             self.commit_late(store, path.clone(), messages, delay).await?
         } else {
-            let stored = store.change(|tree| tree.append(path, &messages));
+            let merges = self.profile().merges;
+            let stored = store.change(|tree| put(tree, path, &messages, merges));
             if stored.is_ok() {
                 self.shared.counters().appended += count as u64;
             }
@@ -203,10 +204,10 @@ impl Session {
         delay: std::time::Duration,
     ) -> Result<Result<(u32, Vec<u32>), Refusal>, Gone> {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let shared = self.shared.clone();
+        let (shared, merges) = (self.shared.clone(), self.profile().merges);
         self.shared.late().spawn(async move {
             tokio::time::sleep(delay).await;
-            let stored = store.change(|tree| tree.append(&path, &messages));
+            let stored = store.change(|tree| put(tree, &path, &messages, merges));
             if stored.is_ok() {
                 shared.counters().appended += messages.len() as u64;
             }
@@ -261,6 +262,15 @@ fn admit(
         tree.target(path)?;
         Ok(tree.admit(before.saturating_add(literal.bytes))?)
     })
+}
+
+fn put(
+    tree: &mut Tree,
+    path: &Path,
+    messages: &[Message],
+    merges: bool,
+) -> Result<(u32, Vec<u32>), Refusal> {
+    if merges { tree.append_once(path, messages) } else { tree.append(path, messages) }
 }
 
 /// What an APPEND of so many messages would be told, without doing it.

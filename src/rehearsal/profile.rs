@@ -104,6 +104,9 @@ pub struct Profile {
     /// Whether APPEND gives a message the line end that is missing at its end (Courier 5.0.13, seen
     /// in 2026).
     pub ends_lines: bool,
+    /// Whether APPEND of a message whose bytes a mailbox has already stores nothing and tells the UID of
+    /// that one: single-instance delivery.
+    pub merges: bool,
     /// Whether FETCH of a message that another session has expunged brings an invented one
     /// (Courier 5.0.13, seen in 2026).
     pub invents: bool,
@@ -150,6 +153,7 @@ impl Profile {
             binary: false,
             drops_flags: false,
             ends_lines: false,
+            merges: false,
             invents: false,
         }
     }

@@ -167,6 +167,27 @@ impl Tree {
         Ok((uid_validity, uids))
     }
 
+    /// As [`Tree::append`], but what a mailbox has already is not stored again: its UID is told.
+    pub(super) fn append_once(
+        &mut self,
+        path: &[String],
+        messages: &[Message],
+    ) -> Result<(u32, Vec<u32>), Refusal> {
+        let mut uid_validity = self.target(path)?.uid_validity;
+        let mut uids = Vec::with_capacity(messages.len());
+        for message in messages {
+            let mut there = self.target(path)?.messages.values();
+            if let Some(equal) = there.find(|stored| stored.body == message.body) {
+                uids.push(equal.uid);
+                continue;
+            }
+            let appended = self.append(path, std::slice::from_ref(message))?;
+            uid_validity = appended.0;
+            uids.extend(appended.1);
+        }
+        Ok((uid_validity, uids))
+    }
+
     /// Removes a message; says whether it was there.
     pub(super) fn remove(&mut self, path: &[String], uid: u32) -> bool {
         let removed = self.mailboxes.get_mut(path).and_then(|mailbox| mailbox.remove(uid));

@@ -388,12 +388,14 @@ impl Model {
                 continue;
             }
             match by_original.get(&number).map(|claim| claim.fate) {
-                Some(Fate::Copied | Fate::Adopted) => {}
+                Some(Fate::Copied | Fate::Adopted | Fate::Merged) => {}
                 Some(Fate::Held) if self.may_be_held() => {}
                 // Its second loss was before, and came to light in this run: the next one tries again.
                 Some(Fate::Lost) if first => {}
                 // No server takes a message without an octet.
                 Some(Fate::Refused) if original.body.is_empty() => {}
+                // It keeps one copy of equal messages, and tells another UID for it.
+                Some(Fate::Refused) if self.traits.merges && self.traits.lies => {}
                 fate => wrong.push(format!("P1: {} is {fate:?} at the end", self.tell(original))),
             }
         }
@@ -486,7 +488,13 @@ impl Model {
                 claim.uid
             );
             let original = claim.original.map(|number| &self.originals[number]);
-            if let Some(uid) = claim.uid
+            // One copy of equal messages is kept, or, which looks the same, one is not stored and told to be
+            // where the next one is.
+            let is_merged = claim.fate == Fate::Merged;
+            if is_merged && !self.traits.merges && !self.traits.lies {
+                wrong.push(format!("P1: {what}, and the target keeps every copy"));
+            }
+            if let Some(uid) = claim.uid.filter(|_| !is_merged)
                 && let Some(other) = taken.insert((&claim.target, claim.validity, uid), claim)
             {
                 wrong.push(format!("P1: {what} is also the copy of UID {}", other.source_uid));

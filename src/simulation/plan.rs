@@ -174,6 +174,8 @@ pub struct Traits {
     pub falls_back: bool,
     /// The target does not tell where it stores a message.
     pub tells_no_uids: bool,
+    /// The target keeps one copy of equal messages.
+    pub merges: bool,
 }
 
 const FLAGS: [&[&str]; 6] = [
@@ -192,7 +194,7 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let dice = &mut dice;
-        let target = kind(dice, Side::Target);
+        let mut target = kind(dice, Side::Target);
         let source = kind(dice, Side::Source);
         let late = dice.percent(25);
         let lies = dice.percent(20);
@@ -226,6 +228,11 @@ impl Plan {
                 tidy(dice, &world, &setup, run);
             }
         }
+        let profile = target.profile();
+        // Where it does not tell which one it keeps, or keeps it with other octets, nobody can see that.
+        if seed >= MERGING && dice.percent(15) && profile.uidplus && !profile.ends_lines {
+            target.but.push(MERGES);
+        }
         Self { seed, source, target, mail, before, setup, runs }
     }
 
@@ -235,8 +242,9 @@ impl Plan {
         let profile = self.target.profile();
         let mut traits = Traits {
             rewrites: profile.ends_lines,
-            falls_back: !profile.r#move || !profile.uidplus,
+            falls_back: !profile.r#move || !profile.uidplus || profile.merges,
             tells_no_uids: !profile.uidplus,
+            merges: profile.merges,
             ..Traits::default()
         };
         for run in &self.runs {
@@ -283,6 +291,9 @@ impl Plan {
 /// below keep the worlds that they once had.
 const RESTLESS: u64 = 10_000_000;
 
+/// The first seed in whose world the target may keep one copy of equal messages.
+const MERGING: u64 = 40_000_000;
+
 /// What the dice must know of the world so far.
 struct World {
     late: bool,
@@ -293,6 +304,7 @@ struct World {
 
 const REWRITES: &str = "ends each message with a line end";
 const INVENTS: &str = "invents messages";
+const MERGES: &str = "keeps one copy of equal messages";
 
 fn kind(dice: &mut Dice, side: Side) -> Kind {
     let after = dice
@@ -339,6 +351,7 @@ impl Kind {
                 "no CONDSTORE" => profile.condstore = false,
                 "no LIST-STATUS" => profile.list_extended = false,
                 REWRITES => profile.ends_lines = true,
+                MERGES => profile.merges = true,
                 INVENTS => profile.invents = true,
                 _ => {}
             }

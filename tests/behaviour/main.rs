@@ -17,6 +17,7 @@ mod late;
 mod locks;
 mod loss;
 mod mapping;
+mod merged;
 mod merging;
 mod moves;
 mod names;
