@@ -145,6 +145,8 @@ pub enum SpecialUse {
     Drafts,
     /// `\Flagged`: a view of the flagged messages.
     Flagged,
+    /// `\Important` (RFC 8457): a view of what its server takes for important.
+    Important,
     /// `\Junk`.
     Junk,
     /// `\Sent`.

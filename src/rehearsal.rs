@@ -223,7 +223,7 @@ impl Server {
         let new = || Account {
             password: String::new(),
             admin,
-            store: Store::new(self.shared.numbers.clone(), self.shared.profile.quota_bytes),
+            store: Store::new(self.shared.numbers.clone(), &self.shared.profile),
         };
         let account = accounts.entry(user.to_owned()).or_insert_with(new);
         password.clone_into(&mut account.password);

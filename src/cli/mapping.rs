@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use mailhaul::plan::labels::GmailLabels;
 use mailhaul::plan::rules::{MapRule, Pattern, Rules};
 
 use super::Failure;
@@ -31,6 +32,18 @@ pub(super) struct MappingFlags {
     /// without it, the second gets a name of its own
     #[arg(long)]
     merge: bool,
+    /// Where Gmail is the source: copy a message into the mailbox of each of its labels, and from All Mail
+    /// what has none (folders), or once, into the first of INBOX, Sent, Drafts and the others by name
+    /// (primary)
+    #[arg(long, value_name = "HOW", default_value = "folders")]
+    gmail_labels: GmailLabelsFlag,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum GmailLabelsFlag {
+    #[default]
+    Folders,
+    Primary,
 }
 
 impl MappingFlags {
@@ -43,6 +56,10 @@ impl MappingFlags {
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             merge: self.merge,
+            labels: match self.gmail_labels {
+                GmailLabelsFlag::Folders => GmailLabels::Folders,
+                GmailLabelsFlag::Primary => GmailLabels::Primary,
+            },
         })
     }
 

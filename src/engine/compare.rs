@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::labels::{self, Elsewhere};
 use super::look::{self, Ends, Listed, Looking};
 use super::preview;
 use super::scan::Ranges;
@@ -17,6 +18,7 @@ use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
 use crate::plan::compare::{self, At, Finding, Marks, Record, Trace, compare, is_sampled};
 use crate::plan::filter::Filter;
+use crate::plan::labels::Labels;
 use crate::plan::mailboxes::Pair;
 use crate::source::Source;
 use crate::throttle::Throttle;
@@ -74,7 +76,7 @@ pub(super) async fn account(
     listed: Listed,
     done: &mut Done,
 ) -> Result<Pass, Fault> {
-    let Listed { target: there, plan } = listed;
+    let Listed { target: there, plan, labels } = listed;
     let names: Vec<WireName> = plan.pairs.iter().map(|pair| pair.source.name.clone()).collect();
     let statuses = ends.source.statuses(&names).await?;
     preview::tell_listed(&*looking.run.observer, &looking.label, &statuses);
@@ -83,6 +85,7 @@ pub(super) async fn account(
     }
     let comparing = Comparing {
         looking,
+        labels,
         source_throttle: look::throttle(looking, &looking.account.source),
         target_throttle: look::throttle(looking, &looking.account.target),
     };
@@ -237,6 +240,7 @@ impl Group {
 
 struct Comparing<'a, 'l> {
     looking: &'a Looking<'l>,
+    labels: Option<Labels>,
     source_throttle: Throttle,
     target_throttle: Throttle,
 }
@@ -247,6 +251,7 @@ impl Comparing<'_, '_> {
         let source = async {
             let mut reading = Reading::new(config, &self.source_throttle, Some(&config.filter));
             reading.repaired = Some(self.looking.repaired);
+            reading.labels = self.labels.as_ref();
             for (number, pair) in (0..).zip(&group.pairs) {
                 let name = pair.source.path.to_string();
                 let told = |messages, bytes| self.tell_read(&name, messages, bytes);
@@ -358,6 +363,8 @@ struct Reading<'a> {
     throttle: &'a Throttle,
     /// What belongs on the target; without one all does.
     filter: Option<&'a Filter>,
+    /// Which mailbox messages count as of, where they have labels.
+    labels: Option<&'a Labels>,
     /// What messages were repaired to on their way to the other end.
     repaired: Option<&'a BTreeMap<Digest, Digest>>,
     records: Vec<Record>,
@@ -374,6 +381,7 @@ impl<'a> Reading<'a> {
             scan_messages_max: config.scan_messages_max,
             throttle,
             filter,
+            labels: None,
             repaired: None,
             records: Vec::new(),
             unreadable: Vec::new(),
@@ -393,8 +401,10 @@ impl<'a> Reading<'a> {
         let opened = end.open(name).await?;
         begun(opened.messages);
         for range in Ranges::new(opened.uid_next, opened.messages, self.scan_messages_max) {
-            for infos in end.scan(range).await?.chunks(READ_MESSAGES_MAX) {
-                self.part(end, mailbox, infos).await?;
+            let scan = end.scan(range.clone()).await?;
+            let elsewhere = labels::elsewhere(end, self.labels, name, range).await?;
+            for infos in scan.chunks(READ_MESSAGES_MAX) {
+                self.part(end, mailbox, infos, &elsewhere).await?;
                 told(infos.len() as u64, infos.iter().map(|info| info.size).sum());
             }
         }
@@ -406,6 +416,7 @@ impl<'a> Reading<'a> {
         end: &mut impl Source,
         mailbox: u32,
         infos: &[MessageInfo],
+        elsewhere: &Elsewhere,
     ) -> Result<(), Fault> {
         let uids: Vec<Uid> = infos.iter().map(|info| info.uid).collect();
         let depth = self.depth;
@@ -452,7 +463,8 @@ impl<'a> Reading<'a> {
                     continue;
                 }
             };
-            record.is_owed = self.filter.is_none_or(|filter| filter.takes(info));
+            record.is_owed = self.filter.is_none_or(|filter| filter.takes(info))
+                && !elsewhere.contains_key(&info.uid);
             self.records.push(record);
         }
         Ok(())

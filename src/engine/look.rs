@@ -14,6 +14,7 @@ use crate::fault::{Fault, Scope, Side};
 use crate::identity::Digest;
 use crate::ledger::BoundMailbox;
 use crate::mail::{Mailbox, MailboxPath, WireName};
+use crate::plan::labels::Labels;
 use crate::plan::mailboxes::{self, Plan, Wishes};
 use crate::plan::retry::{Next, Retry};
 use crate::source::Source as _;
@@ -117,6 +118,8 @@ async fn connect(run: &Run<()>, endpoint: &Endpoint, side: Side) -> Result<ImapS
 pub(super) struct Listed {
     pub(super) target: Vec<Mailbox>,
     pub(super) plan: Plan,
+    /// Which mailbox messages count as of, at a source with labels.
+    pub(super) labels: Option<Labels>,
 }
 
 /// Lists both ends and decides which mailbox goes where.
@@ -125,13 +128,16 @@ pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Liste
     let source = ends.source.list().await?;
     let wishes = Wishes {
         rules: &looking.run.config.rules,
+        has_labels: ends.source.has_labels(),
         source_root: looking.account.source_root.as_ref(),
         target_root: looking.account.target_root.as_ref(),
         fixed: &looking.bound,
     };
     let plan = mailboxes::plan(&source, &target, &ends.target.naming(), wishes);
     prepare::check_root(looking.account, &source)?;
-    Ok(Listed { target, plan })
+    let mode = looking.run.config.rules.labels;
+    let labels = ends.source.has_labels().then(|| Labels::of(mode, &source, &plan.pairs));
+    Ok(Listed { target, plan, labels })
 }
 
 /// Looks at one account until it is through, given up or stopped.

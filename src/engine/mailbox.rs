@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use super::labels::{self, Elsewhere};
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
@@ -15,6 +17,7 @@ use crate::history::Entry;
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals, Watermark};
 use crate::mail::{MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{self, Delta, Reflag, delta};
+use crate::plan::labels::Labels;
 use crate::plan::mailboxes::Pair;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::plan::{rescan, staging};
@@ -25,6 +28,8 @@ use crate::target::{Destination, Target};
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) pair: Pair,
+    /// Which mailbox its messages count as of, where that may be another one.
+    pub(super) labels: Option<Arc<Labels>>,
     /// How the target spells its mailbox.
     pub(super) target_name: WireName,
     /// How it stood at the source when the account was listed.
@@ -398,7 +403,13 @@ impl<L: Ledger> Copying<'_, '_, L> {
         loop {
             let scan = source.scan(range.clone()).await?;
             let history = ledger.history(self.mailbox, range.clone()).await?;
-            let mut delta = delta(&scan, &history, &self.job.tried, &self.work.run.config.filter);
+            let labels = self.job.labels.as_deref();
+            let name = &self.job.pair.source.name;
+            let elsewhere = labels::elsewhere(source, labels, name, range.clone()).await?;
+            let filter = &self.work.run.config.filter;
+            let takes =
+                |info: &MessageInfo| filter.takes(info) && !elsewhere.contains_key(&info.uid);
+            let mut delta = delta(&scan, &history, &self.job.tried, takes);
             if self.work.run.config.later_flags == LaterFlags::Leave {
                 delta.reflag.clear();
             }
@@ -416,7 +427,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 continue;
             }
             self.note_gone(delta.gone).await?;
-            self.note_filtered(delta.filtered).await?;
+            self.note_filtered(delta.filtered, &elsewhere).await?;
             if let Some(place) = self.place.as_ref().filter(|_| !delta.reflag.is_empty()) {
                 flags::follow(self.work, place, target, delta.reflag).await?;
             }
@@ -687,16 +698,25 @@ impl<L: Ledger> Copying<'_, '_, L> {
         Outcome { uid: owed.info.uid, entry, remarks, subject: None }
     }
 
-    /// Notes what the filter leaves out of this pass.
-    async fn note_filtered(&mut self, filtered: Vec<Owed>) -> Result<(), Fault> {
+    /// Notes what the filter leaves out of this pass, or is copied from elsewhere.
+    async fn note_filtered(
+        &mut self,
+        filtered: Vec<Owed>,
+        elsewhere: &Elsewhere,
+    ) -> Result<(), Fault> {
         if filtered.is_empty() {
             return Ok(());
         }
         let filter = &self.work.run.config.filter;
         let outcomes = filtered.into_iter().map(|Owed { info, troubles, .. }| {
-            let text = "it is marked as deleted at the source (--deleted skip)";
-            let reason = filter.leaves_out_as_deleted(&info);
-            let reason = reason.then(|| Remark::new(RemarkKind::Reason, text));
+            let text = match elsewhere.get(&info.uid) {
+                Some(path) => Some(format!("it is copied as a message of {path} (--gmail-labels)")),
+                None if filter.leaves_out_as_deleted(&info) => {
+                    Some("it is marked as deleted at the source (--deleted skip)".to_owned())
+                }
+                None => None,
+            };
+            let reason = text.map(|text| Remark::new(RemarkKind::Reason, text));
             let entry = Entry {
                 fate: Fate::Filtered,
                 target_uid: None,

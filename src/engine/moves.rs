@@ -162,7 +162,8 @@ async fn new<'a, S: Source, L: Ledger>(
     let digests: BTreeSet<Digest> = gone.iter().map(|one| one.place.digest).collect();
     let mut new = Vec::new();
     for (job_index, job) in jobs.iter().enumerate() {
-        if is_junk(&job.pair.target, job.pair.special_use) {
+        // What labels decide about a message is not known here.
+        if is_junk(&job.pair.target, job.pair.special_use) || job.labels.is_some() {
             continue;
         }
         let opened = match open_if_new(source, job, bound).await {

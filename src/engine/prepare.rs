@@ -2,6 +2,7 @@
 //! at the target.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::mailbox::{self, Job};
 use super::work::Work;
@@ -10,6 +11,7 @@ use crate::accounts::Account;
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::ledger::{BoundMailbox, Ledger};
 use crate::mail::{Mailbox, MailboxPath, WireName};
+use crate::plan::labels::Labels;
 use crate::plan::mailboxes::{self, Pair, Reason, Renamed, Wishes};
 use crate::source::Source;
 use crate::target::{Made, Target};
@@ -40,6 +42,7 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
         .collect();
     let wishes = Wishes {
         rules: &work.run.config.rules,
+        has_labels: source.has_labels(),
         source_root: account.source_root.as_ref(),
         target_root: account.target_root.as_ref(),
         fixed: &fixed,
@@ -61,6 +64,8 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     }
     preview::tell_left_out(observer, label, &plan);
     let pairs = plan.pairs;
+    let mode = work.run.config.rules.labels;
+    let labels = source.has_labels().then(|| Arc::new(Labels::of(mode, &listed, &pairs)));
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut created = create_ahead(target, &pairs).await?;
     let mut moved = Vec::new();
@@ -86,8 +91,10 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
         if !is_fixed(&pair) {
             work.event(preview::planned(label, &pair, status, None));
         }
+        let labels = labels.clone().filter(|labels| labels.decide_in(&pair.source.name));
         jobs.push_back(Job {
             pair,
+            labels,
             target_name: name,
             status,
             bound: Vec::new(),

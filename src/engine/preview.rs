@@ -22,7 +22,7 @@ pub(super) async fn account(
     ends: &mut Ends,
     listed: Listed,
 ) -> Result<Pass, Fault> {
-    let Listed { target: there, plan } = listed;
+    let Listed { target: there, plan, .. } = listed;
     let names: Vec<WireName> = plan.pairs.iter().map(|pair| pair.source.name.clone()).collect();
     let statuses = ends.source.statuses(&names).await?;
     let (observer, label) = (&*looking.run.observer, &looking.label);

@@ -33,11 +33,12 @@ pub async fn mailboxes(connection: &mut Connection) -> Result<Vec<Mailbox>, Faul
     Ok(mailboxes.collect())
 }
 
-const SPECIAL_USES: [(&str, SpecialUse); 7] = [
+const SPECIAL_USES: [(&str, SpecialUse); 8] = [
     ("\\All", SpecialUse::All),
     ("\\Archive", SpecialUse::Archive),
     ("\\Drafts", SpecialUse::Drafts),
     ("\\Flagged", SpecialUse::Flagged),
+    ("\\Important", SpecialUse::Important),
     ("\\Junk", SpecialUse::Junk),
     ("\\Sent", SpecialUse::Sent),
     ("\\Trash", SpecialUse::Trash),

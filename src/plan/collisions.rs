@@ -67,7 +67,8 @@ mod tests {
         let mailboxes = |paths: &[&str]| paths.iter().map(|path| mailbox(path)).collect();
         let (source, target): (Vec<Mailbox>, Vec<Mailbox>) = (mailboxes(source), mailboxes(target));
         let fixed = BTreeMap::new();
-        let wishes = Wishes { rules, source_root: None, target_root: None, fixed: &fixed };
+        let (source_root, target_root) = (None, None);
+        let wishes = Wishes { rules, has_labels: false, source_root, target_root, fixed: &fixed };
         let pairs = plan(&source, &target, &Naming::of(Some(b'/')), wishes).pairs;
         let told = collisions(&pairs, &target);
         told.into_iter().map(|(name, text)| (name.0.escape_ascii().to_string(), text)).collect()

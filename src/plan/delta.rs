@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::filter::Filter;
 use super::windows::Owed;
 use crate::fate::Fate;
 use crate::history::{Entry, History, Troubles};
@@ -81,20 +80,20 @@ pub fn reflag(uid: Uid, flags: &Flags, history: &History) -> Option<Reflag> {
 
 /// Decides what this pass still owes the messages of a range. `scan` and `history` are of the same
 /// range, and nothing in it is in doubt any more; `tried` are those not copied earlier in this very
-/// pass. The filter is about what has no copy yet, whatever an earlier one said.
+/// pass. What `takes` says is about what has no copy yet, whatever an earlier pass said.
 #[must_use]
 pub fn delta(
     scan: &[MessageInfo],
     history: &History,
     tried: &BTreeSet<Uid>,
-    filter: &Filter,
+    takes: impl Fn(&MessageInfo) -> bool,
 ) -> Delta {
     let mut delta = Delta::default();
     for info in scan {
         let owed = |troubles| Owed::new(info.clone(), troubles);
         let known = history.get(info.uid);
         delta.reflag.extend(reflag(info.uid, &info.flags, history));
-        let is_taken = filter.takes(info);
+        let is_taken = takes(info);
         match known.map(|entry| (entry.fate, entry.troubles)) {
             None if !is_taken => delta.filtered.push(owed(Troubles::default())),
             // What was gone and is there again was never copied.
@@ -132,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::mail::Flags;
+    use crate::plan::filter::Filter;
 
     fn message(uid: u32) -> MessageInfo {
         MessageInfo { uid: Uid(uid), size: 1, date: None, flags: Flags::default() }
@@ -154,7 +154,7 @@ mod tests {
         let history =
             History::new([(Uid(1), entry(Fate::Copied, 0)), (Uid(3), entry(Fate::Held, 1))]);
         let scan = [message(1), message(2), message(3)];
-        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
+        let delta = delta(&scan, &history, &BTreeSet::new(), |_| true);
         assert_eq!(uids(&delta.copy), [2]);
         assert!(delta.retry_last.is_empty());
     }
@@ -168,10 +168,10 @@ mod tests {
         ]);
         let scan = [message(1), message(2), message(3), message(4)];
         let narrow = Filter { larger: Some(1), ..Filter::default() };
-        let first = delta(&scan, &history, &BTreeSet::new(), &narrow);
+        let first = delta(&scan, &history, &BTreeSet::new(), |info| narrow.takes(info));
         // What was being sent is seen through.
         assert_eq!((uids(&first.copy), uids(&first.filtered)), (vec![3], vec![4]));
-        let later = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
+        let later = delta(&scan, &history, &BTreeSet::new(), |_| true);
         assert_eq!((uids(&later.copy), uids(&later.filtered)), (vec![1, 3, 4], vec![]));
     }
 
@@ -179,7 +179,7 @@ mod tests {
     fn what_was_in_doubt_and_not_found_is_sent_again_or_gone() {
         let history =
             History::new([(Uid(1), entry(Fate::Pending, 2)), (Uid(2), entry(Fate::Pending, 1))]);
-        let delta = delta(&[message(1)], &history, &BTreeSet::new(), &Filter::default());
+        let delta = delta(&[message(1)], &history, &BTreeSet::new(), |_| true);
         assert_eq!((uids(&delta.copy), delta.copy[0].troubles.doubts), (vec![1], 2));
         assert_eq!(delta.gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2]);
     }
@@ -197,8 +197,7 @@ mod tests {
         ];
         let entries = (1..).map(Uid).zip(fates.map(|fate| entry(fate, 0)));
         let history = History::new(entries);
-        let delta =
-            |scan: &[MessageInfo]| delta(scan, &history, &BTreeSet::new(), &Filter::default());
+        let delta = |scan: &[MessageInfo]| delta(scan, &history, &BTreeSet::new(), |_| true);
         let gone = delta(&[]).gone;
         assert_eq!(gone.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [2, 3, 4, 5]);
         assert_eq!(uids(&delta(&[message(6), message(7)]).copy), [7]);
@@ -227,7 +226,7 @@ mod tests {
             now(3, &["\\Seen"]),
             now(4, &["\\Seen"]),
         ];
-        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
+        let delta = delta(&scan, &history, &BTreeSet::new(), |_| true);
         let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
         assert_eq!((one.uid, one.target_uid), (Uid(1), Uid(11)));
         assert_eq!((one.set(), one.unset()), (vec!["\\Flagged".into()], vec!["\\Seen".into()]));
@@ -244,7 +243,7 @@ mod tests {
         let history = History::new([(Uid(1), copied)])
             .with_flags_in_doubt([(Uid(1), flags(&["\\Seen", "\\Draft", "Work"]))]);
         let scan = [MessageInfo { flags: flags(&["\\Seen", "Work"]), ..message(1) }];
-        let delta = delta(&scan, &history, &BTreeSet::new(), &Filter::default());
+        let delta = delta(&scan, &history, &BTreeSet::new(), |_| true);
         let [one] = delta.reflag.as_slice() else { panic!("{:?}", delta.reflag) };
         assert_eq!(one.set(), ["Work", "\\Seen"]);
         assert_eq!(one.unset(), ["\\Draft"]);
@@ -257,7 +256,7 @@ mod tests {
             History::new([(Uid(1), entry(Fate::Refused, 0)), (Uid(2), entry(Fate::Unreadable, 0))]);
         let scan = [message(1), message(2)];
         let tried = BTreeSet::from([Uid(2)]);
-        assert_eq!(uids(&delta(&scan, &history, &tried, &Filter::default()).retry_last), [1]);
+        assert_eq!(uids(&delta(&scan, &history, &tried, |_| true).retry_last), [1]);
     }
 
     /// What a pass leaves behind that did everything owed: copies, notes, flags.
@@ -314,7 +313,7 @@ mod tests {
             let in_doubt = known.iter().map(|(uid, known)| (Uid(*uid), known.3.clone()));
             let history = History::new(entries).with_flags_in_doubt(in_doubt);
             let filter = Filter { larger, ..Filter::default() };
-            let first = delta(&scan, &history, &BTreeSet::new(), &filter);
+            let first = delta(&scan, &history, &BTreeSet::new(), |info| filter.takes(info));
             // No message is owed in two ways, and none that has a copy is sent.
             let owed = || first.copy.iter().chain(&first.retry_last).chain(&first.filtered);
             let uids: BTreeSet<Uid> = owed().map(|owed| owed.info.uid).collect();
@@ -322,7 +321,7 @@ mod tests {
             let has_copy = |uid: &Uid| history.get(*uid).is_some_and(|known| known.fate.is_there());
             prop_assert!(!uids.iter().any(has_copy));
             let after = after(&history, &first);
-            prop_assert_eq!(delta(&scan, &after, &BTreeSet::new(), &filter), Delta::default());
+            prop_assert_eq!(delta(&scan, &after, &BTreeSet::new(), |info| filter.takes(info)), Delta::default());
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! In this order: what an earlier run fixed; the user's rules; INBOX; the same use (RFC 6154, else by
 //! name); below a mailbox that goes elsewhere, the same place below its target; else the same path;
-//! with what the target's names cannot hold replaced. Two source mailboxes never end in one unless
+//! with what the target's names cannot hold replaced. All mail of a source with labels is an archive. Two source mailboxes never end in one unless
 //! the user allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::labels;
 use super::roles::{self, Candidates, Known};
 use super::rules::{Names, Rules};
 use crate::mail::{Mailbox, MailboxPath, SpecialUse, WireName};
@@ -65,6 +66,8 @@ pub enum Reason {
     },
     /// The mailbox above it goes elsewhere.
     Parent,
+    /// It is the source's mailbox of all messages, of which those without a label go to an archive.
+    AllMail,
 }
 
 /// Why a mailbox got another name than it should have.
@@ -98,6 +101,8 @@ pub enum Because {
     NotSelectable,
     /// A mailhaul has made it for itself.
     Ours,
+    /// It shows what is in others, at a source with labels.
+    View,
     /// The user includes others only.
     NotIncluded,
     /// The user excludes it, by this pattern.
@@ -123,6 +128,7 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Self::Parent => f.write_str("below its parent"),
+            Self::AllMail => f.write_str("what has no label is archived"),
         }
     }
 }
@@ -155,6 +161,7 @@ impl fmt::Display for Because {
             Self::Foreign => f.write_str("it is not the account's own"),
             Self::NotSelectable => f.write_str("it holds no messages, only mailboxes"),
             Self::Ours => f.write_str("a mailhaul has made it for itself"),
+            Self::View => f.write_str("it only shows what is in other mailboxes, too"),
             Self::NotIncluded => f.write_str("no --include means it"),
             Self::Excluded(pattern) => write!(f, "by --exclude {pattern}"),
         }
@@ -166,6 +173,9 @@ impl fmt::Display for Because {
 pub struct Wishes<'a> {
     /// The rules for all accounts. Their paths begin below both roots.
     pub rules: &'a Rules,
+    /// Whether the source has labels, and a mailbox of all messages: that one is an archive, then, and
+    /// the other views are left out.
+    pub has_labels: bool,
     /// Only what is below it is copied, as if it were the account's root.
     pub source_root: Option<&'a MailboxPath>,
     /// Everything goes below it, and nothing by use.
@@ -185,7 +195,15 @@ struct Own<'m> {
 #[must_use]
 pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wishes<'_>) -> Plan {
     // Servers list them in any order, and that must decide nothing.
-    let (source, target) = (sorted(source), sorted(target));
+    let (mut source, target) = (sorted(source), sorted(target));
+    let all = match wishes.has_labels {
+        true => source.iter_mut().find(|mailbox| mailbox.special_use == Some(SpecialUse::All)),
+        false => None,
+    };
+    let all = all.map(|mailbox| {
+        mailbox.special_use = Some(SpecialUse::Archive);
+        mailbox.name.clone()
+    });
     let mut left_out = Vec::new();
     let rooted = below_root(&source, wishes.source_root, &mut left_out);
     let uses = roles::candidates(rooted.iter().map(|(mailbox, path)| (*mailbox, path)));
@@ -202,9 +220,18 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
             None => own.push(Own { mailbox, path, names }),
         }
     }
+    if all.as_ref().is_some_and(|all| own.iter().any(|own: &Own| own.mailbox.name == *all)) {
+        let (views, places) = own.into_iter().partition(|own| labels::is_view(own.mailbox));
+        own = places;
+        left_out.extend(
+            Vec::into_iter(views)
+                .map(|view: Own| LeftOut { source: view.mailbox.clone(), because: Because::View }),
+        );
+    }
     own.sort_by_key(|own| (!own.path.is_inbox(), !is_named_inbox(own.mailbox), own.path.clone()));
     left_out.sort_by(|one, other| one.source.path.cmp(&other.source.path));
-    let pairs = Planning::new(&own, &target, naming, wishes, &uses).pairs();
+    let planning = Planning { all, ..Planning::new(&own, &target, naming, wishes, &uses) };
+    let pairs = planning.pairs();
     Plan { pairs, left_out }
 }
 
@@ -273,6 +300,8 @@ struct Planning<'a> {
     naming: &'a Naming,
     wishes: Wishes<'a>,
     source_uses: &'a Candidates,
+    /// The source's mailbox of all messages, where these have labels.
+    all: Option<WireName>,
     target_uses: Candidates,
     /// The first mailbox of each path: there can be a second INBOX, and names that decode to the same.
     firsts: BTreeMap<&'a MailboxPath, &'a WireName>,
@@ -305,6 +334,7 @@ impl<'a> Planning<'a> {
             naming,
             wishes,
             source_uses,
+            all: None,
             target_uses: roles::candidates(places.map(|mailbox| (mailbox, &mailbox.path))),
             taken: wishes.fixed.values().cloned().collect(),
             goes_to: BTreeMap::new(),
@@ -351,6 +381,8 @@ impl<'a> Planning<'a> {
             self.settle(path, reason)
         } else if self.is_inbox(own) {
             (self.at_root(&MailboxPath::inbox()), Reason::SamePath, None)
+        } else if self.all.as_ref() == Some(&own.mailbox.name) {
+            self.settle(self.at_root(&MailboxPath::new(["Archive"])), Reason::AllMail)
         } else {
             let same = || (self.at_root(&own.path), Reason::SamePath);
             let (path, reason) = self.by_parent(&own.path).unwrap_or_else(same);
@@ -647,7 +679,12 @@ mod tests {
         fn plan(&self, source: &[Mailbox], target: &[Mailbox], naming: &Naming) -> Plan {
             let Self { rules, source_root, target_root, fixed } = self;
             let (source_root, target_root) = (source_root.as_ref(), target_root.as_ref());
-            super::plan(source, target, naming, Wishes { rules, source_root, target_root, fixed })
+            super::plan(
+                source,
+                target,
+                naming,
+                Wishes { rules, has_labels: false, source_root, target_root, fixed },
+            )
         }
 
         fn targets(&self, source: &[Mailbox], target: &[Mailbox]) -> Vec<(String, String)> {

@@ -3,6 +3,7 @@
 
 use regex::{Regex, RegexBuilder};
 
+use super::labels::GmailLabels;
 use super::roles::Candidates;
 use crate::mail::{MailboxPath, SpecialUse};
 
@@ -17,6 +18,8 @@ pub struct Rules {
     pub exclude: Vec<Pattern>,
     /// Whether two source mailboxes may end in one, where rules or uses say so.
     pub merge: bool,
+    /// What becomes of messages with several labels, at a source that has such.
+    pub labels: GmailLabels,
 }
 
 /// A pattern of mailboxes, as in IMAP's LIST: `*` stands for anything, `%` for anything within one

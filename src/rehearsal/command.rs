@@ -42,6 +42,8 @@ pub(super) struct Parsed {
     pub(super) set: Option<Set>,
     /// What FETCH asks for that tells messages apart; `body` does without.
     pub(super) object_id: ObjectId,
+    /// Whether FETCH asks for X-GM-LABELS; `body` does without.
+    pub(super) labels: bool,
 }
 
 /// Parses a whole command, literals and the final CRLF included.
@@ -55,25 +57,37 @@ pub(super) fn parse(command: &[u8], name: &str) -> Option<Parsed> {
         }
         _ => (None, command),
     };
-    let (object_id, command) = match name {
-        "FETCH" | "UID FETCH" => take_object_id(command),
-        _ => (ObjectId::None, command),
+    let (object_id, labels, command) = match name {
+        "FETCH" | "UID FETCH" => {
+            let (object_id, command) = take_object_id(command);
+            let (labels, command) = take_item(command, "X-GM-LABELS");
+            (object_id, labels, command)
+        }
+        _ => (ObjectId::None, false, command),
     };
     let (rest, parsed) = CommandCodec::default().decode_static(&command).ok()?;
-    rest.is_empty().then_some(Parsed { body: parsed.body, set, object_id })
+    rest.is_empty().then_some(Parsed { body: parsed.body, set, object_id, labels })
+}
+
+fn take_object_id(mut command: Cow<'_, [u8]>) -> (ObjectId, Cow<'_, [u8]>) {
+    for (object_id, item) in [(ObjectId::XGuid, "X-GUID"), (ObjectId::EmailId, "EMAILID")] {
+        let (found, rest) = take_item(command, item);
+        if found {
+            return (object_id, rest);
+        }
+        command = rest;
+    }
+    (ObjectId::None, command)
 }
 
 /// Puts `UID` in the place of an item that imap-codec does not know.
-fn take_object_id(command: Cow<'_, [u8]>) -> (ObjectId, Cow<'_, [u8]>) {
-    for (object_id, item) in [(ObjectId::XGuid, "X-GUID"), (ObjectId::EmailId, "EMAILID")] {
-        let found =
-            command.windows(item.len()).position(|at| at.eq_ignore_ascii_case(item.as_bytes()));
-        if let Some(at) = found {
-            let (before, after) = (&command[..at], &command[at + item.len()..]);
-            return (object_id, Cow::Owned([before, b"UID", after].concat()));
-        }
-    }
-    (ObjectId::None, command)
+fn take_item<'c>(command: Cow<'c, [u8]>, item: &str) -> (bool, Cow<'c, [u8]>) {
+    let found = command.windows(item.len()).position(|at| at.eq_ignore_ascii_case(item.as_bytes()));
+    let Some(at) = found else {
+        return (false, command);
+    };
+    let (before, after) = (&command[..at], &command[at + item.len()..]);
+    (true, Cow::Owned([before, b"UID", after].concat()))
 }
 
 /// Takes the set out of a command, where it follows so many words, and puts `1` in its place.

@@ -30,7 +30,8 @@ impl Session {
                 self.authenticate(&mechanism, initial_response).await
             }
             CommandBody::Fetch { macro_or_item_names, uid, modifiers, .. } => {
-                self.fetch(set, uid, macro_or_item_names, &modifiers, parsed.object_id).await
+                let beside = (parsed.object_id, parsed.labels);
+                self.fetch(set, uid, macro_or_item_names, &modifiers, beside).await
             }
             CommandBody::Move { mailbox, uid, .. } if self.profile().r#move => {
                 self.r#move(set, uid, &mailbox).await

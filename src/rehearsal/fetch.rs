@@ -9,7 +9,8 @@ use memchr::memmem;
 
 use super::command::Set;
 use super::fault::{BodyFault, Deed};
-use super::mailbox::{Change, StoredMessage};
+use super::mailbox::{Change, Mailbox, StoredMessage};
+use super::names::quote;
 use super::profile::ObjectId;
 use super::session::{Reply, Session};
 use super::wire::Gone;
@@ -27,6 +28,7 @@ struct Wanted {
     /// Whether it asks for bodies, be it parts of them.
     bodies: bool,
     object_id: ObjectId,
+    labels: bool,
 }
 
 impl Session {
@@ -36,8 +38,11 @@ impl Session {
         uid: bool,
         items: MacroOrMessageDataItemNames<'static>,
         modifiers: &[FetchModifier],
-        object_id: ObjectId,
+        (object_id, labels): (ObjectId, bool),
     ) -> Result<Reply, Gone> {
+        if labels && !self.profile().labels {
+            return Ok(Reply::bad("no such item"));
+        }
         if object_id != ObjectId::None && object_id != self.profile().object_id {
             return Ok(Reply::bad("no such item"));
         }
@@ -46,7 +51,7 @@ impl Session {
             Ok(asked) => asked,
             Err(reply) => return Ok(reply),
         };
-        wanted.object_id = object_id;
+        (wanted.object_id, wanted.labels) = (object_id, labels);
         let (mut gone, mut broken) = (false, false);
         for batch in numbers.chunks(BATCH) {
             let messages = match self.messages(batch, &wanted) {
@@ -124,6 +129,7 @@ impl Session {
             items,
             since,
             object_id: ObjectId::None,
+            labels: false,
         };
         let selected = self.selected()?;
         let set = set.ok_or_else(|| Reply::bad("no message set"))?;
@@ -226,11 +232,44 @@ impl Session {
                 self.wire.put(format!(" EMAILID (M{})", &digest[..24]).as_bytes());
             }
         }
+        if wanted.labels {
+            let labels = self.labels(message);
+            self.wire.put(format!(" X-GM-LABELS ({labels})").as_bytes());
+        }
         if wanted.reads && !wanted.items.contains(&Item::Flags) {
             self.wire.put(format!(" {}", flags(message)).as_bytes());
         }
         self.wire.put(b")\r\n");
         self.wire.relieve().await
+    }
+
+    /// The labels of a message beside that of the selected mailbox, which Gmail leaves out: the other
+    /// mailboxes in which it stands.
+    fn labels(&mut self, message: &StoredMessage) -> String {
+        let (Ok(store), Some(selected)) = (self.store(), &self.selected) else {
+            return String::new();
+        };
+        let naming = self.naming();
+        let labels: Vec<String> = store.with(|tree| {
+            let others = tree.mailboxes.iter().filter(|(path, _)| **path != selected.path);
+            let bearing = others.filter(|(_, mailbox)| {
+                mailbox.messages.values().any(|other| other.body == message.body)
+            });
+            let label = |(path, mailbox): (&Vec<String>, &Mailbox)| {
+                let system = match mailbox.special_use.as_deref() {
+                    Some("\\All") => return None,
+                    Some("\\Drafts") => Some("\\Draft"),
+                    Some("\\Flagged") => Some("\\Starred"),
+                    Some("\\Junk") => Some("\\Spam"),
+                    Some(other) => Some(other),
+                    None if *path == ["INBOX"] => Some("\\Inbox"),
+                    None => None,
+                };
+                Some(quote(&system.map_or_else(|| naming.encode(path), str::to_owned)))
+            };
+            bearing.filter_map(label).collect()
+        });
+        labels.join(" ")
     }
 
     async fn tell_body(

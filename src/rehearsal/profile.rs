@@ -107,6 +107,12 @@ pub struct Profile {
     /// Whether APPEND of a message whose bytes a mailbox has already stores nothing and tells the UID of
     /// that one: single-instance delivery.
     pub merges: bool,
+    /// Gmail's labels: `X-GM-EXT-1`, and FETCH of X-GM-LABELS, where a message has the label of each
+    /// mailbox that has its bytes.
+    pub labels: bool,
+    /// Whether each message of any mailbox but those for junk and trash stands in the one for `\All`,
+    /// too, as soon as there is one: a view, in Gmail.
+    pub all_mail: bool,
     /// Whether FETCH of a message that another session has expunged brings an invented one
     /// (Courier 5.0.13, seen in 2026).
     pub invents: bool,
@@ -154,6 +160,8 @@ impl Profile {
             drops_flags: false,
             ends_lines: false,
             merges: false,
+            labels: false,
+            all_mail: false,
             invents: false,
         }
     }
@@ -278,6 +286,7 @@ impl Profile {
             (self.namespace, "NAMESPACE"),
             (self.unselect, "UNSELECT"),
             (self.binary, "BINARY"),
+            (self.labels, "X-GM-EXT-1"),
             (self.acl, "ACL"),
             (self.acl, "RIGHTS=kxte"),
             (self.metadata, "METADATA"),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::mailbox::{Change, Mailbox};
 use super::names::{Path, path};
 use super::tree::{Numbers, Refusal, Tree};
-use super::{InternalDate, Message, StoredMessage};
+use super::{InternalDate, Message, Profile, StoredMessage};
 
 /// The mail of one account. Clones are the same mail; sessions see changes as another session's.
 #[derive(Clone, Debug)]
@@ -65,8 +65,9 @@ impl Snapshot {
 }
 
 impl Store {
-    pub(super) fn new(numbers: Arc<Numbers>, quota_bytes: Option<u64>) -> Self {
-        let tree = Tree { quota_bytes, ..Tree::default() };
+    pub(super) fn new(numbers: Arc<Numbers>, profile: &Profile) -> Self {
+        let Profile { quota_bytes, all_mail, .. } = *profile;
+        let tree = Tree { quota_bytes, all_mail, ..Tree::default() };
         let store =
             Self { tree: Arc::new(Mutex::new(tree)), numbers, changes: watch::Sender::new(0) };
         store.with(|tree| tree.make(&["INBOX".to_owned()], true, &store.numbers));
@@ -113,7 +114,9 @@ impl Store {
             tree.make(&path, true, &self.numbers);
             tree.used_bytes += message.body.len() as u64;
             let mailbox = tree.mailboxes.get_mut(&path);
-            mailbox.and_then(|mailbox| mailbox.add(&message)).expect("a UID is left")
+            let uid = mailbox.and_then(|mailbox| mailbox.add(&message)).expect("a UID is left");
+            tree.show_in_all(&path, &message);
+            uid
         })
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Tree {
     pub(super) subscriptions: BTreeSet<Path>,
     pub(super) quota_bytes: Option<u64>,
     pub(super) used_bytes: u64,
+    /// Whether the mailbox for `\\All` shows what is in the others.
+    pub(super) all_mail: bool,
     /// Mailboxes that a MOVE under way takes messages out of, by their number, once for each MOVE.
     pub(super) moving: Vec<u64>,
 }
@@ -164,7 +166,28 @@ impl Tree {
         let uids = messages.iter().filter_map(|message| mailbox.add(message)).collect();
         let uid_validity = mailbox.uid_validity;
         self.used_bytes += bytes;
+        for message in messages {
+            self.show_in_all(path, message);
+        }
         Ok((uid_validity, uids))
+    }
+
+    /// Shows a message of a mailbox in the one for all, if it is not there.
+    pub(super) fn show_in_all(&mut self, path: &[String], message: &Message) {
+        let is_for = |mailbox: &Mailbox, uses: &[&str]| {
+            mailbox.special_use.as_deref().is_some_and(|special_use| uses.contains(&special_use))
+        };
+        let mailbox = self.mailboxes.get(path);
+        if !self.all_mail || mailbox.is_some_and(|one| is_for(one, &["\\All", "\\Junk", "\\Trash"]))
+        {
+            return;
+        }
+        let all = self.mailboxes.values_mut().find(|mailbox| is_for(mailbox, &["\\All"]));
+        if let Some(all) = all
+            && !all.messages.values().any(|stored| stored.body == message.body)
+        {
+            all.add(message);
+        }
     }
 
     /// As [`Tree::append`], but what a mailbox has already is not stored again: its UID is told.

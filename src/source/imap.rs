@@ -1,6 +1,7 @@
 //! An IMAP source: EXAMINE and BODY.PEEK only.
 
 mod fetch;
+mod labels;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,6 +15,7 @@ use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
+use crate::plan::labels::Label;
 use crate::sharing::{Acl, Metadata, Quota};
 use crate::target::Naming;
 
@@ -183,6 +185,17 @@ impl Source for ImapSource {
                 outcome.map_err(|fault| fault.at(side))
             }
         }
+    }
+
+    fn has_labels(&self) -> bool {
+        labels::are_offered(&self.connection)
+    }
+
+    async fn labels(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> Result<BTreeMap<Uid, Vec<Label>>, Fault> {
+        labels::labels(&mut self.connection, uids).await
     }
 
     async fn acl(&mut self, name: &WireName) -> Result<Option<Acl>, Fault> {

@@ -13,6 +13,7 @@ mod fetches;
 mod filters;
 mod flags;
 mod helpers;
+mod labels;
 mod late;
 mod locks;
 mod loss;

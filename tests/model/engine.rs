@@ -13,7 +13,6 @@ use mailhaul::own::{OwnName, Serial};
 use mailhaul::plan::absent::{Absent, Blame, Seen, absent};
 use mailhaul::plan::adopt::{Class, Matched, give_back, match_by_class};
 use mailhaul::plan::delta::delta;
-use mailhaul::plan::filter::Filter;
 use mailhaul::plan::room::{InDoubt, Room, room};
 use mailhaul::plan::settle::{Candidate, Claim, Sought, is_plausible, needs_body, settle};
 use mailhaul::plan::staging::{batches, dissolve, inside, is_where_told};
@@ -499,7 +498,7 @@ impl Doing<'_> {
         let scan: Vec<_> =
             (0..).zip(self.world.source).map(|(key, content)| info(key, *content)).collect();
         let tried = self.process().tried.iter().map(|key| source_uid(*key)).collect();
-        let owed = delta(&scan, &self.history(), &tried, &Filter::default());
+        let owed = delta(&scan, &self.history(), &tried, |_| true);
         let process = self.process();
         if std::mem::take(&mut process.is_first) {
             process.retry_last = owed.retry_last.iter().map(|one| key_of(one.info.uid)).collect();

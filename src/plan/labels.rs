@@ -1,0 +1,107 @@
+//! Gmail's labels: a message stands in the mailbox of each of its labels and in All Mail, and is copied
+//! no more often than the user wants.
+
+use crate::mail::{Mailbox, MailboxPath, SpecialUse, WireName};
+use crate::plan::mailboxes::Pair;
+
+/// A label as it stands on the wire: `\Inbox`, or the name of its mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label(pub Vec<u8>);
+
+/// What becomes of a message that has several labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GmailLabels {
+    /// It is copied into the mailbox of each; from All Mail only what is in no other one.
+    #[default]
+    Folders,
+    /// It is copied once: into the first of INBOX, Sent, Drafts and the others by their paths.
+    Primary,
+}
+
+/// Whether a mailbox of an account with labels only shows what stands in others.
+#[must_use]
+pub fn is_view(mailbox: &Mailbox) -> bool {
+    matches!(mailbox.special_use, Some(SpecialUse::Flagged | SpecialUse::Important))
+}
+
+/// Which copied mailbox a message counts as one of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    mode: GmailLabels,
+    all: Option<WireName>,
+    /// The mailboxes that can hold a message beside All Mail, the first one first.
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    name: WireName,
+    path: MailboxPath,
+    /// The label that stands for it where that is not its name.
+    system: Option<&'static str>,
+}
+
+impl Labels {
+    /// Of an account that lists these mailboxes, of which the pairs' are copied.
+    #[must_use]
+    pub fn of(mode: GmailLabels, listed: &[Mailbox], pairs: &[Pair]) -> Self {
+        let special_use = |name: &WireName| {
+            listed.iter().find(|one| one.name == *name).and_then(|one| one.special_use)
+        };
+        let all = listed.iter().find(|one| one.special_use == Some(SpecialUse::All));
+        let all = all.map(|mailbox| mailbox.name.clone());
+        let mut places: Vec<(u8, Place)> = Vec::new();
+        for Pair { source, .. } in pairs {
+            let (rank, system) = match special_use(&source.name) {
+                // What is there has left the others.
+                Some(SpecialUse::Junk | SpecialUse::Trash) => continue,
+                Some(SpecialUse::All | SpecialUse::Flagged | SpecialUse::Important) => continue,
+                _ if source.path.is_inbox() => (0, Some("\\Inbox")),
+                Some(SpecialUse::Sent) => (1, Some("\\Sent")),
+                Some(SpecialUse::Drafts) => (2, Some("\\Draft")),
+                Some(SpecialUse::Archive) | None => (3, None),
+            };
+            let (name, path) = (source.name.clone(), source.path.clone());
+            places.push((rank, Place { name, path, system }));
+        }
+        places.sort_by(|(rank, one), (other_rank, other)| {
+            (rank, &one.path).cmp(&(other_rank, &other.path))
+        });
+        Self { mode, all, places: places.into_iter().map(|(_, place)| place).collect() }
+    }
+
+    /// Whether labels decide which messages of a mailbox are copied from there.
+    #[must_use]
+    pub fn decide_in(&self, mailbox: &WireName) -> bool {
+        let is_all = self.all.as_ref() == Some(mailbox);
+        let mut behind_first = self.places.iter().skip(1);
+        match self.mode {
+            GmailLabels::Folders => is_all,
+            GmailLabels::Primary => is_all || behind_first.any(|place| place.name == *mailbox),
+        }
+    }
+
+    /// The other mailbox as whose message one of this mailbox with these labels is copied; none where
+    /// it is copied from here.
+    #[must_use]
+    pub fn elsewhere(&self, mailbox: &WireName, labels: &[Label]) -> Option<&MailboxPath> {
+        let first = self.places.iter().find(|place| {
+            place.name == *mailbox || labels.iter().any(|label| place.is_of(label))
+        })?;
+        (first.name != *mailbox).then_some(&first.path)
+    }
+}
+
+impl Place {
+    fn is_of(&self, label: &Label) -> bool {
+        match self.system {
+            Some(system) => {
+                // Seen as `\Draft` and `\Drafts`.
+                let plural = label.0.strip_suffix(b"s").unwrap_or(&label.0);
+                label.0.eq_ignore_ascii_case(system.as_bytes())
+                    || plural.eq_ignore_ascii_case(system.as_bytes())
+            }
+            None => self.name.0 == label.0,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Gmail as a source: a message stands in the mailbox of each of its labels and in All Mail.
+
+use mailhaul::event::Event;
+use mailhaul::fate::{Fate, RemarkKind};
+use mailhaul::plan::labels::GmailLabels;
+use mailhaul::plan::rules::Pattern;
+use mailhaul::rehearsal::Profile;
+use mailhaul::report::Verdict;
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, Report, World, letter};
+
+const ALL: [&str; 2] = ["[Gmail]", "All Mail"];
+const SENT: [&str; 2] = ["[Gmail]", "Sent Mail"];
+const STARRED: [&str; 2] = ["[Gmail]", "Starred"];
+const IMPORTANT: [&str; 2] = ["[Gmail]", "Important"];
+const TRASH: [&str; 2] = ["[Gmail]", "Trash"];
+const WORK: [&str; 1] = ["Work & Plan"];
+const ARCHIVE: [&str; 1] = ["Archive"];
+
+/// Letter 1 is in the INBOX and has a label, 2 is in the INBOX, 3 was sent and has a label, 4 is archived
+/// and starred, 5 is archived, 6 is important and in the INBOX, 7 is in the trash.
+fn gmail() -> World {
+    at(Profile { labels: true, all_mail: true, ..Profile::gmail() })
+}
+
+fn at(source: Profile) -> World {
+    let world = World::new(source, Profile::dovecot());
+    let anna = world.anna();
+    for (path, special_use) in [
+        (ALL, "\\All"),
+        (SENT, "\\Sent"),
+        (STARRED, "\\Flagged"),
+        (IMPORTANT, "\\Important"),
+        (TRASH, "\\Trash"),
+    ] {
+        anna.create_mailbox(&path, Some(special_use)).unwrap();
+    }
+    for (path, numbers) in [
+        (&INBOX[..], &[1, 2, 6][..]),
+        (&WORK, &[1, 3]),
+        (&SENT, &[3]),
+        (&STARRED, &[4]),
+        (&IMPORTANT, &[6]),
+        (&ALL, &[5]),
+        (&TRASH, &[7]),
+    ] {
+        for number in numbers {
+            anna.deliver(path, letter(*number));
+        }
+    }
+    for (path, special_use) in [("Archive", "\\Archive"), ("Sent", "\\Sent"), ("Trash", "\\Trash")]
+    {
+        world.copy().create_mailbox(&[path], Some(special_use)).unwrap();
+    }
+    world
+}
+
+#[track_caller]
+fn assert_at(world: &World, path: &[&str], numbers: &[u32]) {
+    let bodies = |list: Vec<_>| {
+        let mut bodies: Vec<String> =
+            list.into_iter().map(|body: bytes::Bytes| body.escape_ascii().to_string()).collect();
+        bodies.sort();
+        bodies
+    };
+    let wanted = bodies(numbers.iter().map(|number| letter(*number).body).collect());
+    let there = bodies(world.copy().messages(path).into_iter().map(|one| one.body).collect());
+    assert_eq!(there, wanted, "{path:?}");
+}
+
+/// All that was seen, by fate: the sums hold.
+#[track_caller]
+fn assert_fates(report: &Report, copied: u64, filtered: u64) {
+    let fates = (report.fate(Fate::Copied), report.fate(Fate::Filtered), report.verdict);
+    assert_eq!(fates, (copied, filtered, Verdict::Done), "{:#?}", report.remarks);
+    let reasons = report.reasons(Fate::Filtered);
+    assert_eq!(reasons.len() as u64, filtered);
+    assert!(reasons.iter().all(|text| text.contains("copied as a message of")), "{reasons:?}");
+}
+
+fn is_left_out(report: &Report, path: &[&str]) -> bool {
+    let path = path.join("/");
+    report.events.iter().any(|event| {
+        matches!(event, Event::MailboxPlanned { source, target: None, .. } if *source == path)
+    })
+}
+
+#[track_caller]
+fn assert_by_folders(world: &World) {
+    assert_at(world, &INBOX, &[1, 2, 6]);
+    assert_at(world, &WORK, &[1, 3]);
+    assert_at(world, &["Sent"], &[3]);
+    assert_at(world, &["Trash"], &[7]);
+    assert_at(world, &ARCHIVE, &[4, 5]);
+    let names = world.copy().mailboxes().into_iter().filter(|one| one.messages > 0);
+    assert_eq!(names.count(), 5);
+}
+
+/// D17
+#[tokio::test(start_paused = true)]
+async fn each_label_is_a_mailbox_and_all_mail_holds_what_has_none() {
+    let mut world = gmail();
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_fates(&report, 9, 4);
+        assert_by_folders(&world);
+        assert!(is_left_out(&report, &STARRED) && is_left_out(&report, &IMPORTANT));
+        assert_eq!(world.target.counters().appended, 9);
+        world.assert_source_untouched();
+    }
+    let differs = |event: &&Event| matches!(event, Event::Differs { .. });
+    assert_eq!(world.compare().await.iter().filter(differs).count(), 0);
+}
+
+/// D17
+#[tokio::test(start_paused = true)]
+async fn each_message_is_copied_once_into_the_mailbox_of_its_first_label() {
+    let mut world = gmail();
+    world.config.rules.labels = GmailLabels::Primary;
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_fates(&report, 7, 6);
+        assert_at(&world, &INBOX, &[1, 2, 6]);
+        assert_at(&world, &["Sent"], &[3]);
+        assert_at(&world, &WORK, &[]);
+        assert_at(&world, &["Trash"], &[7]);
+        assert_at(&world, &ARCHIVE, &[4, 5]);
+    }
+    let differs = |event: &&Event| matches!(event, Event::Differs { .. });
+    assert_eq!(world.compare().await.iter().filter(differs).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_loses_its_last_label_is_copied_from_all_mail() {
+    let mut world = gmail();
+    world.run().await;
+    // Archived by its owner, and one that comes with a label.
+    assert!(world.anna().expunge(&INBOX, 2));
+    world.anna().deliver(&WORK, letter(8));
+    let report = world.run().await;
+    assert_fates(&report, 11, 4);
+    assert_eq!(report.remarked(RemarkKind::RemovedAtSource), 1);
+    assert_at(&world, &INBOX, &[1, 2, 6]);
+    assert_at(&world, &WORK, &[1, 3, 8]);
+    assert_at(&world, &ARCHIVE, &[2, 4, 5]);
+}
+
+/// A label whose mailbox is not copied holds nothing.
+#[tokio::test(start_paused = true)]
+async fn what_stands_only_in_a_mailbox_that_is_left_out_is_copied_from_all_mail() {
+    let mut world = gmail();
+    world.config.rules.exclude = vec![Pattern::parse("Inbox").expect("a pattern")];
+    let report = world.run().await;
+    assert_fates(&report, 8, 2);
+    assert_at(&world, &ARCHIVE, &[2, 4, 5, 6]);
+    assert_at(&world, &WORK, &[1, 3]);
+}
+
+/// Without All Mail the views are the only places of some messages.
+#[tokio::test(start_paused = true)]
+async fn the_views_are_copied_where_all_mail_is_not() {
+    for all_mail in ["[Gmail]/All Mail", "Archive"] {
+        let mut world = gmail();
+        world.config.rules.exclude = vec![Pattern::parse(all_mail).expect("a pattern")];
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 9));
+        assert_at(&world, &STARRED, &[4]);
+        assert_at(&world, &IMPORTANT, &[6]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_labels_is_copied_as_it_is_listed() {
+    let mut world = at(Profile { all_mail: true, ..Profile::gmail() });
+    let report = world.run().await;
+    assert_eq!((report.verdict, report.fate(Fate::Filtered)), (Verdict::Done, 0));
+    assert_at(&world, &STARRED, &[4]);
+    assert_at(&world, &ALL, &[1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_killed_anywhere_is_resumed_to_the_same_end() {
+    let mut whole = gmail();
+    whole.run().await;
+    for point in (1..=whole.points).step_by(3) {
+        let mut world = gmail();
+        assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
+        let report = world.run().await;
+        assert_fates(&report, 9, 4);
+        assert_by_folders(&world);
+    }
+}
+
+/// The archive is never the view of all mail that another Gmail has.
+#[tokio::test(start_paused = true)]
+async fn a_target_without_an_archive_gets_one() {
+    let mut world = gmail();
+    world.copy().delete_mailbox(&ARCHIVE).unwrap();
+    world.copy().create_mailbox(&ALL, Some("\\All")).unwrap();
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_fates(&report, 9, 4);
+        assert_at(&world, &ARCHIVE, &[4, 5]);
+        assert_at(&world, &ALL, &[]);
+    }
+}
