@@ -8,6 +8,7 @@ mod batch;
 mod compare;
 mod flags;
 mod hosts;
+mod kept;
 mod labels;
 mod lock;
 mod logins;

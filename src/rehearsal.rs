@@ -50,7 +50,7 @@ pub use certificate::Certificate;
 pub use date::InternalDate;
 pub use fault::{AppendUidLie, BodyFault, Deed, Fault, Faults, Matching, Predicate, Slowness};
 pub use mailbox::{Message, StoredMessage};
-pub use profile::{Literal, ObjectId, Profile};
+pub use profile::{Literal, Merging, ObjectId, Profile};
 use session::Session;
 pub use store::{Held, MailboxInfo, Snapshot, Store};
 use tree::Numbers;

@@ -164,6 +164,10 @@ pub trait Target: Send {
     /// Whether each message waits for the server's leave, so that a connection takes one a round trip.
     fn waits_for_leave(&self) -> bool;
 
+    /// Whether it is Gmail (`X-GM-EXT-1`), which keeps one copy of equal messages: an APPEND of another one
+    /// is acknowledged with a UID of its own, where it does not stay.
+    fn keeps_one(&self) -> bool;
+
     /// Has no mailbox of its own any more: sends along with others that share, as long as there are
     /// any, and ends the connection then.
     fn retire(self) -> impl Future<Output = ()> + Send;

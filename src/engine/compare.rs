@@ -18,7 +18,7 @@ use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
 use crate::plan::compare::{self, At, Finding, Marks, Record, Trace, compare, is_sampled};
 use crate::plan::filter::Filter;
-use crate::plan::labels::Labels;
+use crate::plan::labels::{Labels, is_view};
 use crate::plan::mailboxes::Pair;
 use crate::source::Source;
 use crate::throttle::Throttle;
@@ -153,7 +153,10 @@ async fn tell_extra(
         let messages = status.map_or(0, |status| status.messages);
         if messages > 0 {
             let target = mailbox.path.to_string();
-            looking.event(Event::ExtraMailbox { account: looking.label.clone(), target, messages });
+            if !is_view(mailbox) {
+                let account = looking.label.clone();
+                looking.event(Event::ExtraMailbox { account, target, messages });
+            }
             holding.push(mailbox.clone());
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use super::kept;
 use super::mailbox::Job;
 use super::resolve::{self, Others};
 use super::scan::Ranges;
@@ -13,6 +14,7 @@ use crate::event::Event;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::{Fault, Scope};
 use crate::history::Entry;
+use crate::identity::Identity;
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
 use crate::mail::{Mailbox, MailboxPath, MailboxStatus, Uid, WireName};
 use crate::own::OwnName;
@@ -116,6 +118,9 @@ impl<L: Ledger> Losing<'_, '_, L> {
                 }
             }
         }
+        if !gone.is_empty() && target.keeps_one() {
+            self.merge(target, &current, &mut gone).await?;
+        }
         if gone.is_empty() && !refills {
             return Ok(());
         }
@@ -150,6 +155,54 @@ impl<L: Ledger> Losing<'_, '_, L> {
         }
         self.tell(&path, &told);
         Ok(())
+    }
+
+    /// Finds those whose copy the target did not keep because it has an equal one. They are not lost.
+    async fn merge<T: Target>(
+        &self,
+        target: &mut T,
+        mailboxes: &[&BoundMailbox],
+        gone: &mut BTreeSet<Uid>,
+    ) -> Result<(), Fault> {
+        let ledger = &self.work.run.ledger;
+        let mut settlement = Settlement::default();
+        let mut merged = BTreeSet::new();
+        for mailbox in mailboxes {
+            for range in known_ranges(mailbox, self.work.run.config.scan_messages_max) {
+                let history = ledger.history(mailbox.id, range).await?;
+                let missing: Vec<(Uid, &Entry, Uid)> = history
+                    .iter()
+                    .filter(|(_, entry)| entry.fate.is_there())
+                    .filter_map(|(uid, entry)| Some((uid, entry, entry.target_uid?)))
+                    .filter(|(_, _, copy)| gone.contains(copy))
+                    .collect();
+                let entries = missing.iter().map(|(_, entry, _)| *entry);
+                let places = kept::claimed(self.work, mailbox.id, entries).await?;
+                let uids = places.into_values().flatten().filter(|uid| !gone.contains(uid));
+                let there = kept::read(target, uids.collect()).await?;
+                for (uid, entry, copy) in missing {
+                    let is_equal = |stored: &Identity| {
+                        entry.digest.is_some_and(|(exact, _)| exact == stored.exact)
+                    };
+                    if let Some((found, stored)) =
+                        there.values().find(|(_, stored)| is_equal(stored))
+                    {
+                        let (fate, target_uid) = (Fate::Merged, Some(found.uid));
+                        let mut remarks = vec![kept::remark(found.uid)];
+                        remarks.extend(judge(entry, found, Some(stored)));
+                        let entry = Entry { fate, target_uid, ..entry.clone() };
+                        let outcome = Outcome { uid, entry, remarks, subject: None };
+                        settlement.outcomes.push((mailbox.id, outcome));
+                        merged.insert(copy);
+                    }
+                }
+            }
+        }
+        gone.retain(|uid| !merged.contains(uid));
+        match settlement.outcomes.is_empty() {
+            true => Ok(()),
+            false => ledger.settle(settlement).await,
+        }
     }
 
     /// A mailbox that is another one than before: what is in it is compared by this pass.

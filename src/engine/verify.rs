@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kept::{self, Places};
 use super::resolve::{self, Look, Others};
 use super::window::{Place, Said, Sent, SentMessage};
 use super::work::Work;
@@ -117,7 +118,14 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
         seen.extend(search(work, place, target, lo, &astray, &seen).await?);
         let astray = astray.into_iter().filter(|message| !seen.contains_key(&message.uid));
         let astray: Vec<&SentMessage> = astray.collect();
-        let merged = merged(work, target, &astray).await?;
+        let mut here = Places::new();
+        for message in messages() {
+            let copy = seen.get(&message.uid).zip(message.entry.digest);
+            if let Some((copy, (exact, _))) = copy {
+                here.entry(exact).or_default().insert(copy.uid);
+            }
+        }
+        let merged = merged(work, place.mailbox, target, &astray, here).await?;
         unseen = astray.len();
         if place.stage.is_none() {
             unseen -= merged.len();
@@ -296,42 +304,43 @@ async fn search<T: Target, L: Ledger>(
     Ok(copies.collect())
 }
 
-/// The messages that have no copy of their own, where the target told a UID at which another message
-/// stands that has the same octets: it keeps one copy of equal messages. That is never believed on its word: each
-/// body is read.
+/// The messages that have no copy of their own, where the target keeps one of equal messages: it told the
+/// UID of that one, or it is known to tell others. That is never believed on its word: each body is read.
 async fn merged<T: Target, L: Ledger>(
     work: &Work<'_, L>,
+    mailbox: MailboxId,
     target: &mut T,
     astray: &[&SentMessage],
+    mut here: Places,
 ) -> Result<Copies, Fault> {
-    let told: Vec<(Uid, &SentMessage)> = astray
-        .iter()
-        .filter_map(|message| match message.said {
-            Said::Somewhere(uid) => Some((uid?, *message)),
-            _ => None,
-        })
-        .collect();
-    let uids: BTreeSet<Uid> = told.iter().map(|(uid, _)| *uid).collect();
-    if uids.is_empty() {
-        return Ok(Copies::new());
+    if target.keeps_one() {
+        let known = kept::claimed(work, mailbox, astray.iter().map(|one| &one.entry)).await?;
+        for (exact, uids) in known {
+            here.entry(exact).or_default().extend(uids);
+        }
+    } else {
+        here.clear();
     }
-    let uids: Vec<Uid> = uids.into_iter().collect();
-    let stored = target.identify(&uids).await?;
-    let found: BTreeMap<Uid, Found> =
-        target.read_back(&uids).await?.into_iter().map(|found| (found.uid, found)).collect();
-    let copies = told.into_iter().filter_map(|(uid, message)| {
-        let (found, stored) = (found.get(&uid)?, stored.get(&uid)?);
+    let mut places: Vec<(Uid, &SentMessage)> = Vec::new();
+    for message in astray {
+        if let Said::Somewhere(Some(told)) = message.said {
+            places.push((told, message));
+        }
+        let equal = message.entry.digest.and_then(|(exact, _)| here.get(&exact));
+        places.extend(equal.into_iter().flatten().map(|uid| (*uid, *message)));
+    }
+    let there = kept::read(target, places.iter().map(|(uid, _)| *uid).collect()).await?;
+    let copies = places.into_iter().filter_map(|(uid, message)| {
+        let (found, stored) = there.get(&uid)?;
         let SentMessage { uid: sent, entry, .. } = message;
         (entry.digest?.0 == stored.exact).then_some(())?;
-        let mut remarks = vec![Remark::new(RemarkKind::Reason, format!("{MERGED}: UID {uid}"))];
+        let mut remarks = vec![kept::remark(uid)];
         remarks.extend(work.judge(entry, found, Some(stored)));
         // Its flags are left as they are: they are another message's.
         Some((*sent, Copy { uid, fate: Fate::Merged, remarks, lacks: Vec::new() }))
     });
     Ok(copies.collect())
 }
-
-const MERGED: &str = "the target keeps one copy of equal messages, and has it";
 
 fn copy<L: Ledger>(
     work: &Work<'_, L>,

@@ -18,10 +18,11 @@ pub enum GmailLabels {
     Primary,
 }
 
-/// Whether a mailbox of an account with labels only shows what stands in others.
+/// Whether a mailbox only shows what stands in others.
 #[must_use]
 pub fn is_view(mailbox: &Mailbox) -> bool {
-    matches!(mailbox.special_use, Some(SpecialUse::Flagged | SpecialUse::Important))
+    use SpecialUse::{All, Flagged, Important};
+    matches!(mailbox.special_use, Some(All | Flagged | Important))
 }
 
 /// Which copied mailbox a message counts as one of.

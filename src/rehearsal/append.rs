@@ -4,6 +4,7 @@ use super::command::{Cursor, write_set};
 use super::fault::{AppendUidLie, Deed};
 use super::mailbox::{Message, normalise};
 use super::names::Path;
+use super::profile::Merging;
 use super::session::{Reply, Session};
 use super::store::Store;
 use super::tree::{Refusal, Tree};
@@ -268,9 +269,12 @@ fn put(
     tree: &mut Tree,
     path: &Path,
     messages: &[Message],
-    merges: bool,
+    merges: Merging,
 ) -> Result<(u32, Vec<u32>), Refusal> {
-    if merges { tree.append_once(path, messages) } else { tree.append(path, messages) }
+    match merges {
+        Merging::None => tree.append(path, messages),
+        _ => tree.append_once(path, messages, merges),
+    }
 }
 
 /// What an APPEND of so many messages would be told, without doing it.

@@ -25,6 +25,18 @@ pub enum ObjectId {
     EmailId,
 }
 
+/// What APPEND does with a message whose bytes the mailbox has already.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Merging {
+    /// It is one more.
+    #[default]
+    None,
+    /// It stores nothing, and tells the UID of the one there: single-instance delivery.
+    TellsKept,
+    /// It stores nothing, and tells a UID of its own: Gmail's message is there for a moment, at most.
+    TellsNew,
+}
+
 /// Everything in which servers differ and a client must cope.
 ///
 /// Start from a constructor and change fields: `Profile { multiappend: false, ..Profile::dovecot() }`.
@@ -104,9 +116,8 @@ pub struct Profile {
     /// Whether APPEND gives a message the line end that is missing at its end (Courier 5.0.13, seen
     /// in 2026).
     pub ends_lines: bool,
-    /// Whether APPEND of a message whose bytes a mailbox has already stores nothing and tells the UID of
-    /// that one: single-instance delivery.
-    pub merges: bool,
+    /// What APPEND does with a message whose bytes the mailbox has already.
+    pub merges: Merging,
     /// Gmail's labels: `X-GM-EXT-1`, and FETCH of X-GM-LABELS, where a message has the label of each
     /// mailbox that has its bytes.
     pub labels: bool,
@@ -159,7 +170,7 @@ impl Profile {
             binary: false,
             drops_flags: false,
             ends_lines: false,
-            merges: false,
+            merges: Merging::None,
             labels: false,
             all_mail: false,
             invents: false,

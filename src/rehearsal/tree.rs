@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::mailbox::{Mailbox, Message, StoredMessage};
 use super::names::Path;
+use super::profile::Merging;
 
 /// Why the store did not do something: the text after `NO`, response code included.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -190,18 +191,25 @@ impl Tree {
         }
     }
 
-    /// As [`Tree::append`], but what a mailbox has already is not stored again: its UID is told.
+    /// As [`Tree::append`], but what a mailbox has already is not stored again.
     pub(super) fn append_once(
         &mut self,
         path: &[String],
         messages: &[Message],
+        merges: Merging,
     ) -> Result<(u32, Vec<u32>), Refusal> {
         let mut uid_validity = self.target(path)?.uid_validity;
         let mut uids = Vec::with_capacity(messages.len());
         for message in messages {
-            let mut there = self.target(path)?.messages.values();
+            let mailbox = self.target(path)?;
+            let mut there = mailbox.messages.values();
             if let Some(equal) = there.find(|stored| stored.body == message.body) {
-                uids.push(equal.uid);
+                if merges == Merging::TellsNew {
+                    uids.push(mailbox.uid_next);
+                    mailbox.uid_next += 1;
+                } else {
+                    uids.push(equal.uid);
+                }
                 continue;
             }
             let appended = self.append(path, std::slice::from_ref(message))?;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::config::{Adopt, Config, Delivery, LaterFlags, Moves, Surplus, Verify};
 use crate::fault::Side;
 use crate::rehearsal::{
-    AppendUidLie, BodyFault, Deed, Fault, InternalDate, Literal, Matching, Message, Profile,
-    Slowness,
+    AppendUidLie, BodyFault, Deed, Fault, InternalDate, Literal, Matching, Merging, Message,
+    Profile, Slowness,
 };
 
 use super::dice::Dice;
@@ -242,9 +242,9 @@ impl Plan {
         let profile = self.target.profile();
         let mut traits = Traits {
             rewrites: profile.ends_lines,
-            falls_back: !profile.r#move || !profile.uidplus || profile.merges,
+            falls_back: !profile.r#move || !profile.uidplus || profile.merges != Merging::None,
             tells_no_uids: !profile.uidplus,
-            merges: profile.merges,
+            merges: profile.merges != Merging::None,
             ..Traits::default()
         };
         for run in &self.runs {
@@ -351,7 +351,7 @@ impl Kind {
                 "no CONDSTORE" => profile.condstore = false,
                 "no LIST-STATUS" => profile.list_extended = false,
                 REWRITES => profile.ends_lines = true,
-                MERGES => profile.merges = true,
+                MERGES => profile.merges = Merging::TellsKept,
                 INVENTS => profile.invents = true,
                 _ => {}
             }

@@ -397,6 +397,10 @@ impl Target for ImapTarget {
         self.connection.log_out().await;
     }
 
+    fn keeps_one(&self) -> bool {
+        self.connection.capabilities().has("X-GM-EXT-1")
+    }
+
     fn can_stage(&self) -> bool {
         let capabilities = self.connection.capabilities();
         capabilities.has("MOVE") && capabilities.has("UIDPLUS")

@@ -2,15 +2,16 @@
 //! once that one's body was read and is equal.
 
 use mailhaul::config::Delivery;
+use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::plan::rules::MapRule;
-use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Message, Profile, StoredMessage};
+use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Merging, Message, Profile, StoredMessage};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, Report, World, letter};
 
 fn keeping_one() -> Profile {
-    Profile { merges: true, multiappend: false, ..Profile::dovecot() }
+    Profile { merges: Merging::TellsKept, multiappend: false, ..Profile::dovecot() }
 }
 
 /// Letter 1 three times, letter 2 twice in other windows, one without headers twice, and one that is
@@ -77,7 +78,7 @@ async fn a_run_to_a_target_that_merges_is_killed_at_any_event_or_point_and_resum
     }
     let mut whole = world(keeping_one());
     whole.run().await;
-    for point in 1..=whole.points {
+    for point in (1..=whole.points).step_by(3) {
         let mut world = world(keeping_one());
         assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
         let report = world.run().await;
@@ -200,4 +201,66 @@ async fn the_copy_of_two_that_is_gone_is_refilled_once() {
     assert_eq!((fates, report.verdict), ([2, 1], Verdict::Done), "{:#?}", report.remarks);
     assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 0);
     assert_eq!(world.copy().messages(&INBOX).len(), 2);
+}
+
+/// Gmail, which tells a UID of its own for each.
+fn like_gmail() -> Profile {
+    Profile { merges: Merging::TellsNew, labels: true, all_mail: true, ..Profile::gmail() }
+}
+
+/// D17
+#[tokio::test(start_paused = true)]
+async fn gmail_keeps_one_copy_of_equal_messages_and_tells_another_uid() {
+    let mut world = world(like_gmail());
+    world.copy().create_mailbox(&["[Gmail]", "All Mail"], Some("\\All")).unwrap();
+    for _ in 0..3 {
+        world.config.on_target_loss = mailhaul::config::TargetLoss::Refill;
+        let report = world.run().await;
+        assert_merged(&world, &report, "gmail");
+        assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 0);
+        assert_eq!(world.target.counters().appended, MESSAGES);
+        let all = world.copy().messages(&["[Gmail]", "All Mail"]);
+        assert_eq!(all.len() as u64, BODIES, "nothing is appended to the view");
+    }
+    let is_told = |event: &Event| matches!(event, Event::ExtraMailbox { .. });
+    assert!(!world.compare().await.iter().any(is_told), "the view of all mail is not extra");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_to_gmail_is_killed_at_any_point_and_resumed() {
+    let mut whole = world(like_gmail());
+    whole.run().await;
+    for point in (1..=whole.points).step_by(3) {
+        let mut world = world(like_gmail());
+        assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
+        world.run().await;
+        // What was acknowledged when the process died is looked at by the next pass.
+        let report = world.run().await;
+        assert_merged(&world, &report, &format!("point {point}"));
+        assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 0, "point {point}");
+    }
+}
+
+/// A copy that was seen for a moment beside its equal.
+#[tokio::test(start_paused = true)]
+async fn what_gmail_keeps_no_second_copy_of_is_not_lost() {
+    let target = Profile { labels: true, ..Profile::gmail() };
+    let mut world = World::new(Profile::dovecot(), target);
+    for number in [1, 1, 2] {
+        world.anna().deliver(&INBOX, letter(number));
+    }
+    world.run().await.assert_done(3);
+    assert!(world.copy().expunge(&INBOX, 2));
+    world.config.on_target_loss = mailhaul::config::TargetLoss::Refill;
+    for _ in 0..2 {
+        let report = world.run().await;
+        let fates = [Fate::Copied, Fate::Merged].map(|fate| report.fate(fate));
+        assert_eq!((fates, report.verdict), ([2, 1], Verdict::Done), "{:#?}", report.remarks);
+        assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 0);
+        assert_eq!(world.target.counters().appended, 3);
+    }
+    // What has no equal there is.
+    assert!(world.copy().expunge(&INBOX, 3));
+    world.run().await;
+    assert_eq!(world.target.counters().appended, 4);
 }
