@@ -51,6 +51,10 @@ struct Flags {
     /// With --points, --pairs or --bytes: play only every n-th of them.
     #[arg(long, default_value_t = 1, requires = "small")]
     every: u64,
+    /// With --points, --pairs or --bytes: only of the kinds of job whose name has this text in it, as
+    /// `staged`.
+    #[arg(long, value_name = "NAME", requires = "small")]
+    job: Option<String>,
 }
 
 impl Flags {

@@ -63,8 +63,15 @@ fn step(flags: &Flags) -> usize {
 /// Plays all that is asked for.
 pub(super) fn play(flags: &Flags) -> ExitCode {
     let begun = Instant::now();
-    let todo = ALL
-        .iter()
+    let asked = |small: &&Small| flags.job.as_ref().is_none_or(|name| small.name.contains(name));
+    let kinds: Vec<&Small> = ALL.iter().filter(asked).collect();
+    if kinds.is_empty() {
+        let names = ALL.map(|small| small.name).join("; ");
+        eprintln!("no kind of job has such a name; there are: {names}");
+        return ExitCode::FAILURE;
+    }
+    let todo = kinds
+        .into_iter()
         .flat_map(|small| all_series(flags, small).into_iter().map(move |series| (small, series)));
     let todo = Mutex::new(todo);
     let (played, broken, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
