@@ -13,8 +13,8 @@ use mailhaul::mail::{MailboxPath, Uid, WireName};
 use mailhaul::own::{OwnName, Serial};
 use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Matching, Message, Profile, Slowness};
 use mailhaul::report::Verdict;
-use mailhaul::simulation::network::Kill;
-use mailhaul::simulation::world::{INBOX, MessageExt, Report, World, letter};
+use mailhaul::simulation::network::{AtPoint, Kill};
+use mailhaul::simulation::world::{Circumstances, INBOX, MessageExt, Report, World, letter};
 use mailhaul::target::imap::ImapTarget;
 use mailhaul::target::{Created, Deleted, Moved, ObjectId, Target};
 
@@ -389,4 +389,36 @@ async fn mail_that_somebody_puts_into_a_stage_is_not_deleted() {
     let mailboxes = world.copy().mailboxes();
     let stage = mailboxes.iter().find(|one| one.path[0].starts_with("mailhaul-")).unwrap();
     assert!(world.copy().messages(&stage.path).iter().any(|one| one.body.len() == 70_000));
+}
+
+/// As when a mailbox is restored: what is in it gets other UIDs, at any moment of a run.
+#[tokio::test(start_paused = true)]
+async fn copies_are_told_apart_though_the_target_renumbers_their_mailbox_between_two_stages() {
+    for point in 1.. {
+        let mut world = World::usual();
+        // The UIDs of what is copied will be lower after it.
+        let brought = world.copy().deliver(&INBOX, letter(9));
+        assert!(world.copy().expunge(&INBOX, brought));
+        world.deliver(0..6);
+        world.config.delivery = Delivery::Staged;
+        world.config.stage_messages_max = 2;
+        let copy = world.copy();
+        let at_point: AtPoint = Box::new(move |now| {
+            if now == point {
+                copy.bump_uid_validity(&INBOX);
+            }
+        });
+        let circumstances = Circumstances { at_point: Some(at_point), ..<_>::default() };
+        world.run_with(circumstances).await.expect("nothing kills it");
+        if world.points < point {
+            assert!(point > 100, "only {point} points");
+            return;
+        }
+        for (uid, flag) in (1..).zip(["A", "B", "C", "D", "E", "F"]) {
+            assert!(world.anna().set_flags(&INBOX, uid, &[flag]));
+        }
+        world.run().await;
+        world.run().await.assert_done(6);
+        world.assert_copied();
+    }
 }
