@@ -333,3 +333,33 @@ async fn a_connection_cut_anywhere_while_moves_are_followed_changes_nothing() {
         assert_eq!(report.remarked(RemarkKind::RemovedAtSource), left, "{sent}");
     }
 }
+
+/// Whether its MOVE is answered, its answer is lost, or its copy stays in its mailbox.
+#[tokio::test(start_paused = true)]
+async fn what_a_copy_lacks_is_told_of_it_where_it_was_moved() {
+    let lost = Deed::CutAfter("UID MOVE".to_owned());
+    for (to, fault) in [(WORK, None), (WORK, Some(lost)), (INBOX, None)] {
+        let mut world = World::usual();
+        world.anna().deliver(&INBOX, letter(1).with_flags(&["a]b", "fine"]));
+        world.anna().deliver(&INBOX, letter(2).with_flags(&["fine"]));
+        world.anna().deliver(&WORK, letter(9));
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 3));
+        // Flags that the owner of the target has taken away are not lacking.
+        assert!(world.copy().set_flags(&INBOX, 2, &[]));
+        let filed = [1, 2].map(|uid| file(&world, &INBOX, uid, &to));
+        if let Some(fault) = fault {
+            world.target.faults().arm(Fault::once(fault));
+        }
+        for _ in 0..2 {
+            let report = world.run().await;
+            assert_fates(&report, 3, 2);
+            let mut reduced =
+                report.remarks.iter().filter(|row| row.remark.kind == RemarkKind::FlagsReduced);
+            let told = reduced.next().expect("it is told");
+            assert_eq!((told.mailbox.names(), told.uid.0), (&to.map(str::to_owned)[..], filed[0]));
+            assert!(told.remark.text.contains("a]b"), "{}", told.remark.text);
+            assert!(reduced.next().is_none());
+        }
+    }
+}
