@@ -216,3 +216,28 @@ async fn a_message_that_is_streamed_is_held_to_be_repaired_where_there_is_room()
     let wanted = repaired(&large(6_000));
     assert!(world.copy().messages(&INBOX).iter().any(|one| one.body[..] == wanted[..]));
 }
+
+/// The octets of a streamed message come once: with flags or dates that a target might not like, it is
+/// not tried with less of them.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_streamed_is_repaired_or_refused_with_any_flags() {
+    for (repairs, repaired) in [(asked(), 1), (Repairs::default(), 0)] {
+        let mut world = World::usual();
+        world.config.repairs = repairs;
+        world.config.window_bytes_max = 2_000;
+        refuse_nul(&world);
+        let body = format!("Subject: large\r\n\r\n{}\0\r\n", "x\r\n".repeat(900));
+        let large = Message::new(body).with_flags(&["$Forwarded", "Work"]).of(-86_400, 0);
+        world.anna().deliver(&INBOX, large);
+        for _ in 0..2 {
+            let report = world.run().await;
+            assert_eq!(report.remarked(RemarkKind::Repaired), repaired);
+            assert_eq!(report.fate(Fate::Refused), 1 - repaired);
+            for reason in report.reasons(Fate::Refused) {
+                assert_eq!(reason, "the server said: NO NUL characters");
+            }
+            let parked = report.events.iter().any(|one| matches!(one, Event::AccountParked { .. }));
+            assert!(!parked, "a connection was given up");
+        }
+    }
+}

@@ -130,6 +130,11 @@ fn has_nul(body: &Body) -> bool {
     matches!(body, Body::Whole(octets) if memchr::memchr(0, octets).is_some())
 }
 
+/// Whether a message was streamed, and cannot be sent again.
+fn is_spent(body: &Body) -> bool {
+    matches!(body, Body::Streamed { body, .. } if body.try_lock().is_ok_and(|body| body.is_none()))
+}
+
 fn broken(error: io::Error) -> Fault {
     Fault::session(ACTION, error)
 }
@@ -605,11 +610,10 @@ impl Reader<'_> {
             }
             Kind::Single { index, attempt, form, .. } => {
                 let message = &window.messages[index];
-                let next = self.appending.storable.next_attempt(
-                    attempt,
-                    &message.record.flags,
-                    message.record.date,
-                );
+                let (flags, date) = (&message.record.flags, message.record.date);
+                let next = self.appending.storable.next_attempt(attempt, flags, date);
+                // The octets were refused, not the arguments before them, and they come only once.
+                let next = next.filter(|_| !is_spent(&message.body));
                 let next = next.map(|attempt| (attempt, form)).or_else(|| {
                     let may_be = form == Form::Plain && self.appending.limits.binary;
                     let is_it = may_be && has_nul(&message.body);
