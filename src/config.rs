@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::fault::Side;
 use crate::plan::filter::Filter;
 use crate::plan::rules::Rules;
 use crate::repair::Repairs;
@@ -37,6 +38,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// A connection on which we wait is given up when nothing moved for this long.
     pub idle_timeout: Duration,
+    /// Which connections are compressed, where the server offers it.
+    pub compress: Compress,
     /// The shortest pause before an account is tried again.
     pub retry_pause_min: Duration,
     /// The longest pause before an account is tried again.
@@ -105,6 +108,7 @@ impl Default for Config {
             settle_max: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
+            compress: Compress::default(),
             retry_pause_min: Duration::from_secs(1),
             retry_pause_max: Duration::from_secs(300),
             give_up_after: Duration::from_secs(2 * 60 * 60),
@@ -140,6 +144,33 @@ impl Config {
     #[must_use]
     pub fn repaired_bytes_max(&self) -> u64 {
         self.window_bytes_max.max(self.memory_bytes_max as u64 / 2)
+    }
+}
+
+/// Which connections are compressed (RFC 4978): worth its processor time where the link is slow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// None.
+    #[default]
+    Never,
+    /// Those to the source.
+    Source,
+    /// Those to the target.
+    Target,
+    /// All.
+    Both,
+}
+
+impl Compress {
+    /// Whether connections to this end are.
+    #[must_use]
+    pub fn is_for(self, side: Side) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Source => side == Side::Source,
+            Self::Target => side == Side::Target,
+            Self::Both => true,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`crate::source::imap`], APPEND in [`crate::target::imap`].
 
 pub mod auth;
+mod compress;
 pub mod connect;
 pub mod date;
 pub mod download;

@@ -15,6 +15,7 @@ mod append;
 mod certificate;
 mod change;
 mod command;
+mod compress;
 mod control;
 mod date;
 mod fault;

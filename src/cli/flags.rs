@@ -10,7 +10,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use mailhaul::accounts::{Defaults, Field};
 use mailhaul::config::{
-    Adopt, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, TargetLoss, Verify,
+    Adopt, Compress, Config, Delivery, LaterFlags, Lock, Moves, Rates, Surplus, TargetLoss, Verify,
 };
 use mailhaul::fault::Side;
 use mailhaul::repair::Repair;
@@ -160,6 +160,11 @@ pub(super) struct LookFlags {
     #[arg(help_heading = "Limits")]
     give_up_after: Duration,
 
+    /// Which connections are compressed, where the server offers COMPRESS=DEFLATE: worth its processor
+    /// time over slow links; `mailhaul tune` tells
+    #[arg(long, value_name = "WHICH", default_value = "never", help_heading = "Limits")]
+    compress: CompressFlag,
+
     #[command(flatten)]
     mapping: MappingFlags,
     #[command(flatten)]
@@ -236,6 +241,14 @@ pub(super) struct ConfigFlags {
     /// Put the subjects of messages that are not exact into the reports
     #[arg(long)]
     report_headers: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompressFlag {
+    Never,
+    Source,
+    Target,
+    Both,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -362,6 +375,12 @@ impl LookFlags {
             },
             memory_bytes_max: self.memory,
             give_up_after: self.give_up_after,
+            compress: match self.compress {
+                CompressFlag::Never => Compress::Never,
+                CompressFlag::Source => Compress::Source,
+                CompressFlag::Target => Compress::Target,
+                CompressFlag::Both => Compress::Both,
+            },
             rules: self.mapping.rules()?,
             filter: self.filters.filter()?,
             order: self.filters.order(),
@@ -460,7 +479,7 @@ mod tests {
              --byte-rate 20MiB --host-message-rate 7 --host-byte-rate 1kB --memory 64MiB \
              --settle 2m --give-up-after 90s --dry-run --report-headers --verify full --adopt none \
              --lock-mailbox --moves copy --repair-on-refusal nul,8bit-header \
-             --on-target-loss refill",
+             --on-target-loss refill --compress source",
         )
         .expect("good")
         .config
@@ -480,7 +499,10 @@ mod tests {
         assert_eq!((config.verify, config.adopt), (Verify::Full, Adopt::None));
         assert!(config.dry_run && config.report_headers);
         assert_eq!((config.lock, config.moves), (Lock::Locked, Moves::Copy));
-        assert_eq!(config.on_target_loss, TargetLoss::Refill);
+        assert_eq!(
+            (config.on_target_loss, config.compress),
+            (TargetLoss::Refill, Compress::Source)
+        );
         assert_eq!(config.repairs.to_string(), "nul, 8bit-header");
     }
 

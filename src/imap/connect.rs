@@ -1,10 +1,11 @@
 //! From an endpoint to a logged-in connection.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_imap::Client;
@@ -13,11 +14,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::auth;
-use super::exec::{Capabilities, Connection, Server};
+use super::exec::{Capabilities, Compressed, Connection, Server};
 use super::reply::{Refusal, Status, StatusKind};
 use super::tls::TlsSettings;
 use super::wire::{BoxStream, Wire};
-use crate::config::Config;
+use crate::config::{Compress, Config};
 use crate::endpoint::{Endpoint, Tls};
 use crate::fault::{Fault, Remedy, Scope, Side};
 
@@ -84,6 +85,9 @@ pub struct Connector {
     tls: TlsSettings,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    compress: Compress,
+    /// Servers that agreed to compression and then failed at it.
+    cannot_compress: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A connection whose greeting was read.
@@ -107,7 +111,15 @@ impl Connector {
             tls: TlsSettings::new(config.extra_roots_pem.as_deref())?,
             connect_timeout: config.connect_timeout,
             idle_timeout: config.idle_timeout,
+            compress: config.compress,
+            cannot_compress: Arc::default(),
         })
+    }
+
+    /// The same, but for what is compressed.
+    #[must_use]
+    pub fn compressing(&self, compress: Compress) -> Self {
+        Self { compress, ..self.clone() }
     }
 
     /// Connects and logs in. A server that is `known` from another connection of the same account is not
@@ -138,13 +150,41 @@ impl Connector {
             Err(Fault::session(format!("connect to {}", endpoint.address()), text))
         })?;
         let (session, capabilities) = auth::log_in(client, capabilities, endpoint).await?;
-        if let Some(known) = known {
-            return Ok(Connection::new(session, known.clone(), rewrites, side));
-        }
-        let server = Server::announcing(capabilities.unwrap_or_default());
+        let server = match known {
+            Some(known) => known.clone(),
+            None => Server::announcing(capabilities.unwrap_or_default()),
+        };
         let mut connection = Connection::new(session, server, rewrites, side);
-        connection.learn().await?;
+        if known.is_none() {
+            connection.learn().await?;
+        }
+        if self.compress.is_for(side) && connection.capabilities().has("COMPRESS=DEFLATE") {
+            self.begin_compression(&mut connection, endpoint.address()).await?;
+        }
         Ok(connection)
+    }
+
+    /// A server that agrees to compression and then says nothing, or nothing that can be read, is not
+    /// asked for it again: the next connection goes without.
+    async fn begin_compression(
+        &self,
+        connection: &mut Connection,
+        address: String,
+    ) -> Result<(), Fault> {
+        let servers = || self.cannot_compress.lock().unwrap_or_else(PoisonError::into_inner);
+        if servers().contains(&address) || connection.compress().await? == Compressed::Refused {
+            return Ok(());
+        }
+        let action = "begin compression";
+        let proof = connection.run_ok("NOOP", action, Scope::Session);
+        let proof = tokio::time::timeout(self.connect_timeout, proof).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", self.connect_timeout.as_secs());
+            Err(Fault::session(action, text))
+        });
+        if proof.is_err() {
+            servers().insert(address);
+        }
+        proof.map(drop)
     }
 
     /// A connection under TLS, if TLS is asked for, with its greeting read.

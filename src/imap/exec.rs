@@ -87,6 +87,13 @@ pub struct Connection {
     side: Side,
 }
 
+/// What came of the question for compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compressed {
+    Begun,
+    Refused,
+}
+
 /// What a completed command brought.
 #[derive(Debug)]
 pub struct Done {
@@ -302,6 +309,17 @@ impl Connection {
         let (reader, writer) = self.lend();
         let status = ask_and_send(reader, writer, command, literal, end).await;
         status.map_err(|cause| Fault::session(action, cause).at(side))
+    }
+
+    /// Goes on compressed, where the server agrees (RFC 4978); what refuses stays as it is. Whether the
+    /// server can do it, its next answer shows.
+    pub(super) async fn compress(&mut self) -> Result<Compressed, Fault> {
+        let done = self.run("COMPRESS DEFLATE", "begin compression").await?;
+        if done.status.kind != StatusKind::Ok {
+            return Ok(Compressed::Refused);
+        }
+        self.session.get_mut().compress();
+        Ok(Compressed::Begun)
     }
 
     /// Asks what is needed of a server of which nothing is known; of its capabilities only where it did

@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::{Instant, Sleep};
 
+use super::compress::Deflated;
 use crate::crash;
 
 /// Any bidirectional stream of bytes.
@@ -96,6 +97,21 @@ impl Wire {
             return Err(io::Error::other("the server sent data before TLS began"));
         }
         Ok(self.reader.unsplit(self.writer).stream)
+    }
+
+    /// Goes on compressed in both directions (RFC 4978 section 3); only while no command is in flight.
+    /// What the server has sent behind its OK is compressed already.
+    pub fn compress(&mut self) {
+        debug_assert!(self.shown.is_empty() && self.unsent.is_empty(), "a command is in flight");
+        // Their halves are joined while nothing stands in their place.
+        let nothing: BoxStream = Box::new(tokio::io::empty());
+        let (reader, writer) = tokio::io::split(Guarded::new(nothing, Duration::ZERO));
+        let reader = std::mem::replace(&mut self.reader, reader);
+        let writer = std::mem::replace(&mut self.writer, writer);
+        let Guarded { stream, idle, .. } = reader.unsplit(writer);
+        let stream = Deflated::new(stream, std::mem::take(&mut self.received));
+        (self.reader, self.writer) = tokio::io::split(Guarded::new(Box::new(stream), idle));
+        self.framer = Framer::default();
     }
 
     /// Lends both directions for bulk transfer; only while no command is in flight.

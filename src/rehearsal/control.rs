@@ -15,6 +15,7 @@ impl Session {
     pub(super) async fn handle(&mut self, name: &str, command: &[u8]) -> Result<Reply, Gone> {
         match name {
             "STARTTLS" => return Ok(self.starttls()),
+            "COMPRESS" => return Ok(self.compress(command)),
             "LIST" => return Ok(self.list(command).unwrap_or_else(|reply| reply)),
             "GETACL" | "SETACL" | "GETMETADATA" | "SETMETADATA" => {
                 return Ok(self.sharing(name, command).unwrap_or_else(|reply| reply));

@@ -71,6 +71,8 @@ pub struct Profile {
     pub idle: bool,
     /// ID (RFC 2971).
     pub id: bool,
+    /// `COMPRESS=DEFLATE` (RFC 4978).
+    pub compress: bool,
     /// ACL (RFC 4314).
     pub acl: bool,
     /// METADATA (RFC 5464).
@@ -148,6 +150,7 @@ impl Profile {
             unselect: false,
             idle: false,
             id: false,
+            compress: false,
             acl: false,
             metadata: false,
             namespace: false,
@@ -194,6 +197,7 @@ impl Profile {
             unselect: true,
             idle: true,
             id: true,
+            compress: true,
             acl: true,
             metadata: true,
             namespace: true,
@@ -250,6 +254,7 @@ impl Profile {
             unselect: true,
             idle: true,
             id: true,
+            compress: true,
             namespace: true,
             append_limit: Some(35_651_584),
             max_message_bytes: Some(35_651_584),
@@ -298,6 +303,7 @@ impl Profile {
             (self.unselect, "UNSELECT"),
             (self.binary, "BINARY"),
             (self.labels, "X-GM-EXT-1"),
+            (self.compress, "COMPRESS=DEFLATE"),
             (self.acl, "ACL"),
             (self.acl, "RIGHTS=kxte"),
             (self.metadata, "METADATA"),

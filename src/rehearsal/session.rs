@@ -283,6 +283,9 @@ impl Session {
             self.wire.secure(&acceptor).await?;
             self.secured = true;
         }
+        if name == "COMPRESS" && text.starts_with("OK") {
+            self.wire.compress().await?;
+        }
         if text.starts_with("BAD") { self.count_bad() } else { self.wire.relieve().await }
     }
 

@@ -7,6 +7,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
+use super::compress::Deflate;
+
 /// Output is written once it is this large, or when input is waited for.
 const OUTPUT_BYTES: usize = 64 * 1024;
 /// The most a literal makes room for before its bytes come.
@@ -49,6 +51,7 @@ pub(super) struct Wire {
     sent: u64,
     read_left: Option<u64>,
     written_left: Option<u64>,
+    deflate: Option<Box<Deflate>>,
 }
 
 impl Wire {
@@ -65,6 +68,7 @@ impl Wire {
             sent: 0,
             read_left: None,
             written_left: None,
+            deflate: None,
         }
     }
 
@@ -125,6 +129,13 @@ impl Wire {
         while (body.len() as u64) < bytes {
             self.flush().await?;
             let missing = bytes - body.len() as u64;
+            if self.deflate.is_some() {
+                self.fill().await?;
+                let came = missing.min(self.input.len() as u64);
+                let came = self.input.split_to(usize::try_from(came).map_err(|_| Gone)?);
+                body.extend_from_slice(&came);
+                continue;
+            }
             if body.len() == body.capacity() {
                 // Doubling, but never beyond what was announced.
                 let more = missing.min((body.len() as u64).max(LITERAL_STEP_BYTES));
@@ -200,10 +211,15 @@ impl Wire {
 
     /// Sends all output.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
-        if self.output.is_empty() {
+        let holds_back = self.deflate.as_ref().is_some_and(|deflate| deflate.holds_back());
+        if self.output.is_empty() && !holds_back {
             return Ok(());
         }
         self.write_output().await?;
+        if let Some(deflate) = &mut self.deflate {
+            let rest = deflate.flushed();
+            self.send(&rest).await?;
+        }
         self.stream.as_mut().ok_or(Gone)?.flush().await.map_err(|_| Gone)
     }
 
@@ -226,9 +242,28 @@ impl Wire {
         Ok(())
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    /// Goes on compressed, both ways.
+    pub(super) async fn compress(&mut self) -> Result<(), Gone> {
+        self.flush().await?;
+        self.deflate = Some(Box::default());
+        Ok(())
+    }
+
     async fn fill(&mut self) -> Result<(), Gone> {
         self.flush().await?;
         let allowed = self.read_left.unwrap_or(u64::MAX);
+        if self.deflate.is_some() {
+            let mut received = Vec::with_capacity(16 * 1024);
+            let mut limited = self.stream.as_mut().ok_or(Gone)?.take(allowed);
+            let read = limited.read_buf(&mut received).await.map_err(|_| Gone)?;
+            self.came(read)?;
+            let deflate = self.deflate.as_mut().ok_or(Gone)?;
+            return deflate.decompress(&received, &mut self.input);
+        }
         self.input.reserve(16 * 1024);
         let mut limited = self.stream.as_mut().ok_or(Gone)?.take(allowed);
         let read = limited.read_buf(&mut self.input).await.map_err(|_| Gone)?;
@@ -253,6 +288,16 @@ impl Wire {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        match &mut self.deflate {
+            None => self.send(bytes).await,
+            Some(deflate) => {
+                let compressed = deflate.compressed(bytes);
+                self.send(&compressed).await
+            }
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         let stream = self.stream.as_mut().ok_or(Gone)?;
         let Some(left) = &mut self.written_left else {
             return stream.write_all(bytes).await.map_err(|_| Gone);

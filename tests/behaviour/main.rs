@@ -5,6 +5,7 @@
 mod adopt;
 mod cases;
 mod compare;
+mod compress;
 mod copy;
 mod crashes;
 mod dates;

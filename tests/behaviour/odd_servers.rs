@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mailhaul::config::Compress;
 use mailhaul::event::Event;
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{Deed, Fault, Literal, Message, Profile};
@@ -399,20 +400,32 @@ async fn a_connection_that_falls_silent_or_breaks_at_any_response_loses_nothing(
     }
 }
 
-/// E16: COMPRESS can stall and lie; it is not asked for.
+/// E16: a server agrees to compression and falls silent, breaks off, or goes on without.
 #[tokio::test(start_paused = true)]
-async fn compression_is_left_alone() {
-    let mut world = world(Profile::dovecot(), Profile::dovecot());
-    for side in [Side::Source, Side::Target] {
-        says(&world, side, |_, response| {
-            response.contains("CAPABILITY IMAP4rev1").then(|| {
-                Instead::Say(response.replace("IMAP4rev1", "IMAP4rev1 COMPRESS=DEFLATE").into())
-            })
-        });
-    }
-    world.run().await.assert_done(MESSAGES);
-    for server in [&world.source, &world.target] {
-        assert_eq!(server.counters().command("COMPRESS"), 0);
+async fn a_server_that_cannot_do_the_compression_it_agreed_to_is_not_asked_again() {
+    for (side, compress) in [(Side::Source, Compress::Source), (Side::Target, Compress::Target)] {
+        for how in ["silent", "cut", "plain"] {
+            let mut world = world(Profile::dovecot(), Profile::dovecot());
+            world.config.compress = compress;
+            world.config.connections_max = 1;
+            says(&world, side, move |_, response| {
+                if !response.contains("OK what follows is compressed") {
+                    return None;
+                }
+                let and = |more: &str| [response, more].concat().into_bytes();
+                Some(match how {
+                    "silent" => Instead::Hang(and("")),
+                    "cut" => Instead::Cut(and("")),
+                    _ => Instead::Say(and("* OK still here, and not compressed\r\n")),
+                })
+            });
+            let report = world.run().await;
+            report.assert_done(MESSAGES);
+            world.assert_copied();
+            let server = if side == Side::Source { &world.source } else { &world.target };
+            assert_eq!(server.counters().command("COMPRESS"), 1, "{side} {how}");
+            assert!(report.took < Duration::from_secs(600), "{side} {how}: {:?}", report.took);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod client;
 mod commands;
 mod commit_point;
+mod compress;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod deadline;
