@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
-use super::work::{End, Pass, Run, Tally, Work};
+use super::work::{End, Pass, Place, Run, Tally, Work};
 use super::{lock, loss, moves, resolve, sharing, staged, surplus, survey, sweep};
 use crate::accounts::Account;
 use crate::config::{Config, Delivery, Lock, Order};
@@ -31,7 +31,11 @@ use crate::throttle::Throttle;
 /// # Errors
 ///
 /// Only what stops the whole run.
-pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<End, Fault> {
+pub(super) async fn run<L: Ledger>(
+    run: &Run<L>,
+    account: &Account,
+    place: Place,
+) -> Result<End, Fault> {
     let label: Arc<str> = account.name().key.into();
     if run.stop.is_requested() {
         return Ok(End::Stopped);
@@ -40,11 +44,11 @@ pub(super) async fn run<L: Ledger>(run: &Run<L>, account: &Account) -> Result<En
     let mut retry = Retry::default();
     let mut begun = None;
     let mut plan: Option<Plan> = None;
+    let mut first = Some(place);
     loop {
-        let place = tokio::select! {
-            biased;
-            () = run.stop.requested() => None,
-            place = run.places.acquire() => place.ok(),
+        let place = match first.take() {
+            Some(place) => Some(place),
+            None => run.place().await,
         };
         if place.is_none() && begun.is_none() {
             return Ok(End::Stopped);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::hosts::Hosts;
 use super::logins::Logins;
 use super::look::{self, Bound, Task};
-use super::work::{End, Run};
+use super::work::{End, Place, Run};
 use super::{Env, Trial, account, tune};
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
@@ -29,12 +29,10 @@ pub(super) async fn run<L: Ledger>(
     stop: Stop,
 ) -> Result<(), Fault> {
     let run = begin(env, config, &batch, observer, stop)?;
-    let mut tasks = JoinSet::new();
-    for account in batch.accounts {
-        let run = run.clone();
-        tasks.spawn(async move { account::run(&run, &account).await });
-    }
-    let outcome = join(&run, &mut tasks).await;
+    let one = |run: Arc<Run<L>>, account: Account, place| async move {
+        account::run(&run, &account, place).await
+    };
+    let outcome = each(&run, batch, one).await;
     let flushed = run.ledger.flush().await;
     let ended = outcome?;
     flushed?;
@@ -54,12 +52,11 @@ pub(super) async fn look(
 ) -> Result<(), Fault> {
     let run = begin(env, config, &batch, observer, stop)?;
     let bound = Arc::new(bound);
-    let mut tasks = JoinSet::new();
-    for account in batch.accounts {
-        let (run, bound) = (run.clone(), bound.clone());
-        tasks.spawn(async move { look::run(&run, task, &bound, &account).await });
-    }
-    let ended = join(&run, &mut tasks).await?;
+    let one = move |run: Arc<Run<()>>, account: Account, place| {
+        let bound = bound.clone();
+        async move { look::run(&run, task, &bound, &account, place).await }
+    };
+    let ended = each(&run, batch, one).await?;
     tell_finished(&run, ended);
     Ok(())
 }
@@ -74,12 +71,10 @@ pub(super) async fn measure(
     stop: Stop,
 ) -> Result<(), Fault> {
     let run = begin(env, Config { accounts_max: 1, ..config }, &batch, observer, stop)?;
-    let mut tasks = JoinSet::new();
-    for account in batch.accounts {
-        let run = run.clone();
-        tasks.spawn(async move { Ok(tune::run(&run, &trial, &account).await) });
-    }
-    let ended = join(&run, &mut tasks).await?;
+    let one = move |run: Arc<Run<()>>, account: Account, place| async move {
+        Ok(tune::run(&run, &trial, &account, place).await)
+    };
+    let ended = each(&run, batch, one).await?;
     tell_finished(&run, ended);
     Ok(())
 }
@@ -96,7 +91,7 @@ fn begin<L>(
         memory: Memory::new(config.memory_bytes_max),
         hosts: Hosts::new(batch, &config),
         logins: Logins::default(),
-        places: Semaphore::new(config.accounts_max.max(1)),
+        places: Arc::new(Semaphore::new(config.accounts_max.max(1))),
         begun: Instant::now(),
         identities: Identities::of(config.acl_map.iter().cloned().chain(users(batch))),
         ledger: env.ledger,
@@ -119,11 +114,18 @@ fn tell_finished<L>(run: &Run<L>, [done, failed, stopped]: [usize; 3]) {
     run.observer.event(&Event::RunFinished { done, failed, stopped });
 }
 
-/// Waits for all accounts; after a stop was asked for, only as long as what is in flight may take.
-async fn join<L>(
-    run: &Run<L>,
-    tasks: &mut JoinSet<Result<End, Fault>>,
-) -> Result<[usize; 3], Fault> {
+/// Does `one` for each account, of which no more are held than are at work or wait to be tried again.
+/// After a stop was asked for it is waited only as long as what is in flight may take.
+async fn each<L, F>(
+    run: &Arc<Run<L>>,
+    batch: Batch,
+    one: impl Fn(Arc<Run<L>>, Account, Place) -> F,
+) -> Result<[usize; 3], Fault>
+where
+    F: Future<Output = Result<End, Fault>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    let mut waiting = batch.accounts.into_iter();
     let mut counts = [0; 3];
     let mut broken = None;
     let drained = async {
@@ -133,34 +135,44 @@ async fn join<L>(
     };
     let mut drained = std::pin::pin!(drained);
     loop {
+        let are_begun = waiting.len() == 0 || run.stop.is_requested();
+        if are_begun && tasks.is_empty() {
+            break;
+        }
         let joined = tokio::select! {
             biased;
-            joined = tasks.join_next() => joined,
+            Some(joined) = tasks.join_next() => joined,
+            Some(place) = run.place(), if !are_begun => {
+                if let Some(account) = waiting.next() {
+                    tasks.spawn(one(run.clone(), account, place));
+                }
+                continue;
+            }
             () = &mut drained => {
                 tasks.abort_all();
                 // What was cut off is in doubt, and settled by the next run.
                 while tasks.join_next().await.is_some() {
                     counts[End::Stopped as usize] += 1;
                 }
-                None
+                break;
             }
         };
         match joined {
-            None => break,
-            Some(Ok(Ok(end))) => counts[end as usize] += 1,
-            Some(Ok(Err(fault))) => {
+            Ok(Ok(end)) => counts[end as usize] += 1,
+            Ok(Err(fault)) => {
                 // Without its ledger nobody may go on.
                 run.stop.request();
                 broken = broken.or(Some(fault));
             }
             // A panic is a bug of ours: it ends its account, not the run.
-            Some(Err(error)) => {
+            Err(error) => {
                 counts[End::Failed as usize] += 1;
                 let text = format!("internal error: {error}; please report it");
                 run.observer.event(&Event::Warning { account: None, text });
             }
         }
     }
+    counts[End::Stopped as usize] += waiting.len();
     match broken {
         Some(fault) => Err(fault),
         None => Ok(counts),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::work::{End, Pass, Run};
+use super::work::{End, Pass, Place, Run};
 use super::{account, compare, prepare, preview};
 use crate::accounts::Account;
 use crate::endpoint::Endpoint;
@@ -150,6 +150,7 @@ pub(super) async fn run(
     task: Task,
     bound: &Bound,
     account: &Account,
+    place: Place,
 ) -> Result<End, Fault> {
     let key = account.name().key;
     let looking = Looking {
@@ -164,11 +165,11 @@ pub(super) async fn run(
     let mut retry = Retry::default();
     let mut done = compare::Done::default();
     let mut is_told = false;
+    let mut first = Some(place);
     loop {
-        let place = tokio::select! {
-            biased;
-            () = run.stop.requested() => None,
-            place = run.places.acquire() => place.ok(),
+        let place = match first.take() {
+            Some(place) => Some(place),
+            None => run.place().await,
         };
         let Some(place) = place else {
             return Ok(End::Stopped);

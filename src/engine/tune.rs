@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::account;
-use super::work::{End, Pass, Run};
+use super::work::{End, Pass, Place, Run};
 use crate::accounts::Account;
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
@@ -66,10 +66,7 @@ const ROUND_TRIPS: usize = 5;
 const SIZE_WITHOUT_SAMPLE: u64 = 5_000;
 
 /// Measures both ends of an account.
-pub(super) async fn run(run: &Run<()>, trial: &Trial, account: &Account) -> End {
-    let Ok(_place) = run.places.acquire().await else {
-        return End::Stopped;
-    };
+pub(super) async fn run(run: &Run<()>, trial: &Trial, account: &Account, _place: Place) -> End {
     let label: Arc<str> = account.name().key.into();
     let tuning = Tuning {
         run,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::hosts::Hosts;
@@ -33,11 +33,25 @@ pub(super) struct Run<L> {
     pub(super) hosts: Hosts,
     pub(super) logins: Logins,
     /// Accounts at work; one that waits gives its place to another.
-    pub(super) places: Semaphore,
+    pub(super) places: Arc<Semaphore>,
     pub(super) begun: Instant,
     /// Who at the source is who at the target.
     pub(super) identities: Identities,
     pub(super) seed: u64,
+}
+
+/// The right of one account to be at work.
+pub(super) type Place = OwnedSemaphorePermit;
+
+impl<L> Run<L> {
+    /// Waits for a place; none once the run is to stop.
+    pub(super) async fn place(&self) -> Option<Place> {
+        tokio::select! {
+            biased;
+            () = self.stop.requested() => None,
+            place = self.places.clone().acquire_owned() => place.ok(),
+        }
+    }
 }
 
 /// So much of a sample is read back however little was copied.

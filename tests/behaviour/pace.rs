@@ -138,3 +138,51 @@ async fn a_dry_run_changes_nothing_at_either_end() {
     assert_eq!(world.accounts[0].source.user, ANNA);
     world.assert_copied();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_run_has_begun_no_more_accounts_than_had_a_place_and_counts_all() {
+    let mut world = World::usual();
+    (0..30).for_each(|number| {
+        world.add(&format!("user{number}@example.org")).deliver(&INBOX, letter(number));
+    });
+    world.config.accounts_max = 3;
+    let (stop, seen) = (world.stop.clone(), Arc::new(Mutex::new(0)));
+    let begun = seen.clone();
+    world.on_event(move |event| match event {
+        Event::AccountStarted { .. } => *begun.lock().unwrap() += 1,
+        Event::AccountDone { .. } => stop.request(),
+        _ => {}
+    });
+    let report = world.run().await;
+    let begun = *seen.lock().unwrap();
+    assert!((1..=5).contains(&begun), "{begun}");
+    let Some(Event::RunFinished { done, failed, stopped }) = report.events.last() else {
+        panic!("{:?}", report.events.last());
+    };
+    assert_eq!((done + stopped, *failed), (31, 0));
+    // The rest has its turn in the next run.
+    let report = world.run().await;
+    assert_eq!(report.fate(mailhaul::fate::Fate::Copied), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_waits_to_be_tried_again_gives_its_place_to_another() {
+    let mut world = World::usual();
+    for number in 0..5 {
+        world.add(&format!("user{number}@example.org")).deliver(&INBOX, letter(number));
+    }
+    world.deliver(0..3);
+    world.config.accounts_max = 1;
+    world.network.refuse(TARGET_HOST, mailhaul::simulation::network::TARGET_PORT, 1);
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let order = ended.clone();
+    world.on_event(move |event| {
+        if let Event::AccountDone { account, .. } = event {
+            order.lock().unwrap().push(account.to_string());
+        }
+    });
+    world.run().await.assert_done(8);
+    let ended = ended.lock().unwrap();
+    assert_eq!(ended.len(), 6);
+    assert!(!ended[0].contains(ANNA), "{ended:?}");
+}
