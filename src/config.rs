@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::fault::Side;
 use crate::plan::filter::Filter;
 use crate::plan::rules::Rules;
@@ -148,7 +150,8 @@ impl Config {
 }
 
 /// Which connections are compressed (RFC 4978): worth its processor time where the link is slow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compress {
     /// None.
     #[default]
@@ -162,6 +165,28 @@ pub enum Compress {
 }
 
 impl Compress {
+    /// That of the source, that of the target.
+    #[must_use]
+    pub fn of(ends: [bool; 2]) -> Self {
+        match ends {
+            [false, false] => Self::Never,
+            [true, false] => Self::Source,
+            [false, true] => Self::Target,
+            [true, true] => Self::Both,
+        }
+    }
+
+    /// Its name, as flags spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Source => "source",
+            Self::Target => "target",
+            Self::Both => "both",
+        }
+    }
+
     /// Whether connections to this end are.
     #[must_use]
     pub fn is_for(self, side: Side) -> bool {

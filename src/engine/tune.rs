@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 use super::account;
 use super::work::{End, Pass, Place, Run};
 use crate::accounts::Account;
+use crate::config::Compress;
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
 use crate::history::Troubles;
@@ -103,8 +106,8 @@ trait Stand {
 
     fn connections(&self) -> usize;
 
-    /// Opens one more connection.
-    async fn widen(&mut self) -> Result<(), Fault>;
+    /// Takes one more connection.
+    async fn widen(&mut self, connection: Connection) -> Result<(), Fault>;
 
     /// Moves messages over all connections, in windows of so many.
     async fn step(&mut self, window_messages: usize) -> Result<Volume, Fault>;
@@ -136,6 +139,7 @@ impl Tuning<'_> {
 
     async fn both(&self) -> Result<Pass, Fault> {
         let connection = self.connect(Side::Source).await?;
+        let compresses = connection.offers_compression();
         let mut reading =
             Reading { tuning: self, sources: Vec::new(), name: None, sample: Vec::new() };
         reading.begin(connection).await?;
@@ -148,7 +152,11 @@ impl Tuning<'_> {
             reading.step(self.run.config.window_messages_max).await?;
             pass = self.climb(&mut reading).await?;
         }
-        join_all(reading.sources.into_iter().map(Source::log_out)).await;
+        join_all(reading.sources.drain(..).map(Source::log_out)).await;
+        if compresses && pass == Pass::Through && !reading.sample.is_empty() {
+            pass = self.compressed(&mut reading).await;
+            join_all(reading.sources.drain(..).map(Source::log_out)).await;
+        }
         if pass == Pass::Stopped {
             return Ok(pass);
         }
@@ -157,6 +165,7 @@ impl Tuning<'_> {
 
     async fn target(&self, sizes: &[u64]) -> Result<Pass, Fault> {
         let connection = self.connect(Side::Target).await?;
+        let compresses = connection.offers_compression();
         let mut target = ImapTarget::new(connection, self.run.config.windows_in_flight_max);
         if !self.trial.write {
             target.log_out().await;
@@ -169,13 +178,17 @@ impl Tuning<'_> {
         if bodies.is_empty() {
             bodies.push(letter(SIZE_WITHOUT_SAMPLE));
         }
-        let mut writing = Writing { tuning: self, targets: Vec::new(), bodies };
-        let measured = match writing.begin(target).await {
+        let mut writing = Writing { tuning: self, targets: Vec::new(), begun: 0, bodies };
+        let mut measured = match writing.begin(target).await {
             Ok(()) => self.climb(&mut writing).await,
             Err(fault) => Err(fault),
         };
         // What is full or broken is closed before another one is asked for.
-        join_all(writing.targets.into_iter().map(Target::log_out)).await;
+        join_all(writing.targets.drain(..).map(Target::log_out)).await;
+        if compresses && matches!(measured, Ok(Pass::Through)) {
+            measured = Ok(self.compressed(&mut writing).await);
+            join_all(writing.targets.drain(..).map(Target::log_out)).await;
+        }
         let cleared = match self.connection(Side::Target).await {
             Ok(connection) => {
                 let mut target = ImapTarget::new(connection, 1);
@@ -221,7 +234,12 @@ impl Tuning<'_> {
     }
 
     async fn connection(&self, side: Side) -> Result<Connection, Fault> {
+        self.connection_as(Compress::Never, side).await
+    }
+
+    async fn connection_as(&self, compress: Compress, side: Side) -> Result<Connection, Fault> {
         let Run { connector, logins, .. } = self.run;
+        let connector = connector.compressing(compress);
         let endpoint = match side {
             Side::Source => &self.account.source,
             Side::Target => &self.account.target,
@@ -236,12 +254,16 @@ impl Tuning<'_> {
             if self.run.stop.is_requested() {
                 return Ok(Pass::Stopped);
             }
-            self.measure(stand, window_messages).await?;
+            self.measure(stand, window_messages, false).await?;
         }
         let mut rates = Vec::new();
         for count in connections(self.run.config.host_connections_max) {
             while stand.connections() < count {
-                if let Err(fault) = stand.widen().await {
+                let widened = match self.connection(S::SIDE).await {
+                    Ok(connection) => stand.widen(connection).await,
+                    Err(fault) => Err(fault),
+                };
+                if let Err(fault) = widened {
                     self.limited(S::SIDE, stand.connections(), &fault);
                     return Ok(Pass::Through);
                 }
@@ -249,7 +271,7 @@ impl Tuning<'_> {
             if self.run.stop.is_requested() {
                 return Ok(Pass::Stopped);
             }
-            match self.measure(stand, usual).await {
+            match self.measure(stand, usual, false).await {
                 Ok(rate) => rates.push(rate),
                 Err(fault) => {
                     let Some(before) = rates.last().map(|rate: &Rate| rate.connections) else {
@@ -266,6 +288,22 @@ impl Tuning<'_> {
         Ok(Pass::Through)
     }
 
+    /// Measures one compressed connection.
+    async fn compressed<S: Stand>(&self, stand: &mut S) -> Pass {
+        if self.run.stop.is_requested() {
+            return Pass::Stopped;
+        }
+        let measured = async {
+            stand.widen(self.connection_as(Compress::Both, S::SIDE).await?).await?;
+            self.measure(stand, self.run.config.window_messages_max, true).await
+        };
+        if let Err(fault) = measured.await {
+            let why = fault.chain();
+            self.warn(format!("the {} was not measured compressed: {why}", S::SIDE));
+        }
+        Pass::Through
+    }
+
     fn limited(&self, side: Side, connections: usize, fault: &Fault) {
         let (account, reason) = (self.label.clone(), fault.chain());
         self.event(Event::Limited { account, side, connections, reason });
@@ -275,12 +313,14 @@ impl Tuning<'_> {
         &self,
         stand: &mut S,
         window_messages: usize,
+        compressed: bool,
     ) -> Result<Rate, Fault> {
         let begun = Instant::now();
         let Volume { messages, bytes } = stand.step(window_messages).await?;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let connections = stand.connections();
-        let rate = Rate { side: S::SIDE, connections, window_messages, messages, bytes, micros };
+        let side = S::SIDE;
+        let rate = Rate { side, connections, window_messages, messages, bytes, micros, compressed };
         self.event(Event::Measured { account: self.label.clone(), rate });
         Ok(rate)
     }
@@ -374,8 +414,7 @@ impl Stand for Reading<'_> {
         self.sources.len()
     }
 
-    async fn widen(&mut self) -> Result<(), Fault> {
-        let connection = self.tuning.connection(Side::Source).await?;
+    async fn widen(&mut self, connection: Connection) -> Result<(), Fault> {
         let mut source = ImapSource::new(connection, self.tuning.run.config.window_bytes_max);
         if let Some(name) = &self.name {
             source.open(name).await?;
@@ -445,13 +484,16 @@ async fn read(
 struct Writing<'a> {
     tuning: &'a Tuning<'a>,
     targets: Vec<ImapTarget>,
+    /// Mailboxes so far.
+    begun: u32,
     bodies: Vec<Bytes>,
 }
 
 impl Writing<'_> {
     /// Each connection writes into a mailbox of its own, as when mailboxes are copied.
     async fn begin(&mut self, mut target: ImapTarget) -> Result<(), Fault> {
-        let number = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        let number = self.begun;
+        self.begun += 1;
         let name = OwnName::trial(Serial { run: self.tuning.run.seed, epoch: 0, number });
         let refused = |text: String| {
             let action = format!("make the mailbox {name} to measure with");
@@ -475,8 +517,7 @@ impl Stand for Writing<'_> {
         self.targets.len()
     }
 
-    async fn widen(&mut self) -> Result<(), Fault> {
-        let connection = self.tuning.connection(Side::Target).await?;
+    async fn widen(&mut self, connection: Connection) -> Result<(), Fault> {
         let in_flight_max = self.tuning.run.config.windows_in_flight_max;
         self.begin(ImapTarget::new(connection, in_flight_max)).await
     }
@@ -571,14 +612,21 @@ fn record(info: &MessageInfo) -> WindowMessage {
     }
 }
 
-/// A message of about so many octets that is nobody's.
+/// A message of about so many octets that is nobody's, and as hard to compress as an attachment.
 fn letter(size: u64) -> Bytes {
     const HEADER: &str = "From: mailhaul <mailhaul@localhost>\r\nSubject: a measurement\r\n\r\n";
-    const LINE: &str = "mailhaul writes this to measure how fast messages are taken.\r\n";
+    const LINE_OCTETS: usize = 57;
+    const LINE_BYTES: usize = 78; // In base64, with its end.
     let lines = usize::try_from(size).unwrap_or(usize::MAX).saturating_sub(HEADER.len());
-    let lines = lines.div_ceil(LINE.len()).max(1);
-    let mut text = String::with_capacity(HEADER.len() + lines * LINE.len());
+    let lines = lines.div_ceil(LINE_BYTES).max(1);
+    let mut text = String::with_capacity(HEADER.len() + lines * LINE_BYTES);
     text.push_str(HEADER);
-    (0..lines).for_each(|_| text.push_str(LINE));
+    let mut octets = blake3::Hasher::new().finalize_xof();
+    for _ in 0..lines {
+        let mut line = [0; LINE_OCTETS];
+        octets.fill(&mut line);
+        STANDARD.encode_string(line, &mut text);
+        text.push_str("\r\n");
+    }
     text.into()
 }

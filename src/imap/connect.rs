@@ -158,7 +158,7 @@ impl Connector {
         if known.is_none() {
             connection.learn().await?;
         }
-        if self.compress.is_for(side) && connection.capabilities().has("COMPRESS=DEFLATE") {
+        if self.compress.is_for(side) && connection.offers_compression() {
             self.begin_compression(&mut connection, endpoint.address()).await?;
         }
         Ok(connection)

@@ -161,6 +161,12 @@ impl Connection {
         &self.server.capabilities
     }
 
+    /// Whether the server offers compression (RFC 4978).
+    #[must_use]
+    pub fn offers_compression(&self) -> bool {
+        self.server.capabilities.has("COMPRESS=DEFLATE")
+    }
+
     /// How the server builds names.
     #[must_use]
     pub fn hierarchy(&self) -> &Hierarchy {

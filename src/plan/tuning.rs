@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::Compress;
 use crate::fault::Side;
 
 /// More connections that bring less than this many per cent are not worth having.
@@ -24,6 +25,8 @@ pub struct Rate {
     pub bytes: u64,
     /// How long that took, in microseconds.
     pub micros: u64,
+    /// Whether the connections were compressed.
+    pub compressed: bool,
 }
 
 impl Rate {
@@ -88,6 +91,8 @@ pub struct Advice {
     pub connections: usize,
     /// Connections to one host from all accounts.
     pub connections_per_host: usize,
+    /// Which connections are compressed.
+    pub compress: Compress,
     /// The end that is slower.
     pub slower: Side,
     /// How long copying everything should take, in seconds.
@@ -123,7 +128,9 @@ pub fn advice(rates: &[Rate], walls: &[(Side, usize)], load: &Load) -> Option<Ad
         });
         seconds(bytes, slowest.min().unwrap_or(0))
     });
+    let compress = [Side::Source, Side::Target].map(|side| is_compression_gain(rates, side));
     Some(Advice {
+        compress: Compress::of(compress),
         accounts: load.accounts.clamp(1, count),
         connections: count,
         connections_per_host: if load.one_host { count * 2 } else { count },
@@ -132,9 +139,21 @@ pub fn advice(rates: &[Rate], walls: &[(Side, usize)], load: &Load) -> Option<Ad
     })
 }
 
+/// Whether one connection is faster when it is compressed.
+fn is_compression_gain(rates: &[Rate], side: Side) -> bool {
+    let best = |compressed: bool| {
+        let alike = rates.iter().filter(|rate| {
+            rate.side == side && rate.connections == 1 && rate.compressed == compressed
+        });
+        alike.map(Rate::messages_a_second).max()
+    };
+    best(false).zip(best(true)).is_some_and(|(without, with)| is_gain(without, with))
+}
+
 /// The rates of one end by rising connections, each no lower than with fewer ones.
 fn best_by_count(rates: &[Rate], side: Side) -> Vec<Rate> {
-    let mut of_side: Vec<Rate> = rates.iter().filter(|rate| rate.side == side).copied().collect();
+    let mut of_side: Vec<Rate> =
+        rates.iter().filter(|rate| rate.side == side && !rate.compressed).copied().collect();
     of_side.sort_by_key(|rate| rate.connections);
     let mut best: Vec<Rate> = Vec::with_capacity(of_side.len());
     for rate in of_side {
@@ -164,6 +183,7 @@ mod tests {
             messages: *messages,
             bytes: messages * 1_000,
             micros: 1_000_000,
+            compressed: false,
         };
         by_count.iter().map(rate).collect()
     }
@@ -218,6 +238,26 @@ mod tests {
         let load = Load { accounts: 1, messages: 1, bytes: Some(100_000_000), one_host: false };
         assert_eq!(advice(&all, &[], &load).map(|advice| advice.seconds), Some(1_000));
         assert_eq!(advice(&[], &[], &load), None);
+    }
+
+    #[test]
+    fn an_end_is_compressed_where_one_connection_is_faster_then() {
+        let load = Load { accounts: 1, messages: 10, bytes: None, one_host: false };
+        let all = |source: u64, target: u64| {
+            let mut all = rates(Side::Source, &[(1, 100), (2, 300)]);
+            all.extend(rates(Side::Target, &[(1, 100)]));
+            for (side, messages) in [(Side::Source, source), (Side::Target, target)] {
+                let compressed = rates(side, &[(1, messages)]).into_iter();
+                all.extend(compressed.map(|rate| Rate { compressed: true, ..rate }));
+            }
+            advice(&all, &[], &load).expect("measured")
+        };
+        assert_eq!(all(105, 60).compress, Compress::Never);
+        assert_eq!(all(150, 105).compress, Compress::Source);
+        assert_eq!(all(90, 400).compress, Compress::Target);
+        assert_eq!(all(500, 500).compress, Compress::Both);
+        // It does not count as what so many connections bring without.
+        assert_eq!(all(500, 500).seconds, all(0, 0).seconds);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::screen::{Lines, bytes, grouped};
+use crate::config::Compress;
 use crate::escape::display;
 use crate::event::{Event, Observer};
 use crate::fault::Side;
@@ -147,11 +148,12 @@ impl Measured {
             let length = (u128::from(speed) * u128::from(BAR_MAX)).div_ceil(u128::from(best));
             let bar = "#".repeat(usize::try_from(length).unwrap_or(0));
             text.line(format_args!(
-                "  {:>11}  {:>6}  {:>10}  {:>12}  {bar}",
+                "  {:>11}  {:>6}  {:>10}  {:>12}  {bar}{}",
                 rate.connections,
                 rate.window_messages,
                 grouped(speed),
                 bytes(rate.bytes_a_second()),
+                if rate.compressed { " compressed" } else { "" },
             ));
         }
         for limit in self.limits.iter().filter(|limit| limit.side == side) {
@@ -163,10 +165,14 @@ impl Measured {
 
 /// The settings as flags of the commands that copy.
 fn flags(advice: &Advice) -> String {
-    let Advice { accounts, connections, connections_per_host, .. } = advice;
+    let Advice { accounts, connections, connections_per_host, compress, .. } = advice;
+    let compress = match compress {
+        Compress::Never => String::new(),
+        _ => format!(" --compress {}", compress.as_str()),
+    };
     format!(
         "--accounts {accounts} --connections {connections} \
-         --connections-per-host {connections_per_host}"
+         --connections-per-host {connections_per_host}{compress}"
     )
 }
 
@@ -202,7 +208,7 @@ mod tests {
 
     fn rate(side: Side, connections: usize, messages: u64) -> Rate {
         let (bytes, micros) = (messages * 1_024, 1_000_000);
-        Rate { side, connections, window_messages: 50, messages, bytes, micros }
+        Rate { side, connections, window_messages: 50, messages, bytes, micros, compressed: false }
     }
 
     #[test]
@@ -224,6 +230,7 @@ mod tests {
                 rate(Side::Source, 1, 100),
                 rate(Side::Source, 2, 200),
                 rate(Side::Target, 1, 1_000),
+                Rate { compressed: true, ..rate(Side::Target, 1, 2_000) },
             ],
             limits: vec![Limited {
                 side: Side::Source,
@@ -238,7 +245,8 @@ mod tests {
             "source: an answer takes 20.0 ms\n",
             "            2      50         200     200.0 KiB  ##############################\n",
             "  no more than 3 connections: cannot log in\n",
-            "Settings: --accounts 2 --connections 2 --connections-per-host 2\n",
+            "            1      50       2,000       2.0 MiB  ############################## compressed\n",
+            "Settings: --accounts 2 --connections 2 --connections-per-host 2 --compress target\n",
             "The whole batch, 7,200 messages, 1.0 MiB, takes about 36 s; the source is the slower end\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in:\n{text}");

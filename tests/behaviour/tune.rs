@@ -54,6 +54,11 @@ async fn both_ends_are_measured_and_nothing_stays_of_it() {
             assert!(rates.iter().all(|rate| rate.messages > 0 && rate.bytes > 0), "{rates:?}");
             assert!(rates.iter().any(|rate| rate.connections > 1), "{rates:?}");
             assert!(rates.iter().any(|rate| rate.window_messages == 200), "{rates:?}");
+            let server = if side == Side::Source { &world.source } else { &world.target };
+            let compressed: Vec<_> = rates.iter().filter(|rate| rate.compressed).collect();
+            assert_eq!(compressed.len(), usize::from(server.profile().compress), "{rates:?}");
+            assert!(compressed.iter().all(|rate| rate.connections == 1), "{rates:?}");
+            assert_eq!(server.counters().command("COMPRESS"), compressed.len() as u64);
         }
         assert_eq!((world.anna().snapshot(), mailboxes(&world.copy())), before);
         assert!(world.copy().messages(&INBOX).is_empty());
