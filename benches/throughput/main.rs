@@ -11,6 +11,8 @@
 #[path = "../../tests/servers/client.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod client;
+#[path = "../support/cost.rs"]
+mod cost;
 #[path = "../../tests/servers/deadline.rs"]
 mod deadline;
 #[path = "../../tests/servers/dump.rs"]
@@ -37,10 +39,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cost::Cost;
 use crate::dump::Dump;
 use crate::harness::dovecot::Options;
 use crate::harness::{Server, dovecot, hindrance};
-use crate::program::{Cost, Ends};
+use crate::program::Ends;
 use crate::relay::{End, Relay};
 use crate::sets::{FOLDERS, LARGE, MIXED, SMALL, Set};
 
