@@ -229,7 +229,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// Notes how a source mailbox stood when a pass over it began that is through now. Does nothing
     /// where something is still owed of it: then the next pass looks at the same again. Returns when
-    /// queued. A watermark is gone when its mailbox has a fault, new UIDs or another target.
+    /// queued. A watermark is gone when its mailbox has a fault, new UIDs or another target, or a message
+    /// below it is pending again.
     fn set_watermark(
         &self,
         mailbox: MailboxId,

@@ -13,7 +13,7 @@ use crate::config::{Delivery, LaterFlags, Order};
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
-use crate::history::Entry;
+use crate::history::{Entry, History};
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals, Watermark};
 use crate::mail::{MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{self, Delta, Reflag, delta};
@@ -434,6 +434,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             if delta.copy.is_empty() {
                 return Ok(Pass::Through);
             }
+            self.note_pending(&delta.copy, &history).await?;
             let mut windows = self.windows(delta.copy, target.waits_for_leave());
             if self.work.run.config.order == Order::Newest {
                 windows.reverse();
@@ -541,26 +542,32 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let (Some(low), Some(high)) = (uids.first().copied(), uids.last().copied()) else {
             return Ok(Pass::Through);
         };
-        // From the first octet on they are in doubt, and not what became of them before.
-        let ledger = &self.work.run.ledger;
-        let history = ledger.history(self.mailbox, low..=high).await?;
-        let (mut outcomes, mut still_owed) = (Vec::new(), Vec::new());
-        for owed in owed {
-            let known = history.get(owed.info.uid).filter(|entry| entry.fate.is_retried());
-            if let Some(entry) = known {
-                let entry = Entry { fate: Fate::Pending, ..entry.at_source() };
-                let (uid, remarks) = (owed.info.uid, Vec::new());
-                outcomes.push(Outcome { uid, entry, remarks, subject: None });
-                still_owed.push(owed);
-            }
-        }
-        ledger.record(self.mailbox, outcomes).await?;
+        let history = self.work.run.ledger.history(self.mailbox, low..=high).await?;
+        let is_owed =
+            |owed: &Owed| history.get(owed.info.uid).is_some_and(|entry| entry.fate.is_retried());
+        let still_owed: Vec<Owed> = owed.into_iter().filter(is_owed).collect();
+        self.note_pending(&still_owed, &history).await?;
         self.job.tried.extend(uids);
         let windows = self.windows(still_owed, target.waits_for_leave());
         if self.move_windows(source, target, windows).await? {
             return self.part(source, target, low..=high, false).await;
         }
         Ok(Pass::Through)
+    }
+
+    /// From the first octet on they are in doubt, and not what became of them before.
+    async fn note_pending(&self, owed: &[Owed], history: &History) -> Result<(), Fault> {
+        let known = owed.iter().filter_map(|owed| {
+            let uid = owed.info.uid;
+            let entry = history.get(uid).filter(|entry| entry.fate != Fate::Pending)?;
+            let entry = Entry { fate: Fate::Pending, ..entry.at_source() };
+            Some(Outcome { uid, entry, remarks: Vec::new(), subject: None })
+        });
+        let outcomes: Vec<Outcome> = known.collect();
+        if outcomes.is_empty() {
+            return Ok(());
+        }
+        self.work.run.ledger.record(self.mailbox, outcomes).await
     }
 
     fn windows(&self, owed: Vec<Owed>, target_waits: bool) -> Vec<Window> {

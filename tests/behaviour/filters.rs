@@ -1,7 +1,8 @@
 //! Some messages now, the rest in a later pass.
 
-use mailhaul::config::Order;
+use mailhaul::config::{Adopt, Order};
 use mailhaul::fate::Fate;
+use mailhaul::fault::Side;
 use mailhaul::plan::filter::Filter;
 use mailhaul::rehearsal::Profile;
 use mailhaul::report::Verdict;
@@ -94,6 +95,30 @@ async fn flags_are_looked_at_anew_in_every_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn passes_with_filters_that_are_killed_anywhere_miss_nothing() {
+    for sent in (100..2_400).step_by(60) {
+        let mut world = World::usual();
+        world.config.adopt = Adopt::None; // What is in doubt is looked for all the same.
+        world.config.scan_messages_max = 3;
+        world.deliver(0..9);
+        assert!(world.anna().set_flags(&INBOX, 4, &["\\Deleted"]));
+        world.config.filter.deleted = Some(false);
+        world.run().await;
+        for (round, before) in [Some(date_of(5)), Some(date_of(7)), None].into_iter().enumerate() {
+            world.config.filter.before = before;
+            let flags: &[&str] = if round == 1 { &[] } else { &["\\Deleted"] };
+            assert!(world.anna().set_flags(&INBOX, 4, flags));
+            let round = u32::try_from(round).unwrap();
+            world.deliver(9 + round..10 + round);
+            world.run_until(Kill::Sent(Side::Target, sent)).await;
+        }
+        world.config.filter = Filter::default();
+        world.run().await.assert_done(12);
+        world.assert_copied();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_filtered_and_on_the_target_already_is_not_copied_twice_later() {
     let mut world = World::usual();
     world.deliver(0..10);
@@ -117,7 +142,7 @@ async fn the_newest_come_first_if_asked_for_and_kills_change_nothing() {
         world.config.scan_messages_max = 3;
         world.deliver(0..10);
         if sent > 0 {
-            world.run_until(Kill::Sent(mailhaul::fault::Side::Target, sent)).await;
+            world.run_until(Kill::Sent(Side::Target, sent)).await;
             world.run().await;
         } else {
             world.run().await.assert_done(10);

@@ -240,6 +240,13 @@ impl Store {
             self.put_spill(mailbox, outcome.uid, &spilled)?;
             self.put_notes(mailbox, outcome)?;
         }
+        // What was settled once, and is owed again, is below the watermark.
+        let pending = outcomes.iter().filter(|outcome| outcome.entry.fate == Fate::Pending);
+        if let Some(lowest) = pending.map(|outcome| outcome.uid).min() {
+            self.connection
+                .prepare_cached("DELETE FROM watermark WHERE mailbox = ?1 AND uid_next > ?2")?
+                .execute(params![mailbox.0, lowest.0])?;
+        }
         Ok(())
     }
 
@@ -420,10 +427,6 @@ impl Store {
         self.end_moves(&settlement.moves)?;
         for (mailbox, outcome) in &settlement.outcomes {
             self.record(*mailbox, std::slice::from_ref(outcome))?;
-            // What was settled once, and is owed again, is below the watermark.
-            if outcome.entry.fate == Fate::Pending {
-                self.connection.prepare_cached(NO_WATERMARK)?.execute([mailbox.0])?;
-            }
         }
         for Doubt { mailbox, uid, lo } in &settlement.doubted {
             self.connection
