@@ -151,7 +151,8 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     }
     let watermark = Watermark {
         uid_next: opened.uid_next,
-        modseq: opened.highest_modseq,
+        // What was not followed is looked at once it is to be.
+        modseq: opened.highest_modseq.filter(|_| follow),
         listed: opened.messages,
         counted: totals,
     };

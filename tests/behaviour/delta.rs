@@ -76,6 +76,21 @@ async fn flags_are_left_as_they_were_copied_where_the_user_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn flags_that_a_pass_with_new_mail_left_alone_follow_in_a_later_one() {
+    let mut world = World::usual();
+    world.deliver(0..1);
+    world.run().await.assert_done(1);
+    assert!(world.anna().set_flags(&INBOX, 1, &["\\Flagged"]));
+    world.deliver(1..2);
+    world.config.later_flags = LaterFlags::Leave;
+    world.run().await.assert_done(2);
+    assert_eq!(copied_flags(&world, 0), ["\\Seen"]);
+    world.config.later_flags = LaterFlags::Follow;
+    world.run().await.assert_done(2);
+    assert_eq!(copied_flags(&world, 0), ["\\Flagged"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn flags_of_what_its_owner_removed_at_the_target_bring_nothing_back() {
     let mut world = World::usual();
     world.deliver(0..2);
