@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::Fault;
 use crate::history::{Changed, Entry, History, Troubles};
-use crate::identity::Identity;
+use crate::identity::{Digest, Identity};
 use crate::mail::{Flags, InternalDate, Mailbox, MailboxPath, Uid, UidValidity, WireName};
 use crate::own::OwnName;
 use crate::target::ObjectId;
@@ -228,7 +228,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Notes how a source mailbox stood when a pass over it began that is through now. Does nothing
-    /// where something is still owed of it: then the next pass looks at the same again. Returns when
+    /// where something is still owed of it, or was filtered and the watermark does not say by what:
+    /// then the next pass looks at the same again. Returns when
     /// queued. A watermark is gone when its mailbox has a fault, new UIDs or another target, or a message
     /// below it is pending again.
     fn set_watermark(
@@ -419,6 +420,9 @@ pub struct Watermark {
     pub listed: u64,
     /// What scans had counted.
     pub counted: ScanTotals,
+    /// The filter by which messages below were left out (see [`crate::plan::filter::Filter::digest`]);
+    /// none where none was.
+    pub filter: Option<Digest>,
 }
 
 /// What scans of a mailbox counted.

@@ -15,7 +15,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, History};
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals, Watermark};
-use crate::mail::{MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
+use crate::mail::{Flags, MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{self, Delta, Reflag, delta};
 use crate::plan::labels::Labels;
 use crate::plan::mailboxes::Pair;
@@ -52,6 +52,18 @@ impl Job {
             |bound: &&BoundMailbox| Some(bound.binding.source_validity) == status.uid_validity;
         let mark = self.bound.iter().find(of_now).and_then(|bound| bound.watermark);
         status.messages.saturating_sub(mark.map_or(0, |mark| mark.listed))
+    }
+
+    /// How the mailbox stood when nothing was owed of it. None where labels have left anything out: no
+    /// source tells when they change.
+    fn watermark(&self, bound: &BoundMailbox) -> Option<Watermark> {
+        bound.watermark.filter(|mark| mark.filter.is_none() || !self.is_by_labels())
+    }
+
+    /// Whether labels decide what is copied from here.
+    fn is_by_labels(&self) -> bool {
+        let name = &self.pair.source.name;
+        self.labels.as_deref().is_some_and(|labels| labels.decide_in(name))
     }
 
     pub(super) fn binding(&self, source: UidValidity, target: Option<UidValidity>) -> Binding {
@@ -99,7 +111,8 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         messages: opened.messages,
     });
     let follow = work.run.config.later_flags == LaterFlags::Follow;
-    let mark = rescan::resumes(bound.watermark, &opened, follow);
+    let filter = &work.run.config.filter;
+    let mut mark = rescan::resumes(job.watermark(&bound), &opened, follow, filter);
     let mut copying = Copying {
         work,
         job,
@@ -112,12 +125,16 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         retry_last: Vec::new(),
         census: Census::after(known, mark.as_ref()),
         noted: known,
+        left_out: mark.is_some_and(|mark| mark.filter.is_some()),
     };
+    if let Some(resumed) = &mark
+        && copying.follow_changes(source, target, resumed).await?
+    {
+        mark = None;
+        copying.census = Census::after(known, None);
+    }
     match &mark {
-        Some(mark) => {
-            tell_settled(work, &copying.job.pair, mark);
-            copying.follow_changes(source, target, mark).await?;
-        }
+        Some(mark) => tell_settled(work, &copying.job.pair, mark),
         None => copying.note(opened.messages + known.vanished, 0).await?,
     }
     for range in ranges(work, &opened, known, mark.as_ref()) {
@@ -144,6 +161,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     if totals != copying.noted {
         ledger.scanned(bound.id, totals).await?;
     }
+    let left_out = copying.left_out && !copying.job.is_by_labels();
     // Under whatever UIDVALIDITY it was noted; before the watermark, behind which no pass looks here
     // again as long as nothing changes.
     for known in &job.bound {
@@ -155,6 +173,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         modseq: opened.highest_modseq.filter(|_| follow),
         listed: opened.messages,
         counted: totals,
+        filter: left_out.then(|| filter.digest()),
     };
     if bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
         ledger.set_watermark(bound.id, watermark).await?;
@@ -202,7 +221,8 @@ fn expected<L>(work: &Work<'_, L>, job: &Job) -> Option<RangeInclusive<Uid>> {
     let bound =
         job.bound.iter().find(|bound| Some(bound.binding.source_validity) == status.uid_validity);
     let follow = work.run.config.later_flags == LaterFlags::Follow;
-    let mark = rescan::resumes(bound.and_then(|bound| bound.watermark), &listed, follow);
+    let mark = bound.and_then(|bound| job.watermark(bound));
+    let mark = rescan::resumes(mark, &listed, follow, &work.run.config.filter);
     let known = bound.map_or_else(ScanTotals::default, |bound| bound.scan);
     ranges(work, &listed, known, mark.as_ref()).into_iter().next()
 }
@@ -235,9 +255,11 @@ pub(super) async fn is_unchanged<L: Ledger>(work: &Work<'_, L>, job: &Job) -> Re
     let follow = work.run.config.later_flags == LaterFlags::Follow;
     let known = job.status.and_then(|status| {
         job.bound.iter().find_map(|bound| {
-            let mark = bound.watermark?;
+            let mark = job.watermark(bound)?;
             let validity = bound.binding.source_validity;
-            rescan::is_unchanged(&mark, validity, &status, follow).then_some((bound.id, mark))
+            let filter = &work.run.config.filter;
+            let is_unchanged = rescan::is_unchanged(&mark, validity, &status, follow, filter);
+            is_unchanged.then_some((bound.id, mark))
         })
     });
     let Some((mailbox, mark)) = known else {
@@ -388,6 +410,8 @@ struct Copying<'a, 'w, L> {
     census: Census,
     /// What the ledger has of it.
     noted: ScanTotals,
+    /// Whether the filter has left out any message, in this pass or below its watermark.
+    left_out: bool,
 }
 
 impl<L: Ledger> Copying<'_, '_, L> {
@@ -414,6 +438,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             if self.work.run.config.later_flags == LaterFlags::Leave {
                 delta.reflag.clear();
             }
+            self.left_out |= delta.left_out;
             if first {
                 self.census.count(&scan, &history);
                 let Census { known, messages, bytes, .. } = self.census;
@@ -451,18 +476,22 @@ impl<L: Ledger> Copying<'_, '_, L> {
     }
 
     /// Brings the flags of what is below the watermark into step, by what the source says was changed.
+    /// True where what was left out there is to be copied now.
     async fn follow_changes<S: Source, T: Target>(
         &mut self,
         source: &mut S,
         target: &mut T,
         mark: &Watermark,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let since = match mark.modseq {
             Some(modseq) if self.opened.highest_modseq != mark.modseq => modseq,
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
-        if self.work.run.config.later_flags == LaterFlags::Leave {
-            return Ok(());
+        let config = &self.work.run.config;
+        let follows = config.later_flags == LaterFlags::Follow;
+        let flags_matter = follows || (self.left_out && config.filter.asks_for_flags());
+        if !flags_matter {
+            return Ok(false);
         }
         let span = self.work.run.config.scan_messages_max;
         for range in Ranges::new(mark.uid_next, mark.listed, CHANGES_MAX) {
@@ -473,21 +502,27 @@ impl<L: Ledger> Copying<'_, '_, L> {
                     continue;
                 };
                 let history = self.work.run.ledger.history(self.mailbox, *low..=*high).await?;
+                let is_taken = |(uid, flags): &(Uid, Flags)| {
+                    delta::is_taken_now(*uid, flags, &history, &config.filter)
+                };
+                if near.iter().any(is_taken) {
+                    return Ok(true);
+                }
                 let reflags =
                     near.iter().filter_map(|(uid, flags)| delta::reflag(*uid, flags, &history));
                 let reflags: Vec<Reflag> = reflags.collect();
-                if reflags.is_empty() {
+                if reflags.is_empty() || !follows {
                     continue;
                 }
                 if self.open_target(source, target).await? && self.is_reset {
-                    return Ok(()); // Everything is looked at again.
+                    return Ok(false); // Everything is looked at again.
                 }
                 if let Some(place) = &self.place {
                     flags::follow(self.work, place, target, reflags).await?;
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Notes what is known to be there at least, so that a run that ends early knows what it leaves.

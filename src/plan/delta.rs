@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::filter::Filter;
 use super::windows::Owed;
 use crate::fate::Fate;
 use crate::history::{Entry, History, Troubles};
@@ -18,6 +19,8 @@ pub struct Delta {
     pub gone: Vec<(Uid, Entry)>,
     /// Left out by the filter, and not noted as such yet.
     pub filtered: Vec<Owed>,
+    /// Whether the filter leaves out any, noted or not.
+    pub left_out: bool,
     /// Copied, and with other flags at the source now than at the last pass.
     pub reflag: Vec<Reflag>,
 }
@@ -78,6 +81,15 @@ pub fn reflag(uid: Uid, flags: &Flags, history: &History) -> Option<Reflag> {
     (!reflag.set().is_empty() || !reflag.unset().is_empty()).then_some(reflag)
 }
 
+/// Whether a message that was left out is to be copied now that it has these flags.
+#[must_use]
+pub fn is_taken_now(uid: Uid, flags: &Flags, history: &History, filter: &Filter) -> bool {
+    history.get(uid).filter(|known| known.fate == Fate::Filtered).is_some_and(|known| {
+        let (size, date, flags) = (known.size, known.date, flags.clone());
+        filter.takes(&MessageInfo { uid, size, date, flags })
+    })
+}
+
 /// Decides what this pass still owes the messages of a range. `scan` and `history` are of the same
 /// range, and nothing in it is in doubt any more; `tried` are those not copied earlier in this very
 /// pass. What `takes` says is about what has no copy yet, whatever an earlier pass said.
@@ -96,6 +108,8 @@ pub fn delta(
         let is_taken = takes(info);
         match known.map(|entry| (entry.fate, entry.troubles)) {
             None if !is_taken => delta.filtered.push(owed(Troubles::default())),
+            Some((Fate::Gone, troubles)) if !is_taken => delta.filtered.push(owed(troubles)),
+            Some((Fate::Filtered, _)) if !is_taken => delta.left_out = true,
             // What was gone and is there again was never copied.
             Some((Fate::Filtered | Fate::Gone, troubles)) if is_taken => {
                 delta.copy.push(owed(troubles));
@@ -114,6 +128,7 @@ pub fn delta(
             Some(_) => {}
         }
     }
+    delta.left_out |= !delta.filtered.is_empty();
     let is_owed = |fate: Fate| matches!(fate, Fate::Pending | Fate::Filtered) || fate.is_retried();
     for (uid, entry) in history.iter().filter(|(_, entry)| is_owed(entry.fate)) {
         if scan.binary_search_by_key(&uid, |info| info.uid).is_err() {
@@ -131,7 +146,6 @@ mod tests {
 
     use super::*;
     use crate::mail::Flags;
-    use crate::plan::filter::Filter;
 
     fn message(uid: u32) -> MessageInfo {
         MessageInfo { uid: Uid(uid), size: 1, date: None, flags: Flags::default() }
@@ -321,7 +335,9 @@ mod tests {
             let has_copy = |uid: &Uid| history.get(*uid).is_some_and(|known| known.fate.is_there());
             prop_assert!(!uids.iter().any(has_copy));
             let after = after(&history, &first);
-            prop_assert_eq!(delta(&scan, &after, &BTreeSet::new(), |info| filter.takes(info)), Delta::default());
+            let left = Delta { left_out: first.left_out, ..Delta::default() };
+            let takes = |info: &MessageInfo| filter.takes(info);
+            prop_assert_eq!(delta(&scan, &after, &BTreeSet::new(), takes), left);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Which messages are copied in this pass. What is left out is looked at again in every later one.
+//! Which messages are copied in this pass. What is left out is owed to a pass with another filter.
 
+use crate::identity::Digest;
 use crate::mail::{InternalDate, MessageInfo, SystemFlag};
 
 /// What a message must be like; all of it together. What a source does not tell is never held against a
@@ -36,6 +37,25 @@ impl Filter {
             && has(self.seen, SystemFlag::Seen)
             && has(self.flagged, SystemFlag::Flagged)
             && has(self.deleted, SystemFlag::Deleted)
+    }
+
+    /// Whether its answer about a message can change while that lies in its mailbox.
+    #[must_use]
+    pub fn asks_for_flags(&self) -> bool {
+        self.seen.or(self.flagged).or(self.deleted).is_some()
+    }
+
+    /// Tells it from any other filter.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let Self { since, before, larger, smaller, seen, flagged, deleted } = self;
+        let text = format!(
+            "since {since:?} before {before:?} larger {larger:?} smaller {smaller:?} \
+             seen {seen:?} flagged {flagged:?} deleted {deleted:?}"
+        );
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+        Digest(digest)
     }
 
     /// Whether a message is left out for nothing but its mark as deleted.

@@ -61,6 +61,7 @@ mod tests {
         modseq: None,
         listed: 7,
         counted: ScanTotals { messages: 9, bytes: 90, vanished: 2, uid_next: 10 },
+        filter: None,
     };
 
     fn status(messages: u64, uid_next: u32) -> MailboxStatus {

@@ -1,10 +1,10 @@
 //! Some messages now, the rest in a later pass.
 
-use mailhaul::config::{Adopt, Order};
+use mailhaul::config::{Adopt, LaterFlags, Order};
 use mailhaul::fate::Fate;
 use mailhaul::fault::Side;
 use mailhaul::plan::filter::Filter;
-use mailhaul::rehearsal::Profile;
+use mailhaul::rehearsal::{Deed, Fault, Matching, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
@@ -63,7 +63,6 @@ async fn what_is_marked_as_deleted_is_copied_with_the_mark_or_left_out_until_ask
 /// C09
 #[tokio::test(start_paused = true)]
 async fn a_copy_stays_and_gets_the_mark_when_its_message_is_marked_as_deleted_later() {
-    // With something left out, the next pass lists the mailbox whole.
     for left_out in 0..2 {
         let mut world = World::usual();
         world.deliver(0..3);
@@ -92,6 +91,98 @@ async fn flags_are_looked_at_anew_in_every_pass() {
     assert!(world.anna().set_flags(&INBOX, 1, &[]));
     let report = world.run().await;
     assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Filtered)), (4, 1));
+}
+
+/// What a run says of copied and filtered mail, and how many mailboxes it opened and how often it
+/// listed messages.
+async fn run_and_look(world: &mut World) -> ([u64; 2], [u64; 2]) {
+    let count =
+        |world: &World| ["EXAMINE", "UID FETCH"].map(|name| world.source.counters().command(name));
+    let before = count(world);
+    let report = world.run().await;
+    let after = count(world);
+    let fates = [Fate::Copied, Fate::Filtered].map(|fate| report.fate(fate));
+    assert_eq!(report.verdict, Verdict::Done);
+    (fates, std::array::from_fn(|index| after[index] - before[index]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_filtered_is_not_listed_again_under_the_same_filter() {
+    let mut world = World::usual();
+    world.config.scan_messages_max = 4;
+    world.deliver(0..20);
+    world.config.filter = Filter { before: Some(date_of(12)), ..Filter::default() };
+    assert_eq!(run_and_look(&mut world).await.0, [12, 8]);
+    assert_eq!(run_and_look(&mut world).await, ([12, 8], [0, 0]));
+    world.deliver(20..22);
+    world.deliver(3..4);
+    // What was changed and what is new are listed, and the new letter is fetched.
+    assert_eq!(run_and_look(&mut world).await, ([13, 10], [1, 3]));
+    world.config.filter = Filter::default();
+    assert_eq!(run_and_look(&mut world).await.0, [23, 0]);
+    assert_eq!(run_and_look(&mut world).await, ([23, 0], [0, 0]));
+    world.config.filter.before = Some(date_of(1));
+    let again = run_and_look(&mut world).await;
+    assert_eq!(again, ([23, 0], [0, 0]), "nothing was left out below");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_filtered_and_then_removed_at_the_source_is_gone() {
+    let mut world = World::usual();
+    world.deliver(0..6);
+    world.config.filter = Filter { before: Some(date_of(4)), ..Filter::default() };
+    assert_eq!(run_and_look(&mut world).await.0, [4, 2]);
+    assert!(world.anna().expunge(&INBOX, 6));
+    let report = world.run().await;
+    let fates = [Fate::Copied, Fate::Filtered, Fate::Gone].map(|fate| report.fate(fate));
+    assert_eq!((fates, report.verdict), ([4, 1, 1], Verdict::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_out_by_its_flags_is_copied_once_they_change() {
+    for later_flags in [LaterFlags::Follow, LaterFlags::Leave] {
+        let mut world = World::usual();
+        world.config.scan_messages_max = 4;
+        world.config.later_flags = later_flags;
+        world.deliver(0..9);
+        for uid in [2, 7] {
+            assert!(world.anna().set_flags(&INBOX, uid, &["\\Deleted"]));
+        }
+        world.config.filter = Filter { deleted: Some(false), ..Filter::default() };
+        assert_eq!(run_and_look(&mut world).await.0, [7, 2]);
+        if later_flags == LaterFlags::Follow {
+            assert_eq!(run_and_look(&mut world).await, ([7, 2], [0, 0]));
+        }
+        // Others than the filter asks for.
+        assert!(world.anna().set_flags(&INBOX, 7, &["\\Deleted", "\\Flagged"]));
+        assert_eq!(run_and_look(&mut world).await.0, [7, 2]);
+        assert!(world.anna().set_flags(&INBOX, 7, &["\\Flagged"]));
+        world.deliver(9..10);
+        assert_eq!(run_and_look(&mut world).await.0, [9, 1]);
+        assert!(world.anna().set_flags(&INBOX, 2, &[]));
+        assert_eq!(run_and_look(&mut world).await.0, [10, 0]);
+        world.assert_copied();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_after_it_was_left_out_is_tried_again_in_every_pass() {
+    let mut world = World::usual();
+    world.deliver(0..4);
+    assert!(world.anna().set_flags(&INBOX, 2, &["\\Deleted"]));
+    world.config.filter = Filter { deleted: Some(false), ..Filter::default() };
+    assert_eq!(run_and_look(&mut world).await.0, [3, 1]);
+    assert!(world.anna().set_flags(&INBOX, 2, &[]));
+    let matching = Matching::Contains(b"letter 1\r".to_vec());
+    let refuse = Deed::Refuse(matching, "NO [LIMIT] not this one".to_owned());
+    world.target.faults().arm(Fault::always(refuse));
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.fate(Fate::Refused), report.fate(Fate::Copied)), (1, 3));
+    }
+    world.target.faults().clear();
+    world.run().await.assert_done(4);
+    world.assert_copied();
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,7 @@ macro_rules! ledger_suite {
             a_mailbox_may_have_more_keywords_than_bits
             flags_change_and_nothing_else_of_a_message_does
             a_watermark_stands_only_where_nothing_is_owed
+            a_watermark_over_what_was_filtered_says_by_what_and_ends_where_it_is_sent
             history_is_of_one_mailbox_and_one_range
             a_window_is_open_until_it_is_closed
             closing_a_window_twice_changes_nothing
@@ -385,6 +386,7 @@ pub(crate) async fn a_watermark_stands_only_where_nothing_is_owed(place: impl Pl
         modseq,
         listed: 1,
         counted: ScanTotals { messages, bytes: 70, vanished: 1, uid_next: 9 },
+        filter: None,
     };
     let known = async || {
         let mailboxes = ledger.mailboxes(claim.account).await.unwrap();
@@ -414,6 +416,38 @@ pub(crate) async fn a_watermark_stands_only_where_nothing_is_owed(place: impl Pl
     assert_eq!(known().await, None);
     ledger.set_watermark(mailbox, mark(3, None)).await.unwrap();
     ledger.reset_target(mailbox, UidValidity(99)).await.unwrap();
+    assert_eq!(known().await, None);
+}
+
+pub(crate) async fn a_watermark_over_what_was_filtered_says_by_what_and_ends_where_it_is_sent(
+    place: impl Place,
+) {
+    let (ledger, claim, mailbox) = begin(&place).await;
+    let counted = ScanTotals { messages: 2, bytes: 70, vanished: 0, uid_next: 9 };
+    let without = Watermark { uid_next: Uid(9), modseq: None, listed: 2, counted, filter: None };
+    let with = Watermark { filter: Some(Digest([7; 16])), ..without };
+    let known = async || {
+        let mailboxes = ledger.mailboxes(claim.account).await.unwrap();
+        mailboxes.iter().find(|bound| bound.id == mailbox).unwrap().watermark
+    };
+    let mut filtered = copied(2);
+    filtered.entry = Entry { fate: Fate::Filtered, target_uid: None, ..filtered.entry };
+    ledger.record(mailbox, vec![copied(1), filtered]).await.unwrap();
+    ledger.set_watermark(mailbox, without).await.unwrap();
+    assert_eq!(known().await, None);
+    ledger.set_watermark(mailbox, with).await.unwrap();
+    assert_eq!(known().await, Some(with));
+    ledger.record(mailbox, vec![copied(2)]).await.unwrap();
+    ledger.set_watermark(mailbox, without).await.unwrap();
+    assert_eq!(known().await, Some(without));
+    let pending = |uid| {
+        let mut outcome = copied(uid);
+        outcome.entry = Entry { fate: Fate::Pending, target_uid: None, ..outcome.entry };
+        outcome
+    };
+    ledger.record(mailbox, vec![pending(9)]).await.unwrap();
+    assert_eq!(known().await, Some(without), "it is above");
+    ledger.record(mailbox, vec![pending(2), pending(10)]).await.unwrap();
     assert_eq!(known().await, None);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mailhaul::fault::{Fault, Scope};
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{Claim, Ledger, MailboxId, Refusal};
+use mailhaul::ledger::{Claim, Ledger, MailboxId, Refusal, ScanTotals, Watermark};
 use mailhaul::mail::Uid;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -280,7 +280,7 @@ async fn there_is_nothing_to_look_at_before_the_first_run() {
 async fn another_format_is_refused_by_name_and_left_alone() {
     let place = File::new();
     begin(&place).await.0.finish().await.unwrap();
-    for (version, said) in [(4, "newer mailhaul wrote it (format 4"), (0, "old format 0")] {
+    for (version, said) in [(5, "newer mailhaul wrote it (format 5"), (0, "old format 0")] {
         let file = Connection::open(place.path()).unwrap();
         file.pragma_update(None, "user_version", version).unwrap();
         drop(file);
@@ -292,12 +292,20 @@ async fn another_format_is_refused_by_name_and_left_alone() {
 
 #[tokio::test]
 async fn a_ledger_of_an_older_format_is_looked_at_and_brought_up_to_date() {
-    for older in ["DROP TABLE moving; PRAGMA user_version = 1", "PRAGMA user_version = 2"] {
+    for older in [
+        "DROP TABLE moving; PRAGMA user_version = 1",
+        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 3",
+    ] {
         let place = File::new();
         let (ledger, claim, mailbox) = begin(&place).await;
         ledger.record(mailbox, vec![copied(7)]).await.unwrap();
+        let counted = ScanTotals { messages: 1, bytes: 7, vanished: 0, uid_next: 8 };
+        let mark = Watermark { uid_next: Uid(8), modseq: None, listed: 1, counted, filter: None };
+        ledger.set_watermark(mailbox, mark).await.unwrap();
         ledger.finish().await.unwrap();
         let file = Connection::open(place.path()).unwrap();
+        file.execute_batch("ALTER TABLE watermark DROP COLUMN filter").unwrap();
         file.execute_batch(older).unwrap();
         drop(file);
         let looking = SqliteLedger::open_read_only(&place.path()).await.unwrap();
@@ -305,10 +313,12 @@ async fn a_ledger_of_an_older_format_is_looked_at_and_brought_up_to_date() {
         let ledger = place.open().await.unwrap();
         assert_eq!(ledger.open_moves(claim.account).await.unwrap(), []);
         assert_eq!(ledger.claimed(mailbox, Uid::FIRST).await.unwrap(), [Uid(1_007)]);
+        let known = ledger.mailboxes(claim.account).await.unwrap();
+        assert_eq!(known[0].watermark, Some(mark));
         ledger.finish().await.unwrap();
         let file = Connection::open(place.path()).unwrap();
         let version = file.pragma_query_value(None, "user_version", |row| row.get(0));
-        assert_eq!(version, Ok(3));
+        assert_eq!(version, Ok(4));
     }
 }
 

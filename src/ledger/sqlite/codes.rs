@@ -134,6 +134,9 @@ pub(super) const CLAIMED: &str = "fate & 15 IN (1, 2, 3)";
 /// Copied, adopted, merged, gone or held: no pass does anything about it any more.
 pub(super) const SETTLED: &str = "fate & 15 IN (1, 2, 3, 5, 9)";
 
+/// Settled, or filtered: no pass with the same filter does anything about it any more.
+pub(super) const SETTLED_OR_FILTERED: &str = "fate & 15 IN (1, 2, 3, 4, 5, 9)";
+
 fn fate_code(fate: Fate) -> u8 {
     match fate {
         Fate::Pending => 0,

@@ -37,7 +37,7 @@ pub(super) fn mailboxes(
         "SELECT id, source_name, source_path, source_validity, target_name, target_path,
              target_validity, fixed, scan_messages, scan_bytes, scan_vanished, scan_uid_next,
              target_uid_next, watermark.uid_next, modseq, listed, watermark.messages,
-             watermark.bytes, watermark.vanished
+             watermark.bytes, watermark.vanished, watermark.filter
          FROM mailbox LEFT JOIN watermark ON watermark.mailbox = id
          WHERE account = ?1 ORDER BY id",
     )?;
@@ -71,6 +71,7 @@ pub(super) fn mailboxes(
                         vanished: codes::unsigned(row.get(18)?),
                         uid_next,
                     },
+                    filter: row.get::<_, Option<[u8; 16]>>(19)?.map(Digest),
                 }),
                 None => None,
             },

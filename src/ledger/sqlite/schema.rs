@@ -11,7 +11,7 @@ use crate::mutant::{self, Mutant};
 /// `mhld`: tells a ledger from other SQLite files (`file` shows it).
 const APPLICATION_ID: i32 = 0x6d68_6c64;
 /// The newest format that this program writes and reads; kept in `PRAGMA user_version`.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// A larger file is not checked whole when it is opened: that would take minutes.
 const QUICK_CHECK_BYTES_MAX: u64 = 1 << 30;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +80,8 @@ CREATE TABLE watermark (
     listed INTEGER NOT NULL,
     messages INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
-    vanished INTEGER NOT NULL
+    vanished INTEGER NOT NULL,
+    filter BLOB
 ) STRICT;
 CREATE TABLE keyword (
     mailbox INTEGER NOT NULL,
@@ -117,6 +118,9 @@ CREATE TABLE doubt (
 ) WITHOUT ROWID, STRICT;
 INSERT INTO meta VALUES ('generation', lower(hex(randomblob(16))));
 ";
+
+/// What format 4 added to an earlier one, in whose watermarks nothing was left out.
+const WATERMARK_FILTER: &str = "ALTER TABLE watermark ADD COLUMN filter BLOB;";
 
 /// Opens a ledger for writing, or makes one. Whether it may be written is found by
 /// [`take`], which comes after.
@@ -176,8 +180,8 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     let tables = match version {
         None => format!("{TABLES} {} {}", super::stage::TABLES, super::moving::TABLE),
-        Some(1) => super::moving::TABLE.to_owned(),
-        Some(2) => String::new(),
+        Some(1) => format!("{} {WATERMARK_FILTER}", super::moving::TABLE),
+        Some(2 | 3) => WATERMARK_FILTER.to_owned(),
         Some(_) => return Ok(()),
     };
     connection.execute_batch(&format!(

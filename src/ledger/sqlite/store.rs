@@ -595,12 +595,16 @@ impl Store {
         mailbox: MailboxId,
         watermark: Watermark,
     ) -> Result<(), StoreError> {
-        let Watermark { uid_next, modseq, listed, counted } = watermark;
+        let Watermark { uid_next, modseq, listed, counted, filter } = watermark;
+        let done = match filter {
+            Some(_) => codes::SETTLED_OR_FILTERED,
+            None => codes::SETTLED,
+        };
         let sql = format!(
             "INSERT OR REPLACE INTO watermark
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?5 - ?7 =
-                 (SELECT count(*) FROM message WHERE mailbox = ?1 AND {})",
-            codes::SETTLED
+                 (mailbox, uid_next, modseq, listed, messages, bytes, vanished, filter)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE ?5 - ?7 =
+                 (SELECT count(*) FROM message WHERE mailbox = ?1 AND {done})"
         );
         self.connection.prepare_cached(&sql)?.execute(params![
             mailbox.0,
@@ -609,7 +613,8 @@ impl Store {
             codes::signed(listed),
             codes::signed(counted.messages),
             codes::signed(counted.bytes),
-            codes::signed(counted.vanished)
+            codes::signed(counted.vanished),
+            filter.map(|filter| filter.0)
         ])?;
         Ok(())
     }
