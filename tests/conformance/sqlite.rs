@@ -310,6 +310,8 @@ async fn a_ledger_of_an_older_format_is_looked_at_and_brought_up_to_date() {
         drop(file);
         let looking = SqliteLedger::open_read_only(&place.path()).await.unwrap();
         assert_eq!(looking.snapshot().await.unwrap().accounts.len(), 1);
+        let known = looking.mailboxes(claim.account).await.unwrap();
+        assert_eq!(known[0].watermark, Some(mark));
         let ledger = place.open().await.unwrap();
         assert_eq!(ledger.open_moves(claim.account).await.unwrap(), []);
         assert_eq!(ledger.claimed(mailbox, Uid::FIRST).await.unwrap(), [Uid(1_007)]);

@@ -122,6 +122,10 @@ INSERT INTO meta VALUES ('generation', lower(hex(randomblob(16))));
 /// What format 4 added to an earlier one, in whose watermarks nothing was left out.
 const WATERMARK_FILTER: &str = "ALTER TABLE watermark ADD COLUMN filter BLOB;";
 
+/// Stands for the table where it is only looked at.
+const WATERMARK_VIEW: &str =
+    "CREATE TEMP VIEW watermark AS SELECT *, NULL AS filter FROM main.watermark";
+
 /// Opens a ledger for writing, or makes one. Whether it may be written is found by
 /// [`take`], which comes after.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -141,8 +145,13 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     settings(&connection)?;
-    if version(&connection)?.is_none() {
-        return Err(StoreError::Format("it is empty: no run has begun with it yet".to_owned()));
+    match version(&connection)? {
+        None => {
+            let text = "it is empty: no run has begun with it yet";
+            return Err(StoreError::Format(text.to_owned()));
+        }
+        Some(..4) => connection.execute_batch(WATERMARK_VIEW)?,
+        Some(_) => {}
     }
     Ok(connection)
 }
