@@ -168,8 +168,67 @@ pub struct Mailbox {
     pub selectable: bool,
     /// Whether its owner subscribed to it.
     pub subscribed: bool,
+    /// Whose it is.
+    pub namespace: Namespace,
+}
+
+impl Mailbox {
     /// Whether it belongs to another user, or to all.
-    pub foreign: bool,
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.namespace != Namespace::Personal
+    }
+}
+
+/// Whose mailboxes are (RFC 2342 section 3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Namespace {
+    /// The account's own.
+    #[default]
+    Personal,
+    /// Other users', who let the account see them.
+    Others,
+    /// Nobody's: they are shared.
+    Shared,
+}
+
+/// Some namespaces: the personal one, unless something else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// [`Namespace::Personal`].
+    pub personal: bool,
+    /// [`Namespace::Others`].
+    pub others: bool,
+    /// [`Namespace::Shared`].
+    pub shared: bool,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self { personal: true, others: false, shared: false }
+    }
+}
+
+impl Namespaces {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn has(self, namespace: Namespace) -> bool {
+        match namespace {
+            Namespace::Personal => self.personal,
+            Namespace::Others => self.others,
+            Namespace::Shared => self.shared,
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Personal => "personal",
+            Self::Others => "others",
+            Self::Shared => "shared",
+        })
+    }
 }
 
 /// A message's flags: the system flags of RFC 9051 section 2.3.2 without `\Recent`, and keywords.

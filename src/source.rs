@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::fault::Fault;
 use crate::identity::{HeaderKeys, Identity};
 use crate::mail::{
-    Flags, Mailbox, MailboxStatus, Message, MessageInfo, Uid, UidValidity, WireName,
+    Flags, Mailbox, MailboxStatus, Message, MessageInfo, Namespaces, Uid, UidValidity, WireName,
 };
 use crate::plan::labels::Label;
 use crate::plan::windows::Window;
@@ -20,8 +20,11 @@ use crate::throttle::Admission;
 
 /// A logged-in connection to where mail is read.
 pub trait Source: Send {
-    /// Every mailbox of the account.
-    fn list(&mut self) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
+    /// Every mailbox of the account; others' as far as they are `asked` for, or told unasked.
+    fn list(
+        &mut self,
+        asked: Namespaces,
+    ) -> impl Future<Output = Result<Vec<Mailbox>, Fault>> + Send;
 
     /// How mailboxes stand, in the same order, before any is opened; none of one that the source
     /// does not tell of.

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::fault::Fault;
 use crate::identity::{HeaderKeys, Identity};
+use crate::imap::names::Hierarchy;
 use crate::ledger::{OpenMove, WindowId, WindowMessage};
 use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, UidValidity,
@@ -249,13 +250,22 @@ pub struct Naming {
     pub forbidden: Option<char>,
     /// Whether there are levels at all.
     pub nested: bool,
+    /// Below these paths mailboxes are other users' or shared.
+    pub foreign: Vec<MailboxPath>,
 }
 
 impl Naming {
     /// How a server with this delimiter takes names.
     #[must_use]
     pub fn of(delimiter: Option<u8>) -> Self {
-        Self { forbidden: delimiter.map(char::from), nested: delimiter.is_some() }
+        let (forbidden, nested) = (delimiter.map(char::from), delimiter.is_some());
+        Self { forbidden, nested, foreign: Vec::new() }
+    }
+
+    /// How a server that builds its names so takes them.
+    #[must_use]
+    pub fn of_hierarchy(hierarchy: &Hierarchy) -> Self {
+        Self { foreign: hierarchy.foreign_roots(), ..Self::of(hierarchy.delimiter) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use mailhaul::mail::Namespaces;
 use mailhaul::plan::labels::GmailLabels;
 use mailhaul::plan::rules::{MapRule, Pattern, Rules};
 
@@ -37,6 +38,10 @@ pub(super) struct MappingFlags {
     /// (primary)
     #[arg(long, value_name = "HOW", default_value = "folders")]
     gmail_labels: GmailLabelsFlag,
+    /// Whose mailboxes to copy, of those that an account sees; several with commas between. Others' and
+    /// shared ones are copied for each account that sees them
+    #[arg(long, value_name = "WHOSE", value_delimiter = ',', default_value = "personal")]
+    namespaces: Vec<NamespaceFlag>,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -44,6 +49,18 @@ enum GmailLabelsFlag {
     #[default]
     Folders,
     Primary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum NamespaceFlag {
+    /// The account's own
+    Personal,
+    /// Other users'
+    Others,
+    /// Shared by all
+    Shared,
+    /// All three
+    All,
 }
 
 impl MappingFlags {
@@ -60,7 +77,20 @@ impl MappingFlags {
                 GmailLabelsFlag::Folders => GmailLabels::Folders,
                 GmailLabelsFlag::Primary => GmailLabels::Primary,
             },
+            namespaces: self.namespaces(),
         })
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        let has = |flag| {
+            let any = [flag, NamespaceFlag::All];
+            self.namespaces.iter().any(|namespace| any.contains(namespace))
+        };
+        Namespaces {
+            personal: has(NamespaceFlag::Personal),
+            others: has(NamespaceFlag::Others),
+            shared: has(NamespaceFlag::Shared),
+        }
     }
 
     fn of_file(&self) -> Result<Vec<MapRule>, Failure> {

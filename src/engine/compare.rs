@@ -142,7 +142,7 @@ async fn tell_extra(
         .filter(|mailbox| mailbox.selectable && !expected.contains(&mailbox.path))
         .filter(|mailbox| match root {
             Some(root) => mailbox.path.is_in(root),
-            None => !mailbox.foreign,
+            None => !mailbox.is_foreign(),
         })
         .filter(|mailbox| !OwnName::looks_like_one(&mailbox.path))
         .collect();

@@ -76,7 +76,7 @@ fn another_has(others: &BTreeSet<OwnName>) -> Fault {
 /// The locks that the target lists, whose ever they are.
 async fn locks<T: Target>(target: &mut T) -> Result<BTreeSet<OwnName>, Fault> {
     let mut listed = target.list().await?;
-    listed.retain(|mailbox| mailbox.selectable && !mailbox.foreign);
+    listed.retain(|mailbox| mailbox.selectable && !mailbox.is_foreign());
     let name = |mailbox: &Mailbox| {
         let name = OwnName::parse(mailbox.path.names().last()?)?;
         (name.is_lock() && name.path() == mailbox.path).then_some(name)

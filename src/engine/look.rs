@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
 use crate::identity::Digest;
 use crate::ledger::BoundMailbox;
-use crate::mail::{Mailbox, MailboxPath, WireName};
+use crate::mail::{Mailbox, MailboxPath, Namespaces, WireName};
 use crate::plan::labels::Labels;
 use crate::plan::mailboxes::{self, Plan, Wishes};
 use crate::plan::retry::{Next, Retry};
@@ -124,8 +124,9 @@ pub(super) struct Listed {
 
 /// Lists both ends and decides which mailbox goes where.
 pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Listed, Fault> {
-    let target = ends.target.list().await?;
-    let source = ends.source.list().await?;
+    let target = ends.target.list(Namespaces::default()).await?;
+    let asked = looking.run.config.rules.namespaces;
+    let source = ends.source.list(asked).await?;
     let wishes = Wishes {
         rules: &looking.run.config.rules,
         has_labels: ends.source.has_labels(),

@@ -341,7 +341,9 @@ impl<L: Ledger> Losing<'_, '_, L> {
         if self.places.is_none() {
             let mut listed = target.list().await?;
             listed.retain(|mailbox| {
-                mailbox.selectable && !mailbox.foreign && !OwnName::looks_like_one(&mailbox.path)
+                mailbox.selectable
+                    && !mailbox.is_foreign()
+                    && !OwnName::looks_like_one(&mailbox.path)
             });
             self.places = Some(listed);
         }

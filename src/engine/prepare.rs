@@ -31,7 +31,8 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     bound: &mut [BoundMailbox],
 ) -> Result<Prepared, Fault> {
-    let (there, listed) = tokio::join!(target.list(), source.list());
+    let asked = work.run.config.rules.namespaces;
+    let (there, listed) = tokio::join!(target.list(), source.list(asked));
     let (there, listed) = (there?, listed?);
     lock::warn_of_others(work, &there).await?;
     renames::recognise(work, source, &listed, bound).await?;

@@ -34,6 +34,11 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
             if work.run.stop.is_requested() {
                 return Ok(());
             }
+            // What its owner has granted is not the account's to grant.
+            let is_others = job.pair.source.is_foreign() && account.source_root.is_none();
+            if is_others && matches!(what, What::Acl) {
+                continue;
+            }
             let given = match what {
                 What::Acl => grant(work, account, source, target, job).await,
                 What::Metadata => annotate(work, source, target, job).await,

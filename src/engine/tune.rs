@@ -21,7 +21,7 @@ use crate::fault::{Fault, Scope, Side};
 use crate::history::Troubles;
 use crate::imap::exec::Connection;
 use crate::ledger::{WindowId, WindowMessage};
-use crate::mail::{Flags, MessageInfo, Uid, WireName};
+use crate::mail::{Flags, MessageInfo, Namespaces, Uid, WireName};
 use crate::own::{OwnName, Serial};
 use crate::plan::tuning::{Rate, connections, is_enough};
 use crate::plan::windows::{Bounds, Owed, Window, windows};
@@ -372,8 +372,8 @@ impl Reading<'_> {
     /// Takes the latest messages of the mailbox that has most of them for a sample.
     async fn begin(&mut self, connection: Connection) -> Result<(), Fault> {
         let mut source = ImapSource::new(connection, self.tuning.run.config.window_bytes_max);
-        let listed = source.list().await?;
-        let own = listed.into_iter().filter(|mailbox| mailbox.selectable && !mailbox.foreign);
+        let listed = source.list(Namespaces::default()).await?;
+        let own = listed.into_iter().filter(|mailbox| mailbox.selectable && !mailbox.is_foreign());
         let names: Vec<_> = own.map(|mailbox| mailbox.name).collect();
         let statuses = source.statuses(&names).await?;
         let messages = statuses.iter().map(|status| status.map_or(0, |status| status.messages));

@@ -6,11 +6,11 @@ use async_imap::Session;
 use async_imap::imap_proto::Response;
 use bytes::Bytes;
 
-use super::names::{self, Hierarchy};
+use super::names::{self, Foreign, Hierarchy};
 use super::reply::{self, Refusal, Status, StatusKind, Untagged, Value};
 use super::wire::{BulkReader, BulkWriter, HEARD_BYTES_MAX, Incoming, Wire};
 use crate::fault::{Fault, Remedy, Scope, Side};
-use crate::mail::{Uid, UidValidity, WireName};
+use crate::mail::{Namespace, Namespaces, Uid, UidValidity, WireName};
 
 /// No literal is larger in what is asked for here: names.
 const LITERAL_BYTES_MAX: u64 = 64 * 1024;
@@ -367,19 +367,30 @@ impl Connection {
         Ok(())
     }
 
-    /// Lists every mailbox below the personal prefix, and INBOX, each name once; and the names of
-    /// subscribed ones, none where the server refuses to tell.
+    /// Lists every mailbox that the server tells of unasked, INBOX, and what is in namespaces of others
+    /// that are `asked` for (Courier tells of them only then), each name once; and the names of subscribed
+    /// ones, none where the server refuses to tell.
     ///
     /// # Errors
     ///
     /// A server that refuses to list cannot be copied: an account fault.
-    pub async fn list(&mut self) -> Result<(Vec<ListLine>, BTreeSet<WireName>), Fault> {
+    pub async fn list(
+        &mut self,
+        asked: Namespaces,
+    ) -> Result<(Vec<ListLine>, BTreeSet<WireName>), Fault> {
         let action = "list the mailboxes";
         let plain = || "LIST \"\" \"*\"".to_owned();
         let special = self.server.capabilities.has("SPECIAL-USE")
             && self.server.capabilities.has("LIST-EXTENDED");
         let list = if special { plain() + " RETURN (SPECIAL-USE)" } else { plain() };
-        let commands = [list, "LSUB \"\" \"*\"".to_owned()];
+        let foreign = self.server.hierarchy.foreign.iter();
+        let foreign = foreign.filter(|foreign| asked.has(foreign.namespace));
+        let all_of = |foreign: &Foreign| {
+            let pattern = WireName([foreign.prefix.as_slice(), b"*"].concat());
+            Some(format!("LIST \"\" {}", names::quoted(&pattern)?))
+        };
+        let mut commands = vec![list, "LSUB \"\" \"*\"".to_owned()];
+        commands.extend(foreign.filter_map(all_of));
         let Together { mut statuses, mut untagged } = self.run_together(&commands, action).await?;
         if special && statuses[0].kind != StatusKind::Ok {
             // Some announce it and cannot (Proton Bridge).
@@ -609,16 +620,23 @@ fn namespaces(response: &Bytes) -> Option<Hierarchy> {
         return None;
     }
     let prefix = |namespace: &Value| Some(namespace.list()?.first()?.octets()?.to_vec());
-    let delimiter = match personal.first()?.list()?.get(1)? {
+    let separator = |namespace: &Value| match namespace.list()?.get(1)? {
         Value::String(text) => text.first().copied(),
         _ => None,
     };
-    let foreign = others.iter().filter_map(Value::list).flatten().filter_map(prefix);
+    personal.first()?.list()?.get(1)?;
+    let kinds = [Namespace::Others, Namespace::Shared];
+    let foreign = others.iter().zip(kinds).flat_map(|(namespaces, namespace)| {
+        let namespaces = namespaces.list().unwrap_or_default().iter();
+        namespaces.filter_map(move |one| {
+            Some(Foreign { prefix: prefix(one)?, delimiter: separator(one), namespace })
+        })
+    });
     Some(Hierarchy {
         prefix: prefix(personal.first()?)?,
-        delimiter,
+        delimiter: separator(personal.first()?),
         // A prefix of nothing would make every mailbox somebody else's.
-        foreign: foreign.filter(|prefix| !prefix.is_empty()).collect(),
+        foreign: foreign.filter(|foreign| !foreign.prefix.is_empty()).collect(),
     })
 }
 
@@ -689,7 +707,9 @@ mod tests {
             line("* NAMESPACE ((\"INBOX.\" \".\")(\"x\" \"/\")) NIL ((\"#\" \".\"))\r\n");
         let hierarchy = namespaces(&response).expect("a namespace");
         assert_eq!(hierarchy.prefix, b"INBOX.");
-        assert_eq!((hierarchy.delimiter, hierarchy.foreign), (Some(b'.'), vec![b"#".to_vec()]));
+        let namespace = Namespace::Shared;
+        let foreign = Foreign { prefix: b"#".to_vec(), delimiter: Some(b'.'), namespace };
+        assert_eq!((hierarchy.delimiter, hierarchy.foreign), (Some(b'.'), vec![foreign]));
         assert_eq!(namespaces(&line("* NAMESPACE NIL NIL NIL\r\n")), None);
     }
 

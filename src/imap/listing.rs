@@ -9,25 +9,29 @@ use super::names;
 use super::reply::{self, Fetched, Value};
 use super::wire::Incoming;
 use crate::fault::{Fault, Scope};
-use crate::mail::{Mailbox, MailboxStatus, SpecialUse, Uid, UidValidity, WireName};
+use crate::mail::{Mailbox, MailboxStatus, Namespaces, SpecialUse, Uid, UidValidity, WireName};
 
 /// The longest mailbox name that a STATUS is read with.
 const STATUS_NAME_BYTES_MAX: u64 = 64 * 1024;
 
-/// Every mailbox that the account sees, with special use and subscription.
+/// Every mailbox that the account sees, with special use and subscription; those of others as far as the
+/// server tells them unasked, or that are `asked` for.
 ///
 /// # Errors
 ///
 /// As [`Connection::list`].
-pub async fn mailboxes(connection: &mut Connection) -> Result<Vec<Mailbox>, Fault> {
-    let (lines, subscribed) = connection.list().await?;
+pub async fn mailboxes(
+    connection: &mut Connection,
+    asked: Namespaces,
+) -> Result<Vec<Mailbox>, Fault> {
+    let (lines, subscribed) = connection.list(asked).await?;
     let hierarchy = connection.hierarchy();
     let mailboxes = lines.into_iter().map(|line| Mailbox {
         path: hierarchy.path(&line.name),
         special_use: special_use(&line),
         selectable: !line.has("\\Noselect") && !line.has("\\NonExistent"),
         subscribed: subscribed.contains(&line.name),
-        foreign: hierarchy.is_foreign(&line.name),
+        namespace: hierarchy.namespace(&line.name),
         name: line.name,
     });
     Ok(mailboxes.collect())

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet::IMAP_MUTF7;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::mail::{MailboxPath, WireName};
+use crate::mail::{MailboxPath, Namespace, WireName};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &IMAP_MUTF7,
@@ -20,26 +20,66 @@ pub struct Hierarchy {
     pub prefix: Vec<u8>,
     /// What stands between levels; none where names are flat.
     pub delimiter: Option<u8>,
-    /// What the names of other users' and shared mailboxes begin with.
-    pub foreign: Vec<Vec<u8>>,
+    /// Where other users' and shared mailboxes are.
+    pub foreign: Vec<Foreign>,
+}
+
+/// A namespace that is not the account's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What its names begin with, delimiter included.
+    pub prefix: Vec<u8>,
+    /// What stands between its levels.
+    pub delimiter: Option<u8>,
+    /// Whose mailboxes are in it.
+    pub namespace: Namespace,
+}
+
+impl Foreign {
+    /// How much of a name says that it is of this namespace; none where it is not.
+    fn depth(&self, name: &WireName) -> Option<usize> {
+        // `user.` stands for the mailbox `user` as well.
+        let delimiter = self.delimiter.as_slice();
+        let root = self.prefix.strip_suffix(delimiter).unwrap_or(&self.prefix);
+        (name.0.starts_with(&self.prefix) || name.0 == root).then_some(self.prefix.len())
+    }
 }
 
 impl Hierarchy {
-    /// Whether a mailbox belongs to another user or to all: not the account's own.
+    /// Whose a mailbox is.
     #[must_use]
-    pub fn is_foreign(&self, name: &WireName) -> bool {
-        let delimiter = self.delimiter;
-        self.foreign.iter().any(|prefix| {
-            // `user.` stands for the mailbox `user` as well.
-            let root = prefix.strip_suffix(delimiter.as_slice()).unwrap_or(prefix);
-            name.0.starts_with(prefix) || name.0 == root
-        })
+    pub fn namespace(&self, name: &WireName) -> Namespace {
+        self.foreign_of(name).map_or(Namespace::Personal, |foreign| foreign.namespace)
+    }
+
+    /// The namespace of a mailbox that is not the account's own: the one that says most of its name.
+    fn foreign_of(&self, name: &WireName) -> Option<&Foreign> {
+        let found = self.foreign.iter().filter_map(|one| Some((one.depth(name)?, one)));
+        found.max_by_key(|(depth, _)| *depth).map(|(_, foreign)| foreign)
+    }
+
+    /// The paths below which mailboxes would be other users' or shared.
+    #[must_use]
+    pub fn foreign_roots(&self) -> Vec<MailboxPath> {
+        let path = |foreign: &Foreign| {
+            let delimiter = foreign.delimiter.as_slice();
+            let root = foreign.prefix.strip_suffix(delimiter).unwrap_or(&foreign.prefix);
+            self.path(&WireName(root.to_vec()))
+        };
+        let is_foreign = |path: &MailboxPath| {
+            self.name(path).is_some_and(|name| self.foreign_of(&name).is_some())
+        };
+        self.foreign.iter().map(path).filter(is_foreign).collect()
     }
 
     /// The path of a name: prefix taken off, split at the delimiter, decoded. A level that is not
     /// modified UTF-7 stands as it is.
     #[must_use]
     pub fn path(&self, name: &WireName) -> MailboxPath {
+        let delimiter = match self.foreign_of(name) {
+            Some(foreign) => foreign.delimiter,
+            None => self.delimiter,
+        };
         let name = name.0.as_slice();
         if name.eq_ignore_ascii_case(b"INBOX") {
             return MailboxPath::inbox();
@@ -50,7 +90,7 @@ impl Hierarchy {
             }
             _ => name,
         };
-        let levels: Vec<&[u8]> = match self.delimiter {
+        let levels: Vec<&[u8]> = match delimiter {
             Some(delimiter) => bare.split(|octet| *octet == delimiter).collect(),
             None => vec![bare],
         };
@@ -205,11 +245,33 @@ mod tests {
 
     #[test]
     fn mailboxes_of_others_are_told_from_own_ones() {
-        let foreign = vec![b"user.".to_vec(), b"#shared.".to_vec()];
-        let hierarchy = Hierarchy { foreign, ..courier() };
-        let is_foreign = |name: &[u8]| hierarchy.is_foreign(&WireName(name.to_vec()));
-        assert!(is_foreign(b"user.joe") && is_foreign(b"#shared") && is_foreign(b"#shared.a"));
-        assert!(!is_foreign(b"INBOX.user.joe") && !is_foreign(b"users"));
+        let foreign = |prefix: &str, delimiter, namespace| {
+            let prefix = prefix.as_bytes().to_vec();
+            Foreign { prefix, delimiter: Some(delimiter), namespace }
+        };
+        let foreign = vec![
+            foreign("user.", b'.', Namespace::Others),
+            foreign("#shared/", b'/', Namespace::Shared),
+        ];
+        let hierarchy = Hierarchy { foreign: foreign.clone(), ..courier() };
+        let namespace = |name: &[u8]| hierarchy.namespace(&WireName(name.to_vec()));
+        assert_eq!(namespace(b"user.joe"), Namespace::Others);
+        assert_eq!(
+            (namespace(b"#shared"), namespace(b"#shared/a")),
+            (Namespace::Shared, Namespace::Shared)
+        );
+        for own in ["INBOX.user.joe", "users", "#shared.a"] {
+            assert_eq!(namespace(own.as_bytes()), Namespace::Personal, "{own}");
+        }
+        let path = |name: &[u8]| hierarchy.path(&WireName(name.to_vec())).to_string();
+        assert_eq!(
+            (path(b"user.joe.Sent"), path(b"#shared/a")),
+            ("user/joe/Sent".into(), "#shared/a".into())
+        );
+        // Below the prefix of the own ones, nothing is another's.
+        assert!(hierarchy.foreign_roots().is_empty());
+        let roots = Hierarchy { foreign, ..slashes() }.foreign_roots();
+        assert_eq!(roots, [MailboxPath::new(["user"]), MailboxPath::new(["#shared"])]);
     }
 
     #[test]

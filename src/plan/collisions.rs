@@ -32,7 +32,7 @@ fn collision(pair: &Pair, pairs: &[Pair], there: &[Mailbox]) -> Option<String> {
         return Some(format!("a target that ignores case or odd characters takes it for {other}"));
     }
     let existing = there.iter().filter(|_| pair.existing.is_none());
-    let mut existing = existing.filter(|there| !there.foreign && is_alike(&there.path));
+    let mut existing = existing.filter(|there| !there.is_foreign() && is_alike(&there.path));
     let existing = existing.next()?;
     Some(format!("the target has {}, which it may take for the same", existing.path))
 }
@@ -59,7 +59,7 @@ mod tests {
             special_use: None,
             selectable: true,
             subscribed: false,
-            foreign: false,
+            namespace: crate::mail::Namespace::Personal,
         }
     }
 

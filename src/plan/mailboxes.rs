@@ -11,7 +11,7 @@ use std::fmt;
 use super::labels;
 use super::roles::{self, Candidates, Known};
 use super::rules::{Names, Rules};
-use crate::mail::{Mailbox, MailboxPath, SpecialUse, WireName};
+use crate::mail::{Mailbox, MailboxPath, Namespace, SpecialUse, WireName};
 use crate::own::OwnName;
 use crate::target::Naming;
 
@@ -68,6 +68,8 @@ pub enum Reason {
     Parent,
     /// It is the source's mailbox of all messages, of which those without a label go to an archive.
     AllMail,
+    /// It is not the account's own, and asked for: it has the same path.
+    Foreign(Namespace),
 }
 
 /// Why a mailbox got another name than it should have.
@@ -81,6 +83,8 @@ pub enum Renamed {
     Refused,
     /// The target takes it for another mailbox.
     Alike,
+    /// At the target, mailboxes of that name are other users' or shared.
+    Foreign,
 }
 
 /// A mailbox that is not copied.
@@ -95,8 +99,8 @@ pub struct LeftOut {
 /// Why a mailbox is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
-    /// It is another user's or everybody's.
-    Foreign,
+    /// It is in a namespace that is not asked for.
+    NotAsked(Namespace),
     /// It holds no messages, only other mailboxes.
     NotSelectable,
     /// A mailhaul has made it for itself.
@@ -129,6 +133,7 @@ impl fmt::Display for Reason {
             }
             Self::Parent => f.write_str("below its parent"),
             Self::AllMail => f.write_str("what has no label is archived"),
+            Self::Foreign(namespace) => write!(f, "same name, by --namespaces {namespace}"),
         }
     }
 }
@@ -140,6 +145,7 @@ impl fmt::Display for Renamed {
             Self::Taken => "another mailbox goes there",
             Self::Refused => "the target refuses that name",
             Self::Alike => "the target takes that name for another's",
+            Self::Foreign => "at the target such names are not the account's own",
         })
     }
 }
@@ -158,7 +164,14 @@ impl Pair {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign => f.write_str("it is not the account's own"),
+            Self::NotAsked(namespace) => {
+                let whose = match namespace {
+                    Namespace::Personal => "the account's own",
+                    Namespace::Others => "another user's",
+                    Namespace::Shared => "shared",
+                };
+                write!(f, "it is {whose}, and --namespaces does not mean it")
+            }
             Self::NotSelectable => f.write_str("it holds no messages, only mailboxes"),
             Self::Ours => f.write_str("a mailhaul has made it for itself"),
             Self::View => f.write_str("it only shows what is in other mailboxes, too"),
@@ -205,8 +218,11 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
         mailbox.name.clone()
     });
     let mut left_out = Vec::new();
-    let rooted = below_root(&source, wishes.source_root, &mut left_out);
-    let uses = roles::candidates(rooted.iter().map(|(mailbox, path)| (*mailbox, path)));
+    let rooted = below_root(&source, wishes, &mut left_out);
+    // Another user's mail that was sent is not this one's.
+    let may_have_uses = |mailbox: &Mailbox| wishes.source_root.is_some() || !mailbox.is_foreign();
+    let own = rooted.iter().filter(|(mailbox, _)| may_have_uses(mailbox));
+    let uses = roles::candidates(own.map(|(mailbox, path)| (*mailbox, path)));
     let mut own = Vec::new();
     for (mailbox, path) in rooted {
         let names = Names::of(&path, &uses);
@@ -228,7 +244,10 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
                 .map(|view: Own| LeftOut { source: view.mailbox.clone(), because: Because::View }),
         );
     }
-    own.sort_by_key(|own| (!own.path.is_inbox(), !is_named_inbox(own.mailbox), own.path.clone()));
+    own.sort_by_cached_key(|own| {
+        let is_inbox = (!own.path.is_inbox(), !is_named_inbox(own.mailbox));
+        (is_inbox, own.mailbox.namespace, own.path.clone())
+    });
     left_out.sort_by(|one, other| one.source.path.cmp(&other.source.path));
     let planning = Planning { all, ..Planning::new(&own, &target, naming, wishes, &uses) };
     let pairs = planning.pairs();
@@ -247,13 +266,14 @@ fn is_named_inbox(mailbox: &Mailbox) -> bool {
     mailbox.name.0.eq_ignore_ascii_case(b"INBOX")
 }
 
-/// The account's own mailboxes with their paths below the root: without one, what belongs to the
-/// account. The root itself is its INBOX, unless one of that name is in it.
+/// The account's mailboxes with their paths below the root: without one, what is in the namespaces that
+/// are asked for. The root itself is its INBOX, unless one of that name is in it.
 fn below_root<'m>(
     source: &'m [Mailbox],
-    root: Option<&MailboxPath>,
+    wishes: Wishes<'_>,
     left_out: &mut Vec<LeftOut>,
 ) -> Vec<(&'m Mailbox, MailboxPath)> {
+    let root = wishes.source_root;
     let mut rooted = Vec::new();
     let mut names = BTreeSet::new();
     for mailbox in source.iter().filter(|mailbox| names.insert(&mailbox.name)) {
@@ -261,12 +281,12 @@ fn below_root<'m>(
             Some(root) if mailbox.path.is_in(root) => {
                 MailboxPath::new(mailbox.path.names()[root.names().len()..].to_vec())
             }
-            None if !mailbox.foreign => mailbox.path.clone(),
+            None if wishes.rules.namespaces.has(mailbox.namespace) => mailbox.path.clone(),
             // With a root, what is not in it is not the account's: an administrator sees everybody's.
             Some(_) => continue,
             None => {
                 if mailbox.selectable {
-                    let because = Because::Foreign;
+                    let because = Because::NotAsked(mailbox.namespace);
                     left_out.push(LeftOut { source: mailbox.clone(), because });
                 }
                 continue;
@@ -322,7 +342,7 @@ impl<'a> Planning<'a> {
         wishes: Wishes<'a>,
         source_uses: &'a Candidates,
     ) -> Self {
-        let places = target.iter().filter(|mailbox| mailbox.selectable && !mailbox.foreign);
+        let places = target.iter().filter(|mailbox| mailbox.selectable && !mailbox.is_foreign());
         let mut firsts = BTreeMap::new();
         for own in own {
             firsts.entry(&own.path).or_insert(&own.mailbox.name);
@@ -384,9 +404,10 @@ impl<'a> Planning<'a> {
         } else if self.all.as_ref() == Some(&own.mailbox.name) {
             self.settle(self.at_root(&MailboxPath::new(["Archive"])), Reason::AllMail)
         } else {
-            let same = || (self.at_root(&own.path), Reason::SamePath);
-            let (path, reason) = self.by_parent(&own.path).unwrap_or_else(same);
-            self.settle(path, reason)
+            let (path, reason) = self.by_parent(&own.path).unwrap_or_else(|| self.same_path(own));
+            let own_path = self.clear_of_others(&path);
+            let (path, reason, renamed) = self.settle(own_path.clone().unwrap_or(path), reason);
+            (path, reason, renamed.or(own_path.map(|_| Renamed::Foreign)))
         };
         self.taken.insert(path.clone());
         // What is below goes with the first of that path.
@@ -405,7 +426,7 @@ impl<'a> Planning<'a> {
     ) -> Pair {
         let may_be_foreign = self.wishes.target_root.is_some();
         let there = self.target.iter().filter(|there| {
-            there.selectable && there.path == target && (may_be_foreign || !there.foreign)
+            there.selectable && there.path == target && (may_be_foreign || !there.is_foreign())
         });
         // Of several ways to spell INBOX its own name is meant.
         let existing = there.max_by_key(|mailbox| is_named_inbox(mailbox));
@@ -453,6 +474,27 @@ impl<'a> Planning<'a> {
             Some(root) => root.join(path.names()),
             None => path.clone(),
         }
+    }
+
+    fn same_path(&self, own: &Own<'_>) -> Place {
+        let is_rooted = self.wishes.source_root.is_some();
+        let reason = match own.mailbox.namespace {
+            Namespace::Personal => Reason::SamePath,
+            _ if is_rooted => Reason::SamePath,
+            namespace => Reason::Foreign(namespace),
+        };
+        (self.at_root(&own.path), reason)
+    }
+
+    /// Another path, where this one is in another user's or a shared namespace of the target: what no rule
+    /// sends there is not to be seen by others.
+    fn clear_of_others(&self, path: &MailboxPath) -> Option<MailboxPath> {
+        let is_in = |root: &MailboxPath| path.is_in(root);
+        if self.wishes.target_root.is_some() || !self.naming.foreign.iter().any(is_in) {
+            return None;
+        }
+        let (top, below) = path.names().split_first()?;
+        Some(MailboxPath::new([format!("{top} (2)")]).join(below))
     }
 
     fn by_rule(&self, names: &Names) -> Option<Place> {
@@ -635,11 +677,12 @@ pub fn free(path: MailboxPath, taken: &BTreeSet<MailboxPath>) -> MailboxPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Namespaces;
     use crate::plan::rules::{MapRule, Pattern};
     use proptest::prelude::*;
 
-    const SLASHES: Naming = Naming { forbidden: Some('/'), nested: true };
-    const DOTS: Naming = Naming { forbidden: Some('.'), nested: true };
+    const SLASHES: Naming = Naming { forbidden: Some('/'), nested: true, foreign: Vec::new() };
+    const DOTS: Naming = Naming { forbidden: Some('.'), nested: true, foreign: Vec::new() };
 
     fn path(text: &str) -> MailboxPath {
         MailboxPath::parse(text).expect(text)
@@ -652,7 +695,7 @@ mod tests {
             special_use,
             selectable: true,
             subscribed: false,
-            foreign: false,
+            namespace: Namespace::Personal,
         }
     }
 
@@ -749,8 +792,57 @@ mod tests {
 
     #[test]
     fn mailboxes_of_others_are_left_out() {
-        let shared = Mailbox { foreign: true, ..mailbox("Shared/a", None) };
+        let shared = Mailbox { namespace: Namespace::Others, ..mailbox("Shared/a", None) };
         assert_eq!(plan(&[shared, mailbox("b", None)], &[], &SLASHES), [to("b", "b")]);
+    }
+
+    #[test]
+    fn mailboxes_of_others_go_to_own_ones_where_they_are_asked_for() {
+        let foreign = |path, namespace, special_use| {
+            let mailbox = mailbox(path, special_use);
+            let name = WireName([b"#".to_vec(), mailbox.name.0].concat());
+            Mailbox { namespace, name, ..mailbox }
+        };
+        let source = [
+            foreign("Shared/a", Namespace::Shared, None),
+            foreign("Users/bob/INBOX", Namespace::Others, None),
+            foreign("Users/bob/Sent", Namespace::Others, Some(SpecialUse::Sent)),
+            mailbox("INBOX", None),
+            mailbox("Mine", Some(SpecialUse::Sent)),
+            mailbox("Users/bob/INBOX", None),
+        ];
+        let target = [
+            Mailbox { namespace: Namespace::Shared, ..mailbox("Shared/a", None) },
+            mailbox("Sent", Some(SpecialUse::Sent)),
+        ];
+        let namespaces = Namespaces { others: true, shared: true, ..Namespaces::default() };
+        let asked = |namespaces| {
+            let rules = Rules { namespaces, ..Rules::default() };
+            Asked { rules, ..Asked::default() }
+        };
+        let naming = Naming { foreign: vec![path("Shared")], ..SLASHES };
+        let pairs = asked(namespaces).plan(&source, &target, &naming).pairs;
+        assert_eq!(
+            targets(&pairs),
+            [
+                to("INBOX", "INBOX"),
+                to("Mine", "Sent"),
+                to("Users/bob/INBOX", "Users/bob/INBOX"),
+                to("Users/bob/INBOX", "Users/bob/INBOX (2)"),
+                to("Users/bob/Sent", "Users/bob/Sent"),
+                to("Shared/a", "Shared (2)/a"),
+            ]
+        );
+        let why = "same name, by --namespaces shared, renamed: at the target such names are not the \
+                   account's own";
+        assert_eq!(pairs[5].why(), why);
+        assert_eq!((pairs[5].existing.clone(), pairs[4].make_for), (None, None));
+        let only = Namespaces { personal: false, others: false, shared: true };
+        let plan = asked(only).plan(&source, &target, &SLASHES);
+        assert_eq!(targets(&plan.pairs), [to("Shared/a", "Shared/a")]);
+        let because = Because::NotAsked(Namespace::Personal).to_string();
+        assert_eq!(because, "it is the account's own, and --namespaces does not mean it");
+        assert_eq!(plan.left_out.len(), 5);
     }
 
     #[test]
@@ -895,9 +987,12 @@ mod tests {
 
     #[test]
     fn roots_stand_for_the_account() {
-        let user = Mailbox { foreign: true, ..mailbox("user/joe", None) };
-        let sent = Mailbox { foreign: true, ..mailbox("user/joe/Sent", Some(SpecialUse::Sent)) };
-        let other = Mailbox { foreign: true, ..mailbox("user/ann", None) };
+        let user = Mailbox { namespace: Namespace::Others, ..mailbox("user/joe", None) };
+        let sent = Mailbox {
+            namespace: Namespace::Others,
+            ..mailbox("user/joe/Sent", Some(SpecialUse::Sent))
+        };
+        let other = Mailbox { namespace: Namespace::Others, ..mailbox("user/ann", None) };
         let source = [mailbox("INBOX", None), user, sent, other];
         let target = [mailbox("Sent Items", Some(SpecialUse::Sent)), mailbox("INBOX", None)];
         let mut asked = Asked { source_root: Some(path("user/joe")), ..Asked::default() };
@@ -987,7 +1082,7 @@ mod tests {
             target in mailboxes(),
             asked in asked(),
         ) {
-            for naming in [SLASHES, DOTS, Naming { forbidden: None, nested: false }] {
+            for naming in [SLASHES, DOTS, Naming::of(None)] {
                 let plan = asked.plan(&source, &target, &naming);
                 prop_assert_eq!(plan.pairs.len() + plan.left_out.len(), source.len());
                 let places: BTreeSet<&MailboxPath> = plan.pairs.iter().map(|pair| &pair.target).collect();

@@ -102,7 +102,7 @@ mod tests {
     use crate::fate::Fate;
     use crate::history::{Entry, Troubles};
     use crate::ledger::{Binding, MailboxId, ScanTotals};
-    use crate::mail::{Flags, InternalDate, MailboxPath, Uid};
+    use crate::mail::{Flags, InternalDate, MailboxPath, Namespace, Uid};
 
     fn name(text: &str) -> WireName {
         WireName(text.as_bytes().to_vec())
@@ -115,7 +115,7 @@ mod tests {
             special_use: None,
             selectable: true,
             subscribed: false,
-            foreign: false,
+            namespace: Namespace::Personal,
         }
     }
 

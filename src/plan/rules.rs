@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::labels::GmailLabels;
 use super::roles::Candidates;
-use crate::mail::{MailboxPath, SpecialUse};
+use crate::mail::{MailboxPath, Namespaces, SpecialUse};
 
 /// Rules for all accounts. Without any, every mailbox is copied to where its like is.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Rules {
     pub merge: bool,
     /// What becomes of messages with several labels, at a source that has such.
     pub labels: GmailLabels,
+    /// Whose mailboxes are copied, in accounts without a source root.
+    pub namespaces: Namespaces,
 }
 
 /// A pattern of mailboxes, as in IMAP's LIST: `*` stands for anything, `%` for anything within one

@@ -14,7 +14,7 @@ use crate::identity::{HeaderKeys, Identity};
 use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing, sharing};
-use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Uid, WireName};
+use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Namespaces, Uid, WireName};
 use crate::plan::labels::Label;
 use crate::sharing::{Acl, Metadata, Quota};
 use crate::target::Naming;
@@ -44,7 +44,7 @@ impl ImapSource {
     /// How this server takes names: where what is read here is a target to be looked at.
     #[must_use]
     pub fn naming(&self) -> Naming {
-        Naming::of(self.connection.hierarchy().delimiter)
+        Naming::of_hierarchy(self.connection.hierarchy())
     }
 }
 
@@ -96,8 +96,8 @@ fn infos(
 }
 
 impl Source for ImapSource {
-    async fn list(&mut self) -> Result<Vec<Mailbox>, Fault> {
-        listing::mailboxes(&mut self.connection).await
+    async fn list(&mut self, asked: Namespaces) -> Result<Vec<Mailbox>, Fault> {
+        listing::mailboxes(&mut self.connection, asked).await
     }
 
     async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {

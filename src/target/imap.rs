@@ -28,7 +28,7 @@ use crate::imap::reply::{self, Fetched, Status, StatusKind, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::ledger::OpenMove;
 use crate::mail::{
-    Flags, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, UidValidity, WireName,
+    Flags, Mailbox, MailboxPath, MailboxStatus, Namespaces, SpecialUse, Uid, UidValidity, WireName,
 };
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
@@ -182,11 +182,11 @@ fn all_found(fetched: Vec<Fetched>) -> Vec<Found> {
 
 impl Target for ImapTarget {
     async fn list(&mut self) -> Result<Vec<Mailbox>, Fault> {
-        listing::mailboxes(&mut self.connection).await
+        listing::mailboxes(&mut self.connection, Namespaces::default()).await
     }
 
     fn naming(&self) -> Naming {
-        Naming::of(self.connection.hierarchy().delimiter)
+        Naming::of_hierarchy(self.connection.hierarchy())
     }
 
     fn spell(&self, path: &MailboxPath) -> Option<WireName> {

@@ -2,6 +2,7 @@
 
 use mailhaul::event::Event;
 use mailhaul::fate::Fate;
+use mailhaul::mail::Namespaces;
 use mailhaul::rehearsal::{Deed, Fault, Profile, Store};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::between::Instead;
@@ -220,15 +221,53 @@ async fn what_is_listed_twice_is_one_and_ghosts_are_nothing() {
     assert_eq!(there(&world.copy()), ["INBOX: 1", "a: 1"]);
 }
 
+/// A server tells that these namespaces are other users' and shared.
+fn has_others(world: &World, port: u16) {
+    says(world, port, |response| {
+        let told = "* NAMESPACE ((\"\" \"/\")) ((\"user/\" \"/\")) ((\"shared/\" \"/\"))\r\n";
+        response.starts_with("* NAMESPACE ").then(|| told.to_owned())
+    });
+}
+
+/// D15
+#[tokio::test(start_paused = true)]
+async fn mailboxes_of_others_are_copied_to_own_ones_where_they_are_asked_for() {
+    let all: &[&[&str]] =
+        &[&["INBOX"], &["user", "joe"], &["user", "joe", "Sent"], &["shared", "info"]];
+    let mut world = world(Profile::dovecot(), Profile::dovecot(), all);
+    has_others(&world, SOURCE_PORT);
+    copied(&mut world, 1).await;
+    world.config.rules.namespaces.shared = true;
+    copied(&mut world, 2).await;
+    assert_eq!(there(&world.copy()), ["INBOX: 1", "shared > info: 1"]);
+    world.config.rules.namespaces.others = true;
+    copied(&mut world, 4).await;
+    let joes = ["user > joe: 1", "user > joe > Sent: 1"];
+    assert_eq!(there(&world.copy()), ["INBOX: 1", "shared > info: 1", joes[0], joes[1]]);
+    // What is not asked for any more is left out, and not gone.
+    world.config.rules.namespaces = Namespaces::default();
+    assert_eq!(copied(&mut world, 4).await.remarks.len(), 0);
+}
+
+/// D15
+#[tokio::test(start_paused = true)]
+async fn nothing_is_copied_into_a_namespace_of_others() {
+    // The source has no such namespaces: these are the account's own there.
+    let all: &[&[&str]] = &[&["user", "joe"], &["shared", "info"], &["user"]];
+    let mut world = world(Profile::dovecot(), Profile::dovecot(), all);
+    has_others(&world, TARGET_PORT);
+    world.copy().create_mailbox(&["shared", "info"], None).unwrap();
+    copied(&mut world, 3).await;
+    let own = ["shared (2) > info: 1", "user (2): 1", "user (2) > joe: 1"];
+    assert_eq!(there(&world.copy()), own);
+}
+
 /// D15: mailboxes of others, and one that ends the session of whoever opens it.
 #[tokio::test(start_paused = true)]
 async fn mailboxes_of_others_are_left_out_and_a_lost_session_is_made_anew() {
     let own: &[&[&str]] = &[&["INBOX"], &["user", "joe"], &["shared", "info"], &["users"]];
     let mut world = world(Profile::dovecot(), Profile::dovecot(), own);
-    says(&world, SOURCE_PORT, |response| {
-        let told = "* NAMESPACE ((\"\" \"/\")) ((\"user/\" \"/\")) ((\"shared/\" \"/\"))\r\n";
-        response.starts_with("* NAMESPACE ").then(|| told.to_owned())
-    });
+    has_others(&world, SOURCE_PORT);
     let lost = Deed::CutBefore("EXAMINE".to_owned());
     world.source.faults().arm(Fault::once(lost).after(1));
     let report = copied(&mut world, 2).await;

@@ -25,7 +25,7 @@ fn dump(server: &Server, user: &str) -> Dump {
     Dump::read(&mut server.client(user))
 }
 
-fn small(mailbox: &str, number: usize) -> Mail {
+pub(crate) fn small(mailbox: &str, number: usize) -> Mail {
     Mail::new(
         mailbox,
         format!("Subject: {number}\r\nMessage-ID: <{number}@example.org>\r\n\r\none\r\n").into(),

@@ -4,7 +4,7 @@ use super::ImapTarget;
 use crate::fault::{Fault, Scope};
 use crate::imap::exec::{Done, Select};
 use crate::imap::reply::{self, Status, StatusKind, Value, parse_uid_set, uid_set};
-use crate::mail::{Uid, UidValidity, WireName};
+use crate::mail::{Namespaces, Uid, UidValidity, WireName};
 use crate::own::OwnName;
 use crate::target::{Created, Deleted, Destination, Moved, ObjectId, Target};
 
@@ -75,7 +75,7 @@ impl ImapTarget {
 
     /// Servers say in many words that a mailbox is there, or is not.
     async fn exists(&mut self, name: &WireName) -> Result<bool, Fault> {
-        let (listed, _) = self.connection.list().await?;
+        let (listed, _) = self.connection.list(Namespaces::default()).await?;
         let is_there = |attribute: &str| !attribute.eq_ignore_ascii_case("\\NonExistent");
         Ok(listed
             .iter()

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// How mail is stored. A killed Dovecot finds what its sdbox index had not noted yet only
     /// later, as new mail; in a Maildir what is stored is seen at once.
     pub(crate) storage: &'static str,
-    /// Whether mailboxes have rights and notes.
+    /// Whether mailboxes have rights and notes, and users see what others grant them, below `shared`.
     pub(crate) sharing: bool,
 }
 
@@ -101,11 +101,22 @@ fn configuration_text(options: &Options, folder: &Path, port: u16, tls_port: u16
         plugins += " quota";
         imap_plugins += " imap_quota";
     }
-    let (mut acl, mut notes, mut dict) = ("", "", "");
+    let (mut acl, mut notes, mut dict, mut shared) = (String::new(), "", "", String::new());
     if options.sharing {
         plugins += " acl";
         imap_plugins += " imap_acl";
-        acl = "  acl = vfile\n";
+        acl = format!("  acl = vfile\n  acl_shared_dict = file:{home}/mail/shared-mailboxes\n");
+        shared = format!(
+            "namespace {{
+  type = shared
+  separator = {separator}
+  prefix = shared{separator}%%u{separator}
+  location = sdbox:%%h/sdbox
+  subscriptions = no
+  list = children
+}}
+"
+        );
         notes = "  imap_metadata = yes\n";
         dict = "mail_attribute_dict = file:%h/notes\n";
     }
@@ -188,7 +199,7 @@ namespace inbox {{
   prefix = {prefix}
   separator = {separator}
 {special}}}
-plugin {{
+{shared}plugin {{
   quota = count:User quota
   quota_vsizes = yes
   quota_grace = 0
