@@ -11,6 +11,7 @@ use crate::identity::Identity;
 use crate::ledger::{BoundMailbox, Ledger, RemarkRow};
 use crate::plan::sweep::Key;
 use crate::rehearsal::{Message, Snapshot, Store, StoredMessage};
+use crate::repair::{Repairs, repair};
 use crate::report::Verdict;
 
 use super::plan::{Letter, MAILBOXES, Other, Plan, RENAMED, Traits};
@@ -47,6 +48,10 @@ pub struct Model {
     traits: Traits,
     is_staged: bool,
     follows: bool,
+    /// What the target refuses, and what is repaired then.
+    refused: Repairs,
+    repairs: Repairs,
+    merge: Option<(usize, usize)>,
     is_source_bumped: bool,
     is_target_bumped: bool,
     originals: Vec<Original>,
@@ -106,6 +111,9 @@ impl Model {
             traits: plan.traits(),
             is_staged: plan.setup.delivery == Delivery::Staged,
             follows: plan.setup.later_flags == LaterFlags::Follow,
+            refused: plan.refused,
+            repairs: plan.setup.repairs,
+            merge: plan.setup.merge,
             is_source_bumped: false,
             is_target_bumped: false,
             originals: Vec::new(),
@@ -194,9 +202,20 @@ impl Model {
         if self.renamed.contains(&mailbox) { other } else { usual }
     }
 
+    /// The mailbox whose place at the target this one's messages have.
+    fn place(&self, mailbox: usize) -> usize {
+        self.merge.filter(|(from, _)| *from == mailbox).map_or(mailbox, |(_, into)| into)
+    }
+
+    /// The names that the source mailboxes of a place may have.
+    fn sources(&self, place: usize) -> BTreeSet<Path> {
+        let sources = (0..MAILBOXES.len()).filter(|mailbox| self.place(*mailbox) == place);
+        sources.flat_map(names).collect()
+    }
+
     /// Where the copies of a mailbox are, or the first of two such places.
     fn target_path(&self, mailbox: usize) -> Path {
-        let [usual, other] = names(mailbox);
+        let [usual, other] = names(self.place(mailbox));
         let is_there = |path: &Path| self.target.mailboxes().iter().any(|one| one.path == *path);
         if !is_there(&usual) && is_there(&other) { other } else { usual }
     }
@@ -358,10 +377,23 @@ impl Model {
 
     /// Messages that a copier need not tell apart are of one class.
     fn class(&self, body: &Bytes) -> Bytes {
+        let body = self.repaired(body);
         if self.traits.rewrites && !body.ends_with(b"\n") {
             return [&body[..], b"\r\n"].concat().into();
         }
-        body.clone()
+        body
+    }
+
+    /// What is sent of a message that was refused.
+    fn repaired(&self, body: &Bytes) -> Bytes {
+        repair(body, self.repairs).map_or_else(|| body.clone(), |(repaired, _)| repaired.into())
+    }
+
+    /// Whether the target never takes a message.
+    fn is_refused(&self, body: &Bytes) -> bool {
+        let is_refused = |body: &Bytes| repair(body, self.refused).is_some();
+        // No server takes a message without an octet.
+        body.is_empty() || (is_refused(body) && is_refused(&self.repaired(body)))
     }
 
     /// What is wrong, whenever one looks.
@@ -392,14 +424,14 @@ impl Model {
                 Some(Fate::Held) if self.may_be_held() => {}
                 // Its second loss was before, and came to light in this run: the next one tries again.
                 Some(Fate::Lost) if first => {}
-                // No server takes a message without an octet.
-                Some(Fate::Refused) if original.body.is_empty() => {}
+                Some(Fate::Refused) if self.is_refused(&original.body) => {}
                 // It keeps one copy of equal messages, and tells another UID for it.
                 Some(Fate::Refused) if self.traits.merges && self.traits.lies => {}
                 fate => wrong.push(format!("P1: {} is {fate:?} at the end", self.tell(original))),
             }
         }
         self.check_flags(&claims, report, &mut wrong);
+        self.check_repairs(&claims, report, &mut wrong);
         self.check_surplus(&claims, report, &mut wrong);
         for info in self.target.mailboxes() {
             let of_ours = info.path.iter().any(|name| name.starts_with("mailhaul-"));
@@ -584,6 +616,28 @@ impl Model {
         }
     }
 
+    /// What was sent repaired is told of, and of nothing else.
+    fn check_repairs(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
+        for claim in claims.iter().filter(|claim| claim.fate == Fate::Copied) {
+            let Some(original) = claim.original.map(|number| &self.originals[number]) else {
+                continue;
+            };
+            let Copy::There(copy) = self.copy(claim) else {
+                continue;
+            };
+            let as_it_is = copy.body.starts_with(&original.body);
+            let as_repaired = copy.body.starts_with(&self.repaired(&original.body));
+            let fits = match remarked(&report.remarks, claim, RemarkKind::Repaired) {
+                true => as_repaired,
+                false => as_it_is,
+            };
+            if as_it_is != as_repaired && !fits && !self.others.contains(&copy.guid) {
+                let what = self.tell(original);
+                wrong.push(format!("P1: {what} was repaired: {as_repaired}; told otherwise"));
+            }
+        }
+    }
+
     /// Flags and dates are equal, or that they are not is told.
     fn check_flags(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
         for claim in claims.iter().filter(|claim| claim.fate == Fate::Copied) {
@@ -624,8 +678,10 @@ impl Model {
 
     /// All that is or was at the source and is equal to this.
     fn equal(&self, mailbox: usize, body: &Bytes) -> impl Iterator<Item = &Original> {
-        let class = self.class(body);
-        let is_it = move |one: &&Original| one.mailbox == mailbox && self.class(&one.body) == class;
+        let (place, class) = (self.place(mailbox), self.class(body));
+        let is_it = move |one: &&Original| {
+            self.place(one.mailbox) == place && self.class(&one.body) == class
+        };
         self.originals.iter().filter(is_it)
     }
 
@@ -649,7 +705,7 @@ impl Model {
             }
         }
         for (mailbox, usual) in MAILBOXES.iter().enumerate() {
-            let names: BTreeSet<Path> = names(mailbox).into();
+            let (names, sources) = (BTreeSet::from(names(mailbox)), self.sources(mailbox));
             let mut classes: BTreeMap<Bytes, Presence> = BTreeMap::new();
             for message in names.iter().flat_map(|path| self.target.messages(path)) {
                 let presence = classes.entry(self.class(&message.body)).or_default();
@@ -666,7 +722,7 @@ impl Model {
                 // Sent from a mailbox that was renamed before anything of it was known, and told.
                 let held = claims.iter().filter(|claim| {
                     let is_held = claim.fate == Fate::Held && claim.original.is_none();
-                    is_held && names.contains(&claim.source)
+                    is_held && sources.contains(&claim.source)
                 });
                 // Taken for ours where no UIDs are told, and removed by its owner before ours was found.
                 let foreign = self.removed.iter().filter(|one| {
@@ -713,10 +769,10 @@ impl Model {
 
     /// Whether it is told of any equal message that it is there twice.
     fn is_told_twice(&self, mailbox: usize, class: &Bytes, report: &Report) -> bool {
-        let names = names(mailbox);
+        let sources = self.sources(mailbox);
         report.remarks.iter().any(|row| {
             row.remark.kind == RemarkKind::PossibleDuplicate
-                && names.iter().any(|name| name == row.mailbox.names())
+                && sources.iter().any(|name| name == row.mailbox.names())
                 && self.equal(mailbox, class).any(|one| one.uid == row.uid.0)
         })
     }

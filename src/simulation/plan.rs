@@ -1,16 +1,21 @@
 //! From a seed to a plan: what is there, what is asked for, and everything that goes wrong, as plain
 //! data.
 
+mod varied;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::config::{Adopt, Config, Delivery, LaterFlags, Moves, Surplus, Verify};
 use crate::fault::Side;
+use crate::plan::rules::{MapRule, Rules};
 use crate::rehearsal::{
     AppendUidLie, BodyFault, Deed, Fault, InternalDate, Literal, Matching, Merging, Message,
-    Profile, Slowness,
+    Predicate, Profile, Slowness,
 };
+use crate::repair::{Repairs, repair};
 
 use super::dice::Dice;
 use super::ledger::Failure;
@@ -32,6 +37,8 @@ pub struct Plan {
     pub mail: Vec<Letter>,
     /// Which mail is at the target before.
     pub before: Vec<Letter>,
+    /// What the target refuses at all times: messages in which one of these could be repaired.
+    pub refused: Repairs,
     /// What is asked for.
     pub setup: Setup,
     /// Runs in which things go wrong. After them nothing does any more.
@@ -77,6 +84,8 @@ pub enum Shape {
     OtherBody(u64),
     /// No line end at its end, bare line feeds, 8-bit letters.
     Odd,
+    /// 8-bit letters in its header.
+    EightBit,
 }
 
 /// Where letters are.
@@ -111,6 +120,10 @@ pub struct Setup {
     pub scan_messages_max: u32,
     /// Messages in a stage.
     pub stage_messages_max: usize,
+    /// What is repaired in messages that are refused.
+    pub repairs: Repairs,
+    /// A mailbox whose messages go where those of another one go, both by their numbers.
+    pub merge: Option<(usize, usize)>,
 }
 
 /// A run in which things go wrong.
@@ -233,7 +246,21 @@ impl Plan {
         if seed >= MERGING && dice.percent(15) && profile.uidplus && !profile.ends_lines {
             target.but.push(MERGES);
         }
-        Self { seed, source, target, mail, before, setup, runs }
+        let refused = Repairs::default();
+        let mut plan = Self { seed, source, target, mail, before, refused, setup, runs };
+        if seed >= VARIED {
+            varied::vary(dice, &mut plan);
+        }
+        plan
+    }
+
+    /// What the target refuses, as a fault that it always has.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Fault> {
+        let refused = self.refused;
+        let is_refused: Predicate = Arc::new(move |body| repair(body, refused).is_some());
+        let deed = Deed::Refuse(Matching::Where(is_refused), "NO not well-formed".to_owned());
+        (!refused.is_empty()).then(|| Fault::always(deed))
     }
 
     /// What widens what is allowed to happen.
@@ -290,6 +317,10 @@ impl Plan {
 /// The first seed in whose world owners may move messages and rename mailboxes at the source: those
 /// below keep the worlds that they once had.
 const RESTLESS: u64 = 10_000_000;
+
+/// The first seed in whose world a target may refuse messages for what is in them, and two source
+/// mailboxes may end in one.
+const VARIED: u64 = 50_000_000;
 
 /// The first seed in whose world the target may keep one copy of equal messages.
 const MERGING: u64 = 40_000_000;
@@ -377,13 +408,24 @@ fn setup(dice: &mut Dice, target: &Kind) -> Setup {
         connections_max: dice.pick(&[1, 1, 2, 3]),
         scan_messages_max: dice.pick(&[2, 3, 2_000]),
         stage_messages_max: dice.pick(&[1, 2, 4, 200]),
+        repairs: Repairs::default(),
+        merge: None,
     }
 }
 
 impl Setup {
     /// As the engine takes it.
+    ///
+    /// # Panics
+    ///
+    /// Never: the names of these mailboxes make a rule.
     #[must_use]
     pub fn config(&self) -> Config {
+        let mut rules = Rules { merge: self.merge.is_some(), ..Rules::default() };
+        rules.map.extend(self.merge.map(|(from, into)| {
+            let [from, into] = [from, into].map(|mailbox| MAILBOXES[mailbox].join("/"));
+            MapRule::parse(&format!("{from}={into}")).expect("a rule")
+        }));
         Config {
             delivery: self.delivery,
             verify: self.verify,
@@ -397,6 +439,8 @@ impl Setup {
             connections_max: self.connections_max,
             scan_messages_max: self.scan_messages_max,
             stage_messages_max: self.stage_messages_max,
+            repairs: self.repairs,
+            rules,
             settle: SETTLE,
             settle_max: Duration::from_secs(5),
             ..Config::default()
@@ -443,6 +487,10 @@ impl Letter {
             Shape::Bare => format!("no header in {number}\r\n"),
             Shape::Empty => String::new(),
             Shape::OtherBody(other) => format!("{headers}Else {number}.{other}\r\n"),
+            Shape::EightBit => {
+                let headers = headers.replace("letter", "grün");
+                format!("{headers}Text {number}.\r\n")
+            }
             Shape::Odd => format!("{headers}grün\nbare {number}\r\r\n."),
         })
     }

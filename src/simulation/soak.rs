@@ -62,7 +62,7 @@ pub async fn play(plan: &Plan, traced: bool) -> Played {
     let model = Arc::new(Mutex::new(Model::new(plan, &world)));
     let mut played = Played::default();
     for (number, run) in plan.runs.iter().enumerate() {
-        let report = start(&mut world, &model, run, number as u64, &mut played, traced).await;
+        let report = start(&mut world, &model, plan, number, &mut played, traced).await;
         world.network.set_troubles(Vec::new());
         let wrong = lock_check(&model, &world, report.as_ref()).await;
         if !wrong.is_empty() {
@@ -72,10 +72,10 @@ pub async fn play(plan: &Plan, traced: bool) -> Played {
         }
         tokio::time::sleep(run.pause).await;
     }
-    be_quiet(&mut world).await;
-    let end = plan.runs.len() as u64;
+    be_quiet(&mut world, plan).await;
+    let end = plan.runs.len();
     for number in [end, end + 1] {
-        let report = start(&mut world, &model, &Run::default(), number, &mut played, traced).await;
+        let report = start(&mut world, &model, plan, number, &mut played, traced).await;
         let report = report.expect("nothing kills this run");
         let account = &report.accounts[0];
         if report.ended.is_err() || account.state != AccountState::Done {
@@ -99,13 +99,15 @@ pub async fn play(plan: &Plan, traced: bool) -> Played {
         }
     }
     let before = world.target.counters();
-    let report = start(&mut world, &model, &Run::default(), end + 2, &mut played, traced).await;
-    // What was refused is tried once in each run, at last without what a server may not like.
+    let report = start(&mut world, &model, plan, end + 2, &mut played, traced).await;
+    // What was refused is tried once in each run, at last without what a server may not like; and so
+    // it is repaired.
+    let tries = if plan.setup.repairs.is_empty() { 3 } else { 6 };
     let refused = report.map_or(0, |report| report.fate(Fate::Refused));
     let after = world.target.counters();
     let (sent, stored) =
         (after.command("APPEND") - before.command("APPEND"), after.appended - before.appended);
-    if stored > 0 || sent > 3 * refused {
+    if stored > 0 || sent > tries * refused {
         played
             .wrong
             .push(format!("P8: when all was done, a run sent {sent} APPENDs, {stored} stored"));
@@ -123,26 +125,34 @@ async fn lock_check(
 }
 
 /// Ends all that goes wrong, and waits for what is still under way.
-async fn be_quiet(world: &mut World) {
-    for server in [&world.source, &world.target] {
-        server.faults().clear();
-    }
+async fn be_quiet(world: &mut World, plan: &Plan) {
+    disarm(world, plan);
     world.copy().set_quota(None);
     tokio::time::sleep(QUIET).await;
     world.target.settle().await;
 }
 
-async fn start(
-    world: &mut World,
-    model: &Arc<Mutex<Model>>,
-    run: &Run,
-    number: u64,
-    played: &mut Played,
-    traced: bool,
-) -> Option<super::Report> {
+/// Ends all faults but what the target always refuses.
+fn disarm(world: &World, plan: &Plan) {
     for server in [&world.source, &world.target] {
         server.faults().clear();
     }
+    if let Some(refusal) = plan.refusal() {
+        world.target.faults().arm(refusal);
+    }
+}
+
+async fn start(
+    world: &mut World,
+    model: &Arc<Mutex<Model>>,
+    plan: &Plan,
+    number: usize,
+    played: &mut Played,
+    traced: bool,
+) -> Option<super::Report> {
+    disarm(world, plan);
+    let quiet = Run::default();
+    let run = plan.runs.get(number).unwrap_or(&quiet);
     let before = struck(world);
     for (side, fault) in &run.faults {
         let server = match side {
@@ -158,7 +168,7 @@ async fn start(
         failure: run.ledger,
         at_point: deeds(world, model, run, done.clone()),
         // No two runs have the same names for what they make.
-        seed: number,
+        seed: number as u64,
     };
     let report = world.run_with(circumstances).await;
     let killed = u64::from(report.is_none());
