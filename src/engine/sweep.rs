@@ -44,7 +44,10 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         return Ok(()); // Compared with everything by the next pass.
     }
     if destination.uid_validity != bound.binding.target_validity {
-        return forget(work, &noted).await; // The UIDs told are another mailbox's by now.
+        // The UIDs told are another mailbox's by now. Those of others that go there may be known anew.
+        let (own, _): (Vec<_>, Vec<_>) =
+            noted.into_iter().partition(|noted| noted.doubt.mailbox == bound.id);
+        return forget(work, &own).await;
     }
     let mut claimed: BTreeSet<Uid> = ledger.claimed(bound.id, lo).await?.into_iter().collect();
     let mut present: BTreeSet<Uid> =

@@ -1,11 +1,12 @@
 //! Two source mailboxes that end in one because the user says so: each message of both is there once.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use mailhaul::config::Delivery;
-use mailhaul::fate::Fate;
+use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::plan::rules::MapRule;
-use mailhaul::rehearsal::Profile;
+use mailhaul::rehearsal::{Deed, Fault, Matching, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::ledger::CrashLedger;
 use mailhaul::simulation::network::Kill;
@@ -123,6 +124,26 @@ async fn what_was_merged_is_recognised_without_its_ledger_and_under_new_uids() {
     assert_eq!((report.verdict, report.fate(Fate::Adopted)), (Verdict::Done, 7));
     assert_there(&world, &[1, 2, 2, 4, 1, 2, 3]);
     assert_eq!(world.target.counters().appended, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_stays_told_where_a_mailbox_without_mail_goes_to_the_same_place() {
+    let mut world = World::usual();
+    world.anna().deliver(&WORK, letter(1));
+    world.anna().create_mailbox(&["Zero"], None).expect("there is none");
+    world.config.rules.map = vec![MapRule::parse("Zero=Work").expect("a rule")];
+    world.config.rules.merge = true;
+    world.config.idle_timeout = Duration::from_secs(1);
+    let late = Deed::CommitLate(Matching::Any, Duration::from_secs(300));
+    world.target.faults().arm(Fault::once(late));
+    world.run().await.assert_done(1);
+    world.target.settle().await;
+    assert_eq!(at(&world, &WORK).len(), 2);
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!(report.remarked(RemarkKind::PossibleDuplicate), 1);
+        assert_eq!(report.verdict, Verdict::InDoubt);
+    }
 }
 
 #[tokio::test(start_paused = true)]
