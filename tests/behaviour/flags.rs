@@ -4,9 +4,10 @@ use mailhaul::config::Delivery;
 use mailhaul::fate::RemarkKind;
 use mailhaul::rehearsal::Profile;
 use mailhaul::report::Verdict;
-use mailhaul::simulation::between::Instead;
 use mailhaul::simulation::network::{SOURCE_PORT, TARGET_PORT};
 use mailhaul::simulation::world::{INBOX, MessageExt, World, letter};
+
+use crate::names::says;
 
 /// Letters with these flags, each with its own.
 fn world(flags: &[&[&str]]) -> World {
@@ -15,14 +16,6 @@ fn world(flags: &[&[&str]]) -> World {
         world.anna().deliver(&INBOX, letter(number).with_flags(flags));
     }
     world
-}
-
-fn says(world: &World, port: u16, mut other: impl FnMut(&str) -> Option<String> + Send + 'static) {
-    let meddle = move |_, response: &[u8]| {
-        let said = std::str::from_utf8(response).ok().and_then(&mut other);
-        Instead::Say(said.map_or_else(|| response.to_vec(), String::into_bytes))
-    };
-    world.network.meddle(port, Box::new(meddle));
 }
 
 fn flags(world: &World) -> Vec<String> {

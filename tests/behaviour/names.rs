@@ -26,7 +26,11 @@ fn world(source: Profile, target: Profile, mailboxes: &[&[&str]]) -> World {
 }
 
 /// Puts other words into a server's mouth where there are any for a response.
-fn says(world: &World, port: u16, mut other: impl FnMut(&str) -> Option<String> + Send + 'static) {
+pub(crate) fn says(
+    world: &World,
+    port: u16,
+    mut other: impl FnMut(&str) -> Option<String> + Send + 'static,
+) {
     let meddle = move |_, response: &[u8]| {
         let said = std::str::from_utf8(response).ok().and_then(&mut other);
         Instead::Say(said.map_or_else(|| response.to_vec(), String::into_bytes))
