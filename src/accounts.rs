@@ -95,6 +95,15 @@ impl Account {
         Self { line: 0, id: None, source, target, source_root, target_root }
     }
 
+    /// One of its ends.
+    #[must_use]
+    pub fn end(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
     /// How the ledger knows this account: by `id`, else by both hosts and users in lower case,
     /// without port and TLS.
     #[must_use]

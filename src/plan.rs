@@ -25,4 +25,5 @@ pub mod surplus;
 pub mod sweep;
 pub mod tuning;
 pub mod verdict;
+pub mod wall;
 pub mod windows;

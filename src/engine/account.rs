@@ -1,6 +1,7 @@
 //! One account: tries until it is through, given up or stopped.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -263,7 +264,9 @@ async fn attempt<L: Ledger>(
         permit = work.run.hosts.lane(account) => permit,
     };
     // The first login of each side goes alone: a wrong password is tried once.
-    let (mut source, mut target) = connect_both(work, account, None).await?;
+    let connected = connect_both(work, account, None).await;
+    let (mut source, mut target) =
+        connected.inspect_err(|fault| refused(work, account, 0, fault))?;
     let ledger = &work.run.ledger;
     if is_locked(work.run) {
         lock::acquire(work, &mut target).await?;
@@ -337,7 +340,9 @@ async fn attempt<L: Ledger>(
     let failed = Mutex::new(Vec::new());
     let known = (source.server().clone(), target.server().clone());
     let first = lane(work, plan, &failed, source, target);
-    let more = (1..lanes).map(|_| another_lane(work, account, &known, &helpers, plan, &failed));
+    let count = AtomicUsize::new(1);
+    let more =
+        (1..lanes).map(|_| another_lane(work, account, &known, &helpers, plan, &failed, &count));
     let more = join_all(more);
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
@@ -347,12 +352,24 @@ async fn attempt<L: Ledger>(
     let stopped = outcomes.iter().any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
     let worst = outcomes.into_iter().filter_map(Result::err).max_by_key(|fault| fault.scope);
     match worst {
-        Some(fault) => Err(fault),
+        Some(fault) => {
+            if let Some(side) = fault.side {
+                work.run.hosts.broke(&account.end(side).host, &fault);
+            }
+            Err(fault)
+        }
         None if stopped => Ok(Pass::Stopped),
         None => {
             sweep_again(work, account).await?;
             Ok(Pass::Through)
         }
+    }
+}
+
+/// Learns how many connections an account with `lanes` others, and all together, can have.
+fn refused<L: Ledger>(work: &Work<'_, L>, account: &Account, lanes: usize, fault: &Fault) {
+    if let Some(side) = fault.side {
+        work.run.hosts.refused(&account.end(side).host, lanes, fault);
     }
 }
 
@@ -520,10 +537,12 @@ async fn another_lane<L: Ledger>(
     helpers: &Arc<Helpers>,
     plan: &Plan,
     failed: &Mutex<Vec<Job>>,
+    count: &AtomicUsize,
 ) -> Result<Pass, Fault> {
-    let Some(_permit) = work.run.hosts.try_lane(account) else {
+    let Some(_permit) = work.run.hosts.try_lane(account, count.load(Ordering::Relaxed)) else {
         return Ok(Pass::Through);
     };
+    count.fetch_add(1, Ordering::Relaxed);
     match connect_both(work, account, Some(known)).await {
         Ok((source, mut target)) => {
             if may_share(&work.run.config) {
@@ -532,6 +551,8 @@ async fn another_lane<L: Ledger>(
             Box::pin(lane(work, plan, failed, source, target)).await
         }
         Err(fault) => {
+            let others = count.fetch_sub(1, Ordering::Relaxed) - 1;
+            refused(work, account, others, &fault);
             let text = format!("goes on with fewer connections: {}", fault.chain());
             work.event(Event::Warning { account: Some(work.label.clone()), text });
             Ok(Pass::Through)

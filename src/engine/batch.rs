@@ -89,7 +89,7 @@ fn begin<L>(
     let run = Run {
         connector: Connector::new(env.dial, &config)?,
         memory: Memory::new(config.memory_bytes_max),
-        hosts: Hosts::new(batch, &config),
+        hosts: Hosts::new(batch, &config, observer.clone()),
         logins: Logins::default(),
         places: Arc::new(Semaphore::new(config.accounts_max.max(1))),
         begun: Instant::now(),

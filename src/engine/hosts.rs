@@ -1,39 +1,104 @@
-//! What accounts on the same host share: its connections and its rates.
+//! What accounts on the same host share: its connections and its rates. How many connections a host
+//! grants is learnt: see [`Wall`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::Instant;
 
 use crate::accounts::{Account, Batch};
 use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::fault::Fault;
+use crate::imap::reply::is_overworked;
+use crate::plan::wall::Wall;
 use crate::throttle::HostRates;
 
 /// The hosts of a batch.
 pub(super) struct Hosts {
-    by_name: BTreeMap<String, Host>,
-    connections_max: u32,
+    by_name: BTreeMap<String, Arc<Host>>,
+    observer: Arc<dyn Observer>,
+    begun: Instant,
 }
 
 struct Host {
-    connections: Arc<Semaphore>,
+    name: String,
+    state: Mutex<State>,
+    /// Told when a connection ended.
+    freed: Notify,
+    /// Whoever waits for a connection, in the order in which they came.
+    queue: AsyncMutex<()>,
     rates: Arc<HostRates>,
 }
 
+struct State {
+    /// Connections that there are, or that somebody may open.
+    open: usize,
+    /// For all.
+    all: Wall,
+    /// For one account.
+    each: Wall,
+    /// The lowest numbers that were told, of both.
+    told: [Option<usize>; 2],
+}
+
+/// Whose connections.
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    All,
+    Each,
+}
+
 /// The right to one connection to each end of an account.
+#[derive(Default)]
 pub(super) struct LanePermit {
-    _connections: Vec<OwnedSemaphorePermit>,
+    held: Vec<(Arc<Host>, usize)>,
+}
+
+impl Drop for LanePermit {
+    fn drop(&mut self) {
+        for (host, count) in &self.held {
+            host.state().open -= count;
+            host.freed.notify_waiters();
+        }
+    }
+}
+
+impl Host {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes so many connections, if there may be so many more.
+    fn take(&self, count: usize, now: Duration) -> bool {
+        let mut state = self.state();
+        // A lane needs what it needs.
+        let is_room = state.open + count <= state.all.limit(now).max(count);
+        if is_room {
+            state.open += count;
+        }
+        is_room
+    }
 }
 
 impl Hosts {
-    pub(super) fn new(batch: &Batch, config: &Config) -> Self {
-        let connections_max = u32::try_from(config.host_connections_max.max(1)).unwrap_or(u32::MAX);
-        let names = batch.accounts.iter().flat_map(names);
-        let host = || Host {
-            connections: Arc::new(Semaphore::new(connections_max as usize)),
-            rates: Arc::new(HostRates::new(&config.rates)),
+    pub(super) fn new(batch: &Batch, config: &Config, observer: Arc<dyn Observer>) -> Self {
+        let host = |name: String| {
+            let all = Wall::new(config.host_connections_max);
+            let each = Wall::new(config.connections_max);
+            let host = Host {
+                name: name.clone(),
+                state: Mutex::new(State { open: 0, all, each, told: [None; 2] }),
+                freed: Notify::new(),
+                queue: AsyncMutex::default(),
+                rates: Arc::new(HostRates::new(&config.rates)),
+            };
+            (name, Arc::new(host))
         };
-        Self { by_name: names.map(|name| (name, host())).collect(), connections_max }
+        let names = batch.accounts.iter().flat_map(names);
+        Self { by_name: names.map(host).collect(), observer, begun: Instant::now() }
     }
 
     /// The rates of an account's hosts; one host counts once.
@@ -43,41 +108,105 @@ impl Hosts {
 
     /// The rates of one host.
     pub(super) fn rates_at(&self, host: &str) -> Vec<Arc<HostRates>> {
-        let host = self.by_name.get(&host.to_lowercase());
-        host.map(|host| host.rates.clone()).into_iter().collect()
+        self.host(host).map(|host| host.rates.clone()).into_iter().collect()
     }
 
     /// Waits for a connection to each end. Hosts are asked in one order by all, so that no two
     /// accounts wait for each other.
     pub(super) async fn lane(&self, account: &Account) -> LanePermit {
-        let mut connections = Vec::new();
+        let mut permit = LanePermit::default();
         for (host, count) in self.needed(account) {
-            // The semaphores are never closed.
-            connections.extend(host.connections.clone().acquire_many_owned(count).await.ok());
+            let _turn = host.queue.lock().await;
+            loop {
+                let freed = host.freed.notified();
+                let mut freed = std::pin::pin!(freed);
+                freed.as_mut().enable();
+                let now = self.begun.elapsed();
+                if host.take(count, now) {
+                    break;
+                }
+                self.tell(host, Whose::All);
+                let rises_in = host.state().all.rises_in(now).unwrap_or(Duration::MAX);
+                // Freed or risen: looked at again in either case.
+                let _ = tokio::time::timeout(rises_in, freed).await;
+            }
+            permit.held.push((host.clone(), count));
         }
-        LanePermit { _connections: connections }
+        permit
     }
 
-    /// A connection to each end, if both are free now.
-    pub(super) fn try_lane(&self, account: &Account) -> Option<LanePermit> {
-        let connections: Option<Vec<_>> = self
-            .needed(account)
-            .into_iter()
-            .map(|(host, count)| host.connections.clone().try_acquire_many_owned(count).ok())
-            .collect();
-        Some(LanePermit { _connections: connections? })
+    /// One more connection to each end for an account that has `lanes`, if both are free now, and
+    /// both hosts are known to grant an account that many.
+    pub(super) fn try_lane(&self, account: &Account, lanes: usize) -> Option<LanePermit> {
+        let mut permit = LanePermit::default();
+        let now = self.begun.elapsed();
+        for (host, count) in self.needed(account) {
+            let is_granted = lanes < host.state().each.limit(now);
+            if !is_granted {
+                self.tell(host, Whose::Each);
+            }
+            if !is_granted || !host.take(count, now) {
+                return None;
+            }
+            permit.held.push((host.clone(), count));
+        }
+        Some(permit)
+    }
+
+    /// Learns from a connection that an account with `lanes` others could not have.
+    pub(super) fn refused(&self, host: &str, lanes: usize, fault: &Fault) {
+        let Some(host) = self.host(host).filter(|_| is_overworked(fault)) else {
+            return;
+        };
+        let now = self.begun.elapsed();
+        let mut state = host.state();
+        // An account that has none yet cannot have too many.
+        match lanes {
+            0 => {
+                let granted = state.open.saturating_sub(1);
+                state.all.refused(granted, now);
+            }
+            _ => state.each.refused(lanes, now),
+        }
+    }
+
+    /// Learns from a connection that broke.
+    pub(super) fn broke(&self, host: &str, fault: &Fault) {
+        if let Some(host) = self.host(host).filter(|_| is_overworked(fault)) {
+            host.state().all.overworked(self.begun.elapsed());
+        }
+    }
+
+    /// Tells how many connections a host grants, when that keeps somebody waiting for the first time.
+    fn tell(&self, host: &Host, whose: Whose) {
+        let mut state = host.state();
+        let (wall, by) = match whose {
+            Whose::All => (state.all, "all accounts together"),
+            Whose::Each => (state.each, "an account"),
+        };
+        let limit = wall.now();
+        if !wall.is_learnt() || state.told[whose as usize].is_some_and(|told| told <= limit) {
+            return;
+        }
+        state.told[whose as usize] = Some(limit);
+        drop(state);
+        let text = format!("{} serves {by} over no more than {limit} connections", host.name);
+        self.observer.event(&Event::Warning { account: None, text });
+    }
+
+    fn host(&self, name: &str) -> Option<&Arc<Host>> {
+        self.by_name.get(&name.to_lowercase())
     }
 
     /// The hosts of an account in their order, with the connections a lane has to each.
-    fn needed(&self, account: &Account) -> Vec<(&Host, u32)> {
-        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    fn needed(&self, account: &Account) -> Vec<(&Arc<Host>, usize)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for name in names(account) {
             *counts.entry(name).or_default() += 1;
         }
-        let limited = |count: u32| count.min(self.connections_max);
         counts
             .into_iter()
-            .filter_map(|(name, count)| Some((self.by_name.get(&name)?, limited(count))))
+            .filter_map(|(name, count)| Some((self.by_name.get(&name)?, count)))
             .collect()
     }
 }

@@ -110,7 +110,8 @@ impl Ends {
 
 async fn connect(run: &Run<()>, endpoint: &Endpoint, side: Side) -> Result<ImapSource, Fault> {
     let connection = run.connector.connect(endpoint, side, None);
-    let connection = run.logins.connect(endpoint, side, connection).await?;
+    let connection = run.logins.connect(endpoint, side, connection).await;
+    let connection = connection.inspect_err(|fault| run.hosts.refused(&endpoint.host, 0, fault))?;
     Ok(ImapSource::new(connection, run.config.window_bytes_max))
 }
 

@@ -240,10 +240,7 @@ impl Tuning<'_> {
     async fn connection_as(&self, compress: Compress, side: Side) -> Result<Connection, Fault> {
         let Run { connector, logins, .. } = self.run;
         let connector = connector.compressing(compress);
-        let endpoint = match side {
-            Side::Source => &self.account.source,
-            Side::Target => &self.account.target,
-        };
+        let endpoint = self.account.end(side);
         logins.connect(endpoint, side, connector.connect(endpoint, side, None)).await
     }
 

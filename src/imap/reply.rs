@@ -194,6 +194,15 @@ pub fn is_about_capacity(status: &Status) -> bool {
         .any(|words| text.contains(words))
 }
 
+/// Whether a server refused because it has too much to do, or too many connections.
+#[must_use]
+pub fn is_overworked(fault: &Fault) -> bool {
+    let refusal = fault.cause.downcast_ref::<Refusal>();
+    refusal.is_some_and(|Refusal(status)| {
+        is_about_capacity(status) && !matches!(status.code.as_str(), "SERVERBUG" | "INUSE")
+    })
+}
+
 /// One value in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use mailhaul::config::Rates;
 use mailhaul::event::Event;
-use mailhaul::rehearsal::{Message, Profile};
+use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
 use tokio::time::Instant;
 
-use mailhaul::simulation::world::{ANNA, INBOX, TARGET_HOST, World, account, letter};
+use mailhaul::simulation::world::{ANNA, INBOX, Report, TARGET_HOST, World, account, letter};
 
 #[tokio::test(start_paused = true)]
 async fn messages_flow_no_faster_than_they_may() {
@@ -185,4 +185,81 @@ async fn an_account_that_waits_to_be_tried_again_gives_its_place_to_another() {
     let ended = ended.lock().unwrap();
     assert_eq!(ended.len(), 6);
     assert!(!ended[0].contains(ANNA), "{ended:?}");
+}
+
+/// So many accounts with mail for as many connections as there may be.
+fn many_accounts(target: Profile) -> World {
+    let mut world = World::new(Profile::dovecot(), target);
+    world.accounts.clear();
+    for number in 0..8 {
+        let store = world.add(&format!("user{number}@example.org"));
+        for mailbox in ["a", "b", "c", "d"] {
+            for letters in 0..60 {
+                store.deliver(&[mailbox], letter(letters));
+            }
+        }
+    }
+    world
+}
+
+fn warnings(report: &Report) -> Vec<&str> {
+    let texts = report.events.iter().map(|event| match event {
+        Event::Warning { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    texts.flatten().collect()
+}
+
+/// E05: what a server grants each user is learnt from the first account that wanted more.
+#[tokio::test(start_paused = true)]
+async fn the_connections_that_an_account_is_granted_are_learnt() {
+    let mut world =
+        many_accounts(Profile { max_connections_per_user: Some(2), ..Profile::dovecot() });
+    world.config.accounts_max = 1;
+    world.config.connections_max = 4;
+    let report = world.run().await;
+    report.assert_done(8 * 240);
+    world.assert_copied();
+    let told = warnings(&report);
+    let learnt = |text: &&&str| text.contains("serves an account over no more than 2 connections");
+    assert_eq!(told.iter().filter(learnt).count(), 1, "{told:?}");
+    let refused = told.iter().filter(|text| text.contains("goes on with fewer")).count();
+    assert_eq!(refused, 2, "only the first account was refused any: {told:?}");
+}
+
+/// E05: what it grants all together is learnt, too, and not hit again and again.
+#[tokio::test(start_paused = true)]
+async fn the_connections_that_all_accounts_are_granted_are_learnt() {
+    let mut world = many_accounts(Profile { max_connections: Some(3), ..Profile::dovecot() });
+    world.config.accounts_max = 8;
+    world.config.connections_max = 1;
+    let report = world.run().await;
+    report.assert_done(8 * 240);
+    world.assert_copied();
+    let told = warnings(&report);
+    assert!(
+        told.iter().any(|text| text.contains("together over no more than 3 connections")),
+        "{told:?}"
+    );
+    // Eight that were taken, five that were not at first.
+    let connections = world.target.counters().connections;
+    assert!(connections <= 8 + 5, "{connections} connections");
+}
+
+/// E05: a server that has too much to do gets fewer connections, and all mail.
+#[tokio::test(start_paused = true)]
+async fn a_server_with_too_much_to_do_gets_fewer_connections() {
+    let mut world = many_accounts(Profile::exchange());
+    world.config.accounts_max = 8;
+    world.config.host_connections_max = 4;
+    let busy = Deed::Answer("APPEND".to_owned(), "NO [UNAVAILABLE] server too busy".to_owned());
+    world.target.faults().arm(Fault::once(busy).after(3));
+    let report = world.run().await;
+    report.assert_done(8 * 240);
+    world.assert_copied();
+    let told = warnings(&report);
+    assert!(
+        told.iter().any(|text| text.contains("all accounts together over no more")),
+        "{told:?}"
+    );
 }
