@@ -56,9 +56,15 @@ impl Identity {
     /// The digests of a whole message.
     #[must_use]
     pub fn of(message: &[u8]) -> Self {
+        Self::of_pieces([message], message.len())
+    }
+
+    /// The digests of a whole message of so many octets that is in pieces.
+    #[must_use]
+    pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, len: usize) -> Self {
         let mut hasher = IdentityHasher::default();
-        hasher.folded.out.reserve(message.len().min(Folder::OUT_BYTES_MAX));
-        hasher.update(message);
+        hasher.folded.out.reserve(len.min(Folder::OUT_BYTES_MAX));
+        pieces.into_iter().for_each(|piece| hasher.update(piece));
         hasher.finish()
     }
 }

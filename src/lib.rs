@@ -56,6 +56,7 @@ pub mod imap;
 pub mod ledger;
 pub mod mail;
 pub mod mutant;
+pub mod octets;
 pub mod own;
 pub mod plan;
 #[cfg(feature = "rehearsal")]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use jiff::Timestamp;
+
+use crate::octets::Octets;
 
 /// A message's number in one mailbox under one [`UidValidity`] (RFC 9051 section 2.3.1.1); never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -442,7 +443,7 @@ pub struct Message {
     /// What the scan said of it, with the flags and date of the fetch.
     pub info: MessageInfo,
     /// The octets of `BODY[]`.
-    pub body: Bytes,
+    pub body: Octets,
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::fault::Fault;
@@ -23,6 +22,7 @@ use crate::mail::{
     Flags, InternalDate, Mailbox, MailboxPath, MailboxStatus, SpecialUse, Uid, UidValidity,
     WireName,
 };
+use crate::octets::Octets;
 use crate::own::OwnName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
 use crate::source::Streamed;
@@ -338,7 +338,7 @@ impl OutgoingMessage {
 #[derive(Debug)]
 pub enum Body {
     /// All there.
-    Whole(Bytes),
+    Whole(Octets),
     /// Still arriving.
     Streamed {
         /// Taken by whoever sends it: it can be sent once.

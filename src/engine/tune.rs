@@ -560,7 +560,7 @@ async fn write(
             let admission = throttle.admit(admitted, bytes, false).await;
             let messages = window.messages.iter().filter_map(|owed| {
                 let body = bodies.get(owed.info.uid.0 as usize)?.clone();
-                Some(OutgoingMessage { record: record(&owed.info), body: Body::Whole(body) })
+                Some(OutgoingMessage { record: record(&owed.info), body: Body::Whole(body.into()) })
             });
             let messages = messages.collect();
             let outgoing = Outgoing { id: WindowId(id), messages, careful: false, admission };

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 
 use super::work::Work;
@@ -17,6 +16,7 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, MailboxId, NewWindow, Outcome, StageId, WindowId, WindowMessage};
 use crate::mail::{MailboxPath, Message, MessageInfo, Uid, UidValidity};
 use crate::mutant::{self, Mutant};
+use crate::octets::Octets;
 use crate::plan::dating;
 use crate::plan::mailboxes::Pair;
 use crate::plan::room::{InDoubt, Room, room};
@@ -381,14 +381,14 @@ impl<L: Ledger> Opening<'_, '_, L> {
 fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
     let Message { mut info, body } = message;
     let dated = match dating::is_broken(info.date) {
-        true => dated(&mut info, body.len() as u64, &body),
+        true => dated(&mut info, body.len() as u64, &body.beginning(HEADER_BYTES)),
         false => None,
     };
     let owed = window.messages.iter().find(|owed| owed.info.uid == info.uid);
     let size_differs = owed.is_some_and(|owed| owed.info.size != body.len() as u64);
     let (body, changed) =
         as_sent(body, &info, dated, owed.map(|owed| owed.repairs).unwrap_or_default());
-    let identity = Identity::of(&body);
+    let identity = body.identity();
     let record = WindowMessage {
         uid: info.uid,
         size: body.len() as u64,
@@ -413,21 +413,27 @@ fn dated(info: &mut MessageInfo, size: u64, octets: &[u8]) -> Option<Changed> {
 
 /// The octets that are sent, and what of the message is changed then.
 fn as_sent(
-    body: Bytes,
+    body: Octets,
     info: &MessageInfo,
     dated: Option<Changed>,
     repairs: Repairs,
-) -> (Bytes, Option<Changed>) {
-    let Some((repaired, repairs)) = repair(&body, repairs) else {
+) -> (Octets, Option<Changed>) {
+    if repairs.is_empty() {
+        return (body, dated);
+    }
+    let Some((repaired, repairs)) = repair(&body.whole(), repairs) else {
         return (body, dated);
     };
-    let Identity { exact, headers, .. } = Identity::of(&body);
+    let Identity { exact, headers, .. } = body.identity();
     let as_it_is =
         Changed { repairs, dated: None, size: body.len() as u64, date: info.date, digest: None };
     let digest = Some((exact, headers));
     let changed = Changed { repairs, digest, ..dated.unwrap_or(as_it_is) };
     (repaired.into(), Some(changed))
 }
+
+/// So much of a message has the header lines that are looked at.
+const HEADER_BYTES: usize = 64 * 1024;
 
 /// The years 1970 to 2037: what every server stores.
 const ORDINARY_SECONDS: std::ops::Range<i64> = 0..2_145_916_800;
@@ -556,7 +562,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
         }
         match &message.body {
             Body::Whole(octets) => {
-                repair(octets, repairs)?;
+                repair(&octets.whole(), repairs)?;
             }
             // Whether there is anything to be repaired is seen when it is held.
             Body::Streamed { identity, size, .. } => {
@@ -593,9 +599,11 @@ impl<L: Ledger> Recording<'_, '_, L> {
         let Body::Whole(octets) = &message.body else {
             return None;
         };
-        let wanted = self.work.run.config.report_headers;
-        let parsed =
-            wanted.then(|| mail_parser::MessageParser::new().parse_headers(&octets[..]))??;
+        if !self.work.run.config.report_headers {
+            return None;
+        }
+        let header = octets.beginning(HEADER_BYTES);
+        let parsed = mail_parser::MessageParser::new().parse_headers(&*header)?;
         parsed.subject().map(str::to_owned)
     }
 }

@@ -35,6 +35,8 @@ const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const HEARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How much is asked of the socket at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// And how much at least.
+const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// A connection that frames what it reads.
 pub struct Wire {
@@ -76,7 +78,7 @@ impl Wire {
             if let Some(end) = self.framer.frame(&self.received, RESPONSE_BYTES_MAX)? {
                 return Ok(self.received.split_to(end).freeze());
             }
-            fill(&mut self.reader, &mut self.received, READ_BYTES).await?;
+            fill(&mut self.reader, &mut self.received, 1).await?;
         }
     }
 
@@ -181,7 +183,7 @@ impl AsyncRead for Wire {
                 continue;
             }
             let read = {
-                let read = fill(&mut this.reader, &mut this.received, READ_BYTES);
+                let read = fill(&mut this.reader, &mut this.received, 1);
                 // Dropping it loses nothing: it holds no state but the buffer it fills.
                 ready!(std::pin::pin!(read).poll(cx))
             };
@@ -221,13 +223,17 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Reads once, at least one byte, with room for `want`.
+/// Reads once, at least one byte. What is read lies in buffers of [`READ_BYTES`] that are filled up, and
+/// only what needs to be in one piece (`want` more octets) in a larger one.
 async fn fill(
     reader: &mut ReadHalf<Guarded>,
     received: &mut BytesMut,
     want: usize,
 ) -> io::Result<()> {
-    received.reserve(want);
+    let spare = received.capacity() - received.len();
+    if spare < want.max(READ_BYTES_MIN) {
+        received.reserve(want.max(READ_BYTES));
+    }
     if reader.read_buf(received).await? == 0 {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -285,7 +291,7 @@ impl BulkReader<'_> {
                     self.received.reserve(want);
                 }
                 Step::More(want) => {
-                    fill(self.reader, self.received, want.max(READ_BYTES)).await?;
+                    fill(self.reader, self.received, want).await?;
                 }
             }
         }
@@ -298,7 +304,7 @@ impl BulkReader<'_> {
     /// As [`BulkReader::response`].
     pub async fn chunk(&mut self, octets_max: u64) -> io::Result<Bytes> {
         if self.received.is_empty() {
-            fill(self.reader, self.received, READ_BYTES).await?;
+            fill(self.reader, self.received, 1).await?;
         }
         let count = usize::try_from(octets_max).unwrap_or(usize::MAX).min(self.received.len());
         Ok(self.received.split_to(count).freeze())

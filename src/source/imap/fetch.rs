@@ -18,10 +18,13 @@ use crate::imap::reply::{self, Refusal, StatusKind, Untagged, uid_set};
 use crate::imap::wire::{BulkReader, BulkWriter, Incoming};
 use crate::mail::{Message, MessageInfo, Uid};
 use crate::mutant::{self, Mutant};
+use crate::octets::Octets;
 use crate::source::{Chunk, Missing, MissingCause, Streamed};
 
 /// Windows asked for and not yet read.
 const IN_FLIGHT_MAX: usize = 3;
+/// Larger bodies are held in the pieces in which they come.
+const PIECE_BYTES: u64 = 32 * 1024;
 /// Pieces of a streamed body between the two connections.
 const CHUNKS_MAX: usize = 4;
 /// The last octets of a streamed body, kept back until it can be believed.
@@ -45,6 +48,7 @@ pub(super) async fn fetch(
         fetched,
         body_bytes_max,
         in_flight: VecDeque::new(),
+        arriving: None,
         sequences: BTreeMap::new(),
         tag: 0,
     };
@@ -101,9 +105,36 @@ struct Fetching<'a> {
     fetched: mpsc::Sender<Fetched>,
     body_bytes_max: u64,
     in_flight: VecDeque<InFlight>,
+    /// A body of which not all has come.
+    arriving: Option<Arriving>,
     /// The sequence numbers of messages received and not yet believed.
     sequences: BTreeMap<u32, Uid>,
     tag: u64,
+}
+
+/// A body that is held in pieces.
+#[derive(Default)]
+struct Arriving {
+    /// What the FETCH says before it.
+    head: Bytes,
+    octets: Octets,
+    bytes_left: u64,
+}
+
+/// What came.
+enum Came {
+    Response(Bytes),
+    /// A body in pieces, and what the FETCH says before and behind it.
+    Body {
+        head: Bytes,
+        octets: Octets,
+        tail: Bytes,
+    },
+    /// A body that is not to be held.
+    Large {
+        head: Bytes,
+        literal_bytes: u64,
+    },
 }
 
 struct InFlight {
@@ -141,20 +172,56 @@ impl Fetching<'_> {
         self.writer.flush().await
     }
 
-    /// Waits for one response.
-    async fn incoming(&mut self) -> Result<Incoming, Fault> {
+    /// Waits for one response. To drop it loses nothing.
+    async fn incoming(&mut self) -> Result<Came, Fault> {
+        if self.arriving.is_none() {
+            let held_max = self.held_max();
+            match self.reader.response(PIECE_BYTES.min(held_max)).await.map_err(broken)? {
+                Incoming::Response(response) => return Ok(Came::Response(response)),
+                Incoming::Large { head, literal_bytes } if literal_bytes > held_max => {
+                    return Ok(Came::Large { head, literal_bytes });
+                }
+                Incoming::Large { head, literal_bytes: bytes_left } => {
+                    self.arriving = Some(Arriving { head, octets: Octets::default(), bytes_left });
+                }
+            }
+        }
+        if let Some(Arriving { octets, bytes_left, .. }) = &mut self.arriving {
+            while *bytes_left > 0 {
+                let piece = self.reader.chunk(*bytes_left).await.map_err(broken)?;
+                *bytes_left -= piece.len() as u64;
+                octets.push(piece);
+            }
+        }
+        let tail = self.rest_of_response().await?;
+        let Arriving { head, octets, .. } = self.arriving.take().unwrap_or_default();
+        Ok(Came::Body { head, octets, tail })
+    }
+
+    /// The largest body that is held.
+    fn held_max(&self) -> u64 {
         let memory_left: u64 = self.in_flight.iter().map(|w| w.bytes_left).sum();
         // Larger ones are streamed, but for those that are to be held to be repaired.
         let held = self.in_flight.iter().filter(|window| !window.admitted.window.streamed);
         let largest = held.flat_map(|w| &w.admitted.window.messages).map(|owed| owed.info.size);
-        let held_max = self.body_bytes_max.max(largest.max().unwrap_or(0)).min(memory_left);
-        self.reader.response(held_max).await.map_err(broken)
+        self.body_bytes_max.max(largest.max().unwrap_or(0)).min(memory_left)
     }
 
-    async fn take_in(&mut self, incoming: Incoming) -> Result<(), Fault> {
-        match incoming {
-            Incoming::Response(response) => self.hear(response).await,
-            Incoming::Large { head, literal_bytes } => self.large(head, literal_bytes).await,
+    async fn take_in(&mut self, came: Came) -> Result<(), Fault> {
+        match came {
+            Came::Response(response) => self.hear(response).await,
+            Came::Body { head, octets, tail } => {
+                let fetched = attributes_around(&head, &tail).unwrap_or_default();
+                // Where another body came beside it, nobody can tell which it is.
+                if fetched.body.as_ref().is_some_and(Bytes::is_empty)
+                    && let Some(uid) = fetched.uid
+                {
+                    self.sequences.insert(fetched.sequence, uid);
+                    self.take(uid, octets, &fetched);
+                }
+                Ok(())
+            }
+            Came::Large { head, literal_bytes } => self.large(head, literal_bytes).await,
         }
     }
 
@@ -162,7 +229,7 @@ impl Fetching<'_> {
         if let Some(fetched) = reply::Fetched::parse(&response) {
             if let (Some(uid), Some(body)) = (fetched.uid, &fetched.body) {
                 self.sequences.insert(fetched.sequence, uid);
-                self.take(uid, body.clone(), &fetched);
+                self.take(uid, body.clone().into(), &fetched);
             }
             return Ok(());
         }
@@ -182,7 +249,7 @@ impl Fetching<'_> {
     }
 
     /// A FETCH belongs to the window that asked for its UID, whatever comes between.
-    fn take(&mut self, uid: Uid, body: Bytes, fetched: &reply::Fetched) {
+    fn take(&mut self, uid: Uid, body: Octets, fetched: &reply::Fetched) {
         for window in &mut self.in_flight {
             let owed = window.admitted.window.messages.iter().find(|m| m.info.uid == uid);
             let Some(owed) = owed else { continue };
@@ -486,7 +553,7 @@ mod tests {
                 told.extend(
                     messages
                         .iter()
-                        .map(|one| format!("{}={}", one.info.uid, one.body.escape_ascii())),
+                        .map(|one| format!("{}={}", one.info.uid, one.body.whole().escape_ascii())),
                 );
                 told.extend(missing.iter().map(|one| match one.cause {
                     MissingCause::NotSent { .. } => format!("missing {}", one.uid),
@@ -567,6 +634,21 @@ mod tests {
         );
         let (told, fault) = fetched(vec![window(&[7, 8, 9], 1)], &[&said]).await;
         assert_eq!(told, ["9=c", "large 7", "large 8"]);
+        assert_eq!(fault, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_in_pieces_is_whole_and_the_only_one_of_its_response() {
+        let large = "x".repeat(100_000);
+        let said = [
+            &format!("* 1 FETCH (UID 7 FLAGS () BODY[] {{100000}}\r\n{large})\r\n"),
+            &format!("* 2 FETCH (UID 8 BODY[] {{100000}}\r\n{large} BODY[] {{1}}\r\nb)\r\n"),
+            &format!("* 3 FETCH (UID 9 BODY[] {{100000}}\r\n{large} more)\r\n{DONE}"),
+        ];
+        let said = said.map(String::as_str).concat();
+        let window = Window { streamed: false, ..window(&[7, 8, 9], 100_000) };
+        let (told, fault) = fetched(vec![window], &[&said]).await;
+        assert_eq!(told, [&format!("7={large}"), "missing 8", "missing 9"]);
         assert_eq!(fault, None);
     }
 

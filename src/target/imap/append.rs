@@ -24,6 +24,7 @@ use crate::imap::exec::Capabilities;
 use crate::imap::reply::{self, Refusal, Refused, Status, StatusKind, Untagged};
 use crate::imap::wire::{BulkReader, BulkWriter, Incoming};
 use crate::mail::UidValidity;
+use crate::octets::Octets;
 use crate::source::{Chunk, Streamed};
 use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage};
 
@@ -127,7 +128,8 @@ pub(super) async fn append(
 }
 
 fn has_nul(body: &Body) -> bool {
-    matches!(body, Body::Whole(octets) if memchr::memchr(0, octets).is_some())
+    matches!(body, Body::Whole(octets)
+        if octets.pieces().iter().any(|piece| memchr::memchr(0, piece).is_some()))
 }
 
 /// Whether a message was streamed, and cannot be sent again.
@@ -336,7 +338,7 @@ impl Writer<'_> {
             };
             let head = format!("{} {{{}+}}\r\n", arguments.text, octets.len());
             self.out.extend_from_slice(head.as_bytes());
-            self.write(octets).await?;
+            self.body(octets).await?;
         }
         self.out.extend_from_slice(b"\r\n");
         Ok(())
@@ -379,7 +381,7 @@ impl Writer<'_> {
             return Ok(());
         }
         match &message.body {
-            Body::Whole(octets) => self.write(octets).await?,
+            Body::Whole(octets) => self.body(octets).await?,
             Body::Streamed { body, identity, .. } => {
                 let Some(body) = body.lock().await.take() else {
                     let cause = "a streamed message cannot be sent twice on one connection";
@@ -431,6 +433,13 @@ impl Writer<'_> {
         }
         // The literal stays unfinished: the server never commits it (RFC 9051 section 6.3.12).
         Err(Fault::session("stream a message", "the source ended in the middle of it"))
+    }
+
+    async fn body(&mut self, octets: &Octets) -> Result<(), Fault> {
+        for piece in octets.pieces() {
+            self.write(piece).await?;
+        }
+        Ok(())
     }
 
     async fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
