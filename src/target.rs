@@ -105,9 +105,7 @@ pub trait Target: Send {
         uids: &[Uid],
     ) -> impl Future<Output = Result<BTreeMap<Uid, HeaderKeys>, Fault>> + Send;
 
-    /// Appends windows as they come and tells each one's outcome, until there are no more. The
-    /// keywords of their messages are known before, so that the server can be asked for all of them at
-    /// once.
+    /// Appends windows as they come and tells each one's outcome, until there are no more.
     ///
     /// A window whose outcome was not told, or not for each of its messages, is in doubt.
     ///
@@ -116,7 +114,7 @@ pub trait Target: Send {
     /// The first fault that stops it; what was known before was told.
     fn append(
         &mut self,
-        keywords: &BTreeSet<String>,
+        ahead: &Ahead,
         windows: mpsc::Receiver<Outgoing>,
         answers: mpsc::Sender<Answered>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -359,6 +357,15 @@ impl Body {
             Self::Streamed { size, .. } => *size,
         }
     }
+}
+
+/// What is known of windows before they come.
+#[derive(Debug, Clone, Default)]
+pub struct Ahead {
+    /// How many messages they have.
+    pub messages: usize,
+    /// The keywords of all, so that the server can be asked for them at once.
+    pub keywords: BTreeSet<String>,
 }
 
 /// What became of the messages of a window.

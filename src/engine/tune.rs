@@ -1,7 +1,6 @@
 //! Measures how fast both ends of an account are. At the source mail is read, at the target synthetic
 //! mail is written into mailboxes of our own, which are removed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,9 @@ use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::source::imap::ImapSource;
 use crate::source::{Admitted, Fetched, Source};
 use crate::target::imap::ImapTarget;
-use crate::target::{Answer, Answered, Body, Created, Deleted, Outgoing, OutgoingMessage, Target};
+use crate::target::{
+    Ahead, Answer, Answered, Body, Created, Deleted, Outgoing, OutgoingMessage, Target,
+};
 use crate::throttle::Throttle;
 
 /// How much is moved to measure a rate.
@@ -550,6 +551,8 @@ async fn write(
 ) -> Result<Volume, Fault> {
     let (send_to, outgoing) = mpsc::channel(1);
     let (answer_to, mut answered) = mpsc::channel::<Answered>(1);
+    let messages = windows.iter().map(|window| window.messages.len()).sum();
+    let ahead = Ahead { messages, ..Ahead::default() };
     let send = async move {
         for (window, id) in windows.iter().cycle().zip(1..) {
             let (count, bytes) = (window.messages.len(), window.bytes());
@@ -586,8 +589,7 @@ async fn write(
         }
         (volume, refused)
     };
-    let keywords = BTreeSet::new();
-    let append = target.append(&keywords, outgoing, answer_to);
+    let append = target.append(&ahead, outgoing, answer_to);
     let ((), outcome, (volume, refused)) = tokio::join!(send, append, count);
     outcome?;
     match refused {

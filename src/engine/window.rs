@@ -23,7 +23,7 @@ use crate::plan::room::{InDoubt, Room, room};
 use crate::plan::windows::{Owed, Window};
 use crate::repair::{Repair, Repairs, repair};
 use crate::source::{Admitted, Fetched, MissingCause, Source};
-use crate::target::{Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
+use crate::target::{Ahead, Answer, Answered, Body, Outgoing, OutgoingMessage, Target};
 
 /// Where windows go.
 #[derive(Debug, Clone)]
@@ -128,13 +128,13 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         refused: Vec::new(),
         to_repair: Vec::new(),
     };
-    let keywords = keywords(&windows);
+    let ahead = ahead(&windows);
     let (fetch, open, append, record) = {
         let ((), fetch, open, append, record) = tokio::join!(
             admit(work, windows, admit_to, &halt),
             source.fetch(admitted, fetch_to),
             opening.run(fetched, open_to),
-            target.append(&keywords, outgoing, answer_to),
+            target.append(&ahead, outgoing, answer_to),
             recording.run(answered),
         );
         (fetch, open, append, record)
@@ -157,10 +157,11 @@ fn in_flight_max(config: &Config, target: &impl Target) -> usize {
     config.windows_in_flight_max.max(shared).max(1)
 }
 
-/// The keywords of all messages, as far as the scan knew.
-fn keywords(windows: &[Window]) -> BTreeSet<String> {
-    let messages = windows.iter().flat_map(|window| &window.messages);
-    messages.flat_map(|owed| owed.info.flags.keywords()).cloned().collect()
+/// What the windows hold, as far as the scan knew.
+fn ahead(windows: &[Window]) -> Ahead {
+    let messages = || windows.iter().flat_map(|window| &window.messages);
+    let keywords = messages().flat_map(|owed| owed.info.flags.keywords()).cloned().collect();
+    Ahead { messages: messages().count(), keywords }
 }
 
 /// Tells that a message will not be copied in this pass.

@@ -7,7 +7,7 @@ mod helping;
 mod staging;
 mod storable;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub use self::helping::Helpers;
 use self::helping::{Appending, Windows, Working};
 use self::storable::Storable;
 use super::{
-    Answered, Created, Deleted, Destination, FlagChange, Found, Made, Moved, Naming, ObjectId,
-    Outgoing, Target,
+    Ahead, Answered, Created, Deleted, Destination, FlagChange, Found, Made, Moved, Naming,
+    ObjectId, Outgoing, Target,
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
@@ -33,6 +33,9 @@ use crate::mail::{
 use crate::mutant::{self, Mutant};
 use crate::own::OwnName;
 use crate::sharing::{Acl, Metadata, Quota, Rights};
+
+/// For so many messages the mailbox is left while they are appended one by one.
+const LEAVE_MESSAGES_MIN: usize = 50;
 
 /// A logged-in IMAP connection that writes.
 pub struct ImapTarget {
@@ -141,10 +144,12 @@ impl ImapTarget {
     }
 
     /// Whether its mailbox is left while messages are appended: a server that is sent one by one looks at
-    /// the selected mailbox after each (Dovecot spends a third of its time so).
-    fn leaves(&self) -> bool {
+    /// the selected mailbox after each (Dovecot spends a third of its time so). To select it again is a
+    /// round trip, which few messages are not worth.
+    fn leaves(&self, messages: usize) -> bool {
         let capabilities = self.connection.capabilities();
-        capabilities.has("UNSELECT")
+        messages >= LEAVE_MESSAGES_MIN
+            && capabilities.has("UNSELECT")
             && capabilities.has("LITERAL+")
             && !capabilities.has("MULTIAPPEND")
     }
@@ -310,12 +315,12 @@ impl Target for ImapTarget {
 
     async fn append(
         &mut self,
-        keywords: &BTreeSet<String>,
+        ahead: &Ahead,
         windows: mpsc::Receiver<Outgoing>,
         answers: mpsc::Sender<Answered>,
     ) -> Result<(), Fault> {
-        self.try_keywords(keywords).await?;
-        let unselect = self.leaves() && !self.is_left;
+        self.try_keywords(&ahead.keywords).await?;
+        let unselect = self.leaves(ahead.messages) && !self.is_left;
         self.is_left |= unselect;
         let side = self.connection.side();
         let limits = append::Limits::of(self.connection.capabilities(), self.windows_in_flight_max);
