@@ -77,12 +77,14 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         binding: &Binding,
     ) -> impl Future<Output = Result<MailboxId, Fault>> + Send;
 
-    /// Gives a mailbox the name that it has at the source now. Durable on return.
+    /// Gives a mailbox the name that it has at the source now. One of that name and UIDVALIDITY, to which
+    /// nothing was ever sent, is forgotten; one to which something was keeps it, and false is
+    /// returned. Durable on return.
     fn rename_source(
         &self,
         mailbox: MailboxId,
         now: &Mailbox,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
 
     /// What is known of the messages in a range of source UIDs.
     fn history(

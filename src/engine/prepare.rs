@@ -29,7 +29,7 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     account: &Account,
     source: &mut S,
     target: &mut T,
-    bound: &mut [BoundMailbox],
+    bound: &mut Vec<BoundMailbox>,
 ) -> Result<Prepared, Fault> {
     let asked = work.run.config.rules.namespaces;
     let (there, listed) = tokio::join!(target.list(), source.list(asked));

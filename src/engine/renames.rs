@@ -21,7 +21,7 @@ pub(super) async fn recognise<S: Source, L: Ledger>(
     work: &Work<'_, L>,
     source: &mut S,
     listed: &[Mailbox],
-    bound: &mut [BoundMailbox],
+    bound: &mut Vec<BoundMailbox>,
 ) -> Result<(), Fault> {
     let new = renames::new_names(listed, bound);
     if new.is_empty() {
@@ -57,15 +57,22 @@ pub(super) async fn recognise<S: Source, L: Ledger>(
         let Some(mailbox) = bound.iter_mut().find(|mailbox| mailbox.id == id) else {
             continue;
         };
-        if !work.run.config.dry_run {
-            work.run.ledger.rename_source(id, &now).await?;
+        if !work.run.config.dry_run && !work.run.ledger.rename_source(id, &now).await? {
+            continue;
         }
         let text = format!(
             "{} was renamed to {} at the source: its mail goes on to {} at the target",
             mailbox.binding.source_path, now.path, mailbox.binding.target_path
         );
-        mailbox.binding.source_name = now.name;
+        let validity = mailbox.binding.source_validity;
+        mailbox.binding.source_name = now.name.clone();
         mailbox.binding.source_path = now.path;
+        // Where there was one of that name, the ledger has forgotten it.
+        bound.retain(|other| {
+            let binding = &other.binding;
+            other.id == id
+                || (&binding.source_name, binding.source_validity) != (&now.name, validity)
+        });
         work.event(Event::Warning { account: Some(work.label.clone()), text });
     }
     Ok(())

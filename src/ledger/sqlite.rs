@@ -211,7 +211,7 @@ impl Ledger for SqliteLedger {
         writer.barrier(move |store| store.bind(account, &binding)).await
     }
 
-    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<(), Fault> {
+    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<bool, Fault> {
         let now = now.clone();
         self.writer()?.barrier(move |store| store.rename_source(mailbox, &now)).await
     }

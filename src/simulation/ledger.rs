@@ -168,7 +168,7 @@ impl Ledger for CrashLedger {
         self.call(self.durable.bind(account, binding)).await
     }
 
-    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<(), Fault> {
+    async fn rename_source(&self, mailbox: MailboxId, now: &Mailbox) -> Result<bool, Fault> {
         self.call(self.durable.rename_source(mailbox, now)).await
     }
 

@@ -12,7 +12,9 @@ use mailhaul::ledger::{
     AccountId, AccountName, AccountState, Binding, Claim, Count, Ledger, MailboxId, NewWindow,
     Outcome, RemarkRow, ScanTotals, Watermark, WindowMessage,
 };
-use mailhaul::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
+use mailhaul::mail::{
+    Flags, InternalDate, Mailbox, MailboxPath, Namespace, Uid, UidValidity, WireName,
+};
 use mailhaul::repair::{Repair, Repairs};
 
 /// A place where one kind of ledger is kept.
@@ -48,6 +50,7 @@ macro_rules! ledger_suite {
             a_binding_moves_until_something_was_sent_and_then_stays
             the_targets_validity_is_learnt_once
             mailboxes_are_listed_with_what_the_scan_counted
+            a_renamed_mailbox_takes_a_name_to_which_nothing_was_sent
             an_entry_is_read_as_it_was_recorded
             dates_keep_their_zone_even_before_1970
             a_mailbox_may_have_more_keywords_than_bits
@@ -244,6 +247,31 @@ pub(crate) async fn the_targets_validity_is_learnt_once(place: impl Place) {
     ledger.bind(claim.account, &elsewhere).await.unwrap();
     let bound = ledger.mailboxes(claim.account).await.unwrap();
     assert_eq!(bound[0].binding.target_validity, Some(UidValidity(9)));
+}
+
+pub(crate) async fn a_renamed_mailbox_takes_a_name_to_which_nothing_was_sent(place: impl Place) {
+    let (ledger, claim, mailbox) = begin(&place).await;
+    ledger.record(mailbox, vec![copied(1)]).await.unwrap();
+    let now = |name: &str| Mailbox {
+        name: WireName(name.into()),
+        path: MailboxPath::new([name]),
+        special_use: None,
+        selectable: true,
+        subscribed: false,
+        namespace: Namespace::Personal,
+    };
+    let unused = ledger.bind(claim.account, &binding("New", "New")).await.unwrap();
+    assert!(ledger.rename_source(mailbox, &now("New")).await.unwrap());
+    let bound = ledger.mailboxes(claim.account).await.unwrap();
+    assert_eq!(bound.iter().map(|one| one.id).collect::<Vec<_>>(), [mailbox]);
+    assert_eq!(bound[0].binding.source_name, WireName(b"New".to_vec()));
+    assert_ne!(mailbox, unused);
+    let used = ledger.bind(claim.account, &binding("Used", "Used")).await.unwrap();
+    ledger.record(used, vec![copied(2)]).await.unwrap();
+    assert!(!ledger.rename_source(mailbox, &now("Used")).await.unwrap());
+    let bound = ledger.mailboxes(claim.account).await.unwrap();
+    let names: Vec<_> = bound.into_iter().map(|one| one.binding.source_name.0).collect();
+    assert_eq!(names, [b"New".to_vec(), b"Used".to_vec()]);
 }
 
 pub(crate) async fn mailboxes_are_listed_with_what_the_scan_counted(place: impl Place) {

@@ -175,12 +175,32 @@ impl Store {
         &mut self,
         mailbox: MailboxId,
         now: &Mailbox,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        // Whoever saw the name first bound it anew, and did not come to copy anything there.
+        let sql = "SELECT at_name.id FROM mailbox AS renamed JOIN mailbox AS at_name
+                 ON at_name.account = renamed.account
+                 AND at_name.source_validity = renamed.source_validity
+             WHERE renamed.id = ?1 AND at_name.source_name = ?2 AND at_name.id != ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let at_name: Option<i64> =
+            statement.query_row(params![mailbox.0, now.name.0], |row| row.get(0)).optional()?;
+        drop(statement);
+        if let Some(at_name) = at_name {
+            let sql = "DELETE FROM mailbox WHERE id = ?1 AND fixed = 0
+                 AND NOT EXISTS (SELECT 1 FROM watermark WHERE mailbox = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM stage WHERE mailbox = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM moving WHERE ?1 IN (mailbox, to_mailbox))";
+            if self.connection.prepare_cached(sql)?.execute([at_name])? == 0 {
+                return Ok(false);
+            }
+            self.known.remove(&MailboxId(at_name));
+        }
         let path = codes::path_text(&now.path);
         let sql = "UPDATE mailbox SET source_name = ?2, source_path = ?3 WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let changed = statement.execute(params![mailbox.0, now.name.0, path])?;
-        found(changed, || format!("mailbox {}", mailbox.0))
+        found(changed, || format!("mailbox {}", mailbox.0))?;
+        Ok(true)
     }
 
     /// Writes a window; none, with nothing written, if its account was claimed again since.
