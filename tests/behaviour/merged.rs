@@ -78,7 +78,7 @@ async fn a_run_to_a_target_that_merges_is_killed_at_any_event_or_point_and_resum
     }
     let mut whole = world(keeping_one());
     whole.run().await;
-    for point in (1..=whole.points).step_by(3) {
+    for point in (1..=whole.points).step_by(7) {
         let mut world = world(keeping_one());
         assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
         let report = world.run().await;
@@ -230,7 +230,7 @@ async fn gmail_keeps_one_copy_of_equal_messages_and_tells_another_uid() {
 async fn a_run_to_gmail_is_killed_at_any_point_and_resumed() {
     let mut whole = world(like_gmail());
     whole.run().await;
-    for point in (1..=whole.points).step_by(3) {
+    for point in (1..=whole.points).step_by(7) {
         let mut world = world(like_gmail());
         assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
         world.run().await;
