@@ -13,7 +13,7 @@ use super::survey::{self, Lost};
 use super::work::Work;
 use crate::config::Moves;
 use crate::event::Event;
-use crate::fate::{Remark, RemarkKind};
+use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope, Side};
 use crate::history::Entry;
 use crate::identity::Digest;
@@ -114,7 +114,7 @@ async fn gone<'a, L: Ledger>(work: &Work<'_, L>, lost: &'a [Lost]) -> Result<Vec
 }
 
 /// The copies that are those of several messages, where the target keeps one of equal ones: they stay, and
-/// what was moved is copied.
+/// what was moved is copied. Of those that one was merged with, the octets need not be known.
 async fn shared<L: Ledger>(
     work: &Work<'_, L>,
     mailbox: &BoundMailbox,
@@ -122,18 +122,12 @@ async fn shared<L: Ledger>(
 ) -> Result<BTreeSet<Uid>, Fault> {
     let headers: BTreeSet<u64> =
         movable.iter().filter_map(|(_, entry)| Some(entry.digest?.1)).collect();
-    let (mut once, mut shared) = (BTreeSet::new(), BTreeSet::new());
     if headers.is_empty() {
-        return Ok(shared);
+        return Ok(BTreeSet::new());
     }
-    for (_, _, entry) in work.run.ledger.twins(mailbox.id, headers).await? {
-        if let Some(copy) = entry.target_uid.filter(|_| entry.fate.is_there())
-            && !once.insert(copy)
-        {
-            shared.insert(copy);
-        }
-    }
-    Ok(shared)
+    let twins = work.run.ledger.twins(mailbox.id, headers).await?.into_iter();
+    let merged = twins.filter(|(_, _, entry)| entry.fate == Fate::Merged);
+    Ok(merged.filter_map(|(_, _, entry)| entry.target_uid).collect())
 }
 
 /// A message that is new at the source, and equal to one that is gone.

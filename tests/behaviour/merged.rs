@@ -166,6 +166,27 @@ async fn the_copy_of_two_stays_when_one_of_them_is_moved() {
     assert_eq!(report.fate(Fate::Gone), 1);
 }
 
+/// One of them was there before, so that its octets are not known.
+#[tokio::test(start_paused = true)]
+async fn what_was_merged_with_an_adopted_copy_does_not_take_it_along() {
+    let mut world = World::new(Profile::dovecot(), keeping_one());
+    world.copy().deliver(&INBOX, letter(1));
+    for number in [1, 1] {
+        world.anna().deliver(&INBOX, letter(number));
+    }
+    world.anna().deliver(&["Work"], letter(9));
+    let report = world.run().await;
+    let fates = [Fate::Adopted, Fate::Merged].map(|fate| report.fate(fate));
+    assert_eq!(fates, [1, 1], "{:#?}", report.remarks);
+    let merged = report.remarks.iter().find(|row| row.fate == Fate::Merged).unwrap().uid;
+    assert!(world.anna().expunge(&INBOX, merged.0));
+    world.anna().deliver(&["Work"], letter(1));
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Done, "{:#?}", report.remarks);
+    let at = |path: &[&str]| world.copy().messages(path).len();
+    assert_eq!((at(&INBOX), at(&["Work"])), (1, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_mailboxes_that_end_in_one_are_merged_there() {
     let mut world = World::new(Profile::dovecot(), keeping_one());
