@@ -19,6 +19,7 @@ use crate::mail::{Flags, MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidi
 use crate::plan::delta::{self, Delta, Reflag, delta};
 use crate::plan::labels::Labels;
 use crate::plan::mailboxes::Pair;
+use crate::plan::verdict::next_after;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
 use crate::plan::{rescan, staging};
 use crate::source::{MissingCause, Opened, Source};
@@ -828,11 +829,18 @@ impl<L: Ledger> Copying<'_, '_, L> {
             adopt::adopt(self.work, source, target, &self.bound, &self.opened, uid_next).await?;
         self.work.run.ledger.set_target_uid_next(self.mailbox, uid_next).await?;
         self.bound.target_uid_next = uid_next;
+        // What was taken for a copy just now may have come since: no later message has its UID.
+        let lo = match adopted {
+            true => {
+                next_after(uid_next, self.work.run.ledger.claimed(self.mailbox, uid_next).await?)
+            }
+            false => uid_next,
+        };
         self.place = Some(Place {
             mailbox: self.mailbox,
             pair: self.job.pair.clone(),
             validity,
-            lo: uid_next,
+            lo,
             stage: None,
         });
         Ok(adopted || is_reset)
