@@ -1,15 +1,13 @@
 //! Recognises source mailboxes that were renamed since the last pass, so that they go on instead of being
 //! copied again under their new names.
 
-use std::collections::BTreeSet;
-
 use super::scan::Ranges;
 use super::work::Work;
 use crate::event::Event;
 use crate::fault::{Fault, Scope};
-use crate::ledger::{BoundMailbox, Ledger};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId};
 use crate::mail::{Mailbox, UidValidity, WireName};
-use crate::plan::renames::{self, Candidate, Likeness};
+use crate::plan::renames::{self, Alike, Candidate, Likeness};
 use crate::source::Source;
 
 /// Gives the mailboxes of the ledger the names that they have now.
@@ -38,21 +36,19 @@ pub(super) async fn recognise<S: Source, L: Ledger>(
     let validities = statuses.iter().map(|status| status.and_then(|status| status.uid_validity));
     let at_names: Vec<(WireName, Option<UidValidity>)> =
         names.into_iter().zip(validities).collect();
-    let mut taken: BTreeSet<WireName> = BTreeSet::new();
-    let mut renamed = Vec::new();
+    let mut alike = Vec::new();
     for mailbox in renames::displaced(bound, &at_names) {
-        for candidate in &candidates {
-            let name = &candidate.mailbox.name;
-            if taken.contains(name) || !renames::may_be(mailbox, candidate) {
-                continue;
-            }
-            if is_same(work, source, mailbox, candidate).await? {
-                taken.insert(name.clone());
-                renamed.push((mailbox.id, candidate.mailbox.clone()));
-                break;
+        for candidate in candidates.iter().filter(|one| renames::may_be(mailbox, one)) {
+            let likeness = likeness(work, source, mailbox, candidate).await?;
+            if likeness.is_it() {
+                alike.push(Alike { mailbox, candidate, same: likeness.same });
             }
         }
     }
+    let renamed: Vec<(MailboxId, Mailbox)> = renames::assigned(alike)
+        .into_iter()
+        .map(|one| (one.mailbox.id, one.candidate.mailbox.clone()))
+        .collect();
     for (id, now) in renamed {
         let Some(mailbox) = bound.iter_mut().find(|mailbox| mailbox.id == id) else {
             continue;
@@ -78,19 +74,19 @@ pub(super) async fn recognise<S: Source, L: Ledger>(
     Ok(())
 }
 
-/// Whether the messages under a new name are those that the ledger knows.
-async fn is_same<S: Source, L: Ledger>(
+/// How much the messages under a new name are those that the ledger knows.
+async fn likeness<S: Source, L: Ledger>(
     work: &Work<'_, L>,
     source: &mut S,
     mailbox: &BoundMailbox,
     candidate: &Candidate,
-) -> Result<bool, Fault> {
+) -> Result<Likeness, Fault> {
     let opened = match source.open(&candidate.mailbox.name).await {
-        Err(fault) if fault.scope <= Scope::Mailbox => return Ok(false),
+        Err(fault) if fault.scope <= Scope::Mailbox => return Ok(Likeness::default()),
         opened => opened?,
     };
     if opened.uid_validity != Some(mailbox.binding.source_validity) {
-        return Ok(false);
+        return Ok(Likeness::default());
     }
     let mut likeness = Likeness::default();
     let messages_max = work.run.config.scan_messages_max;
@@ -102,5 +98,5 @@ async fn is_same<S: Source, L: Ledger>(
             break;
         }
     }
-    Ok(likeness.is_it())
+    Ok(likeness)
 }

@@ -96,6 +96,44 @@ impl Likeness {
     }
 }
 
+/// A mailbox that is not where it was, and one that may be it.
+#[derive(Debug, Clone, Copy)]
+pub struct Alike<'a> {
+    /// As the ledger knows it.
+    pub mailbox: &'a BoundMailbox,
+    /// Under a new name.
+    pub candidate: &'a Candidate,
+    /// Messages that are the same.
+    pub same: usize,
+}
+
+impl Alike<'_> {
+    /// Whether its own name stayed: what is below a mailbox is renamed with it.
+    fn keeps_last_name(&self) -> bool {
+        let (before, now) = (&self.mailbox.binding.source_path, &self.candidate.mailbox.path);
+        before.names().last() == now.names().last()
+    }
+}
+
+/// Which mailbox has which name now. Servers give mailboxes that are made in one second one UIDVALIDITY
+/// (Cyrus), and then a small one may look like the beginning of a large one: those with the most
+/// messages alike come first.
+#[must_use]
+pub fn assigned(mut alike: Vec<Alike<'_>>) -> Vec<Alike<'_>> {
+    alike.sort_by_key(|one| (std::cmp::Reverse(one.same), !one.keeps_last_name()));
+    let mut assigned: Vec<Alike<'_>> = Vec::new();
+    for one in alike {
+        let is_taken = |other: &Alike<'_>| {
+            other.mailbox.id == one.mailbox.id
+                || other.candidate.mailbox.name == one.candidate.mailbox.name
+        };
+        if !assigned.iter().any(is_taken) {
+            assigned.push(one);
+        }
+    }
+    assigned
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +211,42 @@ mod tests {
         };
         assert!(may_be(5, 10) && may_be(5, 12));
         assert!(!may_be(6, 10) && !may_be(5, 9));
+    }
+
+    #[test]
+    fn the_most_messages_alike_decide_and_then_the_last_name() {
+        let known = |id, text: &str| {
+            let bound = bound(text, 5);
+            let source_path = MailboxPath::new(text.split('/'));
+            let binding = Binding { source_path, ..bound.binding };
+            BoundMailbox { id: MailboxId(id), binding, ..bound }
+        };
+        let candidate = |text: &str| {
+            let path = MailboxPath::new(text.split('/'));
+            let mailbox = Mailbox { path, ..listed(text) };
+            Candidate { mailbox, status: MailboxStatus::default() }
+        };
+        let (small, large) = (known(1, "A/small"), known(2, "A"));
+        let (now_small, now_large) = (candidate("B/small"), candidate("B"));
+        let told = |large_same| {
+            let alike = vec![
+                Alike { mailbox: &small, candidate: &now_large, same: 4 },
+                Alike { mailbox: &small, candidate: &now_small, same: 4 },
+                Alike { mailbox: &large, candidate: &now_large, same: large_same },
+                Alike { mailbox: &large, candidate: &now_small, same: 4 },
+            ];
+            let pairs = assigned(alike).into_iter();
+            let mut names: Vec<String> = pairs
+                .map(|one| {
+                    format!("{} {}", one.mailbox.binding.source_path, one.candidate.mailbox.path)
+                })
+                .collect();
+            names.sort();
+            names
+        };
+        for large_same in [4, 6] {
+            assert_eq!(told(large_same), ["A B", "A/small B/small"]);
+        }
     }
 
     #[test]
