@@ -2,7 +2,7 @@
 
 use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
-use mailhaul::rehearsal::Profile;
+use mailhaul::rehearsal::{Message, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, Report, World, letter};
@@ -77,6 +77,32 @@ async fn a_name_that_was_given_to_a_new_mailbox_is_that_ones() {
         wanted.sort();
         assert_eq!(there, wanted);
     }
+}
+
+/// Cyrus gives all mailboxes that are made in one second one UIDVALIDITY; the letters are alike in size and
+/// date, so that the small mailbox looks like the beginning of the large one.
+#[tokio::test(start_paused = true)]
+async fn a_small_mailbox_does_not_take_the_new_name_of_a_large_one() {
+    let mut world = World::usual();
+    let alike = |number: u32| Message::new(format!("Subject: {number}\r\n\r\none\r\n"));
+    for number in 10..14 {
+        world.anna().deliver(&["A small one"], alike(number));
+    }
+    for number in 20..26 {
+        world.anna().deliver(&["Large"], alike(number));
+    }
+    for name in ["A small one", "Large"] {
+        world.anna().set_uid_validity(&[name], 77);
+    }
+    world.run().await.assert_done(10);
+    let before = appends(&world);
+    world.anna().rename_mailbox(&["Large"], &["Now one"]).unwrap();
+    world.anna().rename_mailbox(&["A small one"], &["Now two"]).unwrap();
+    assert_goes_on(&world.run().await, 10);
+    assert_eq!(appends(&world), before);
+    world.anna().deliver(&["Now one"], alike(30));
+    assert_goes_on(&world.run().await, 11);
+    assert_eq!(there(&world), ["A small one: 4", "INBOX: 0", "Large: 7"]);
 }
 
 #[tokio::test(start_paused = true)]
