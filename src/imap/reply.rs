@@ -260,6 +260,24 @@ pub fn values(response: &Bytes) -> Vec<Value> {
     Reader::new(response).values(0)
 }
 
+/// The UID that a FETCH tells, and the value of another of its items.
+#[must_use]
+pub fn item(response: &Bytes, name: &str) -> Option<(Uid, Value)> {
+    let values = values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
+    let [_, word, Value::List(items), ..] = values.as_slice() else {
+        return None;
+    };
+    word.text().filter(|word| word.eq_ignore_ascii_case("FETCH"))?;
+    let value = |wanted: &str| {
+        let mut pairs = items.chunks_exact(2);
+        let is_wanted =
+            |pair: &&[Value]| pair[0].text().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+        pairs.find(is_wanted).map(|pair| &pair[1])
+    };
+    let uid = Uid(value("UID")?.text()?.parse().ok()?);
+    Some((uid, value(name)?.clone()))
+}
+
 struct Reader<'a> {
     response: &'a Bytes,
     at: usize,

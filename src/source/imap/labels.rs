@@ -26,19 +26,8 @@ pub(super) async fn labels(
 }
 
 fn parse(response: &Bytes) -> Option<(Uid, Vec<Label>)> {
-    let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
-    let [_, word, Value::List(items), ..] = values.as_slice() else {
-        return None;
-    };
-    word.text().filter(|word| word.eq_ignore_ascii_case("FETCH"))?;
-    let value = |wanted: &str| {
-        let mut pairs = items.chunks_exact(2);
-        let is_wanted =
-            |pair: &&[Value]| pair[0].text().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        pairs.find(is_wanted).map(|pair| &pair[1])
-    };
-    let uid = Uid(value("UID")?.text()?.parse().ok()?);
-    let labels = value("X-GM-LABELS")?.list().unwrap_or_default().iter();
+    let (uid, value) = reply::item(response, "X-GM-LABELS")?;
+    let labels = value.list().unwrap_or_default().iter();
     let labels = labels.filter(|label| !label.is_nil()).filter_map(Value::octets);
     Some((uid, labels.map(|label| Label(label.to_vec())).collect()))
 }

@@ -162,20 +162,9 @@ fn copy_uids(status: &Status, count: usize) -> Option<(UidValidity, Vec<(Uid, Ui
 }
 
 fn object_id(response: &bytes::Bytes, item: &str) -> Option<(Uid, ObjectId)> {
-    let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
-    let [_, word, Value::List(items), ..] = values.as_slice() else {
-        return None;
-    };
-    word.text().filter(|word| word.eq_ignore_ascii_case("FETCH"))?;
-    let value = |wanted: &str| {
-        let mut pairs = items.chunks_exact(2);
-        let is_wanted =
-            |pair: &&[Value]| pair[0].text().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        pairs.find(is_wanted).map(|pair| &pair[1])
-    };
-    let uid = Uid(value("UID")?.text()?.parse().ok()?);
+    let (uid, value) = reply::item(response, item)?;
     // `EMAILID (M123)`, `X-GUID 123` (RFC 8474 section 5.1; an empty one is none).
-    let (id, is_content) = match value(item)? {
+    let (id, is_content) = match &value {
         Value::List(ids) => (ids.first()?.text()?, true),
         other => (other.text()?, false),
     };
