@@ -8,12 +8,11 @@
 #[path = "support/cost.rs"]
 mod cost;
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use cost::{Cost, measured};
+use cost::Cost;
 use mailhaul::rehearsal::{InternalDate, Listening, Message, Profile, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -115,18 +114,7 @@ fn write_accounts(folder: &Path, users: &[String], addresses: [SocketAddr; 2]) {
 }
 
 fn migrate(folder: &Path) -> Cost {
-    let output = File::create(folder.join("output")).unwrap();
-    let (cost, status) = measured(
-        Command::new(env!("CARGO_BIN_EXE_mailhaul"))
-            .args(["migrate", "accounts.csv", "--progress", "none"])
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output),
-    );
-    let told = fs::read_to_string(folder.join("output")).unwrap();
-    assert!(status.success(), "{status}\n{told}");
-    cost
+    cost::migrate(Path::new(env!("CARGO_BIN_EXE_mailhaul")), folder, &[])
 }
 
 /// A small message that no other number makes.

@@ -1,7 +1,8 @@
 //! What a run of the program takes.
 
 use std::fs;
-use std::process::{Command, ExitStatus};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,8 +20,25 @@ pub(crate) struct Cost {
     pub(crate) memory_peak_kib: u64,
 }
 
+/// Migrates the accounts of a folder, which must end in success.
+pub(crate) fn migrate(program: &Path, folder: &Path, flags: &[String]) -> Cost {
+    let output = fs::File::create(folder.join("output")).unwrap();
+    let (cost, status) = measured(
+        Command::new(program)
+            .args(["migrate", "accounts.csv", "--progress", "none"])
+            .args(flags)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output),
+    );
+    let told = fs::read_to_string(folder.join("output")).unwrap();
+    assert!(status.success(), "{status}\n{told}");
+    cost
+}
+
 /// Runs a program to its end.
-pub(crate) fn measured(command: &mut Command) -> (Cost, ExitStatus) {
+fn measured(command: &mut Command) -> (Cost, ExitStatus) {
     let cpu_before = children_cpu();
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();

@@ -279,11 +279,12 @@ impl Case {
     }
 
     fn run(&self, folder: &Path, wanted: &Wanted) -> Cost {
-        let mut flags = wanted.flags.clone();
+        let mut flags = vec!["--ca-file".to_owned(), "ca.pem".to_owned()];
+        flags.extend_from_slice(&wanted.flags);
         if self.capability == Some(ASKED) {
             flags.extend(["--connections".to_owned(), ASKING.to_string()]);
         }
-        program::run(&wanted.program, folder, &flags)
+        cost::migrate(&wanted.program, folder, &flags)
     }
 
     fn tell(&self, messages: usize, bytes: usize, relays: &[Duration], costs: &[Cost]) {

@@ -1,10 +1,8 @@
-//! Runs the program as its users do, and measures it.
+//! What the program needs for a run between two servers.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use crate::cost::{Cost, measured};
 use crate::harness::{PASSWORD, Server};
 
 /// Where the ends of an account are reached.
@@ -35,21 +33,4 @@ pub(crate) fn prepare(folder: &Path, users: &[String], ends: Ends, servers: [&Se
     fs::write(folder.join("accounts.csv"), accounts + "\n").unwrap();
     let authorities = servers.map(|server| fs::read_to_string(server.ca_file()).unwrap());
     fs::write(folder.join("ca.pem"), authorities.concat()).unwrap();
-}
-
-/// Runs the program to its end, which must be success.
-pub(crate) fn run(program: &Path, folder: &Path, flags: &[String]) -> Cost {
-    let output = fs::File::create(folder.join("output")).unwrap();
-    let (cost, status) = measured(
-        Command::new(program)
-            .args(["migrate", "accounts.csv", "--progress", "none", "--ca-file", "ca.pem"])
-            .args(flags)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output),
-    );
-    let told = fs::read_to_string(folder.join("output")).unwrap();
-    assert!(status.success(), "{status}\n{told}");
-    cost
 }
