@@ -14,7 +14,7 @@ use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
 use crate::identity::{Digest, Identity};
 use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
-use crate::mail::{MessageInfo, Uid};
+use crate::mail::{InternalDate, MessageInfo, Uid};
 use crate::plan::adopt::{Class, Matched, Unclear, give_back, looks_foreign, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought, may_alter};
 use crate::plan::sweep::Key;
@@ -275,7 +275,16 @@ async fn ours<T: Target, L: Ledger>(
     let others = Others::beside(work, bound.id, &sought, |(mailbox, uid)| {
         mailbox == bound.id && wanted.get(&uid).is_some_and(|one| one.is_ours)
     });
-    let others = others.await?;
+    let mut others = others.await?;
+    // One that was adopted before, unread, may be a namesake of one that was sent.
+    let unread: BTreeSet<Option<i64>> = wanted
+        .values()
+        .filter(|one| !one.is_ours)
+        .map(|one| one.entry.date.map(InternalDate::seconds))
+        .collect();
+    let of_one_date = |one: &&Sought<Uid>| unread.contains(&one.date.map(InternalDate::seconds));
+    let digests = sought.iter().filter(of_one_date).filter_map(|one| one.digests);
+    others.read_alike(digests.map(|digests| digests.headers));
     let look = settle_among(target, there.collect(), &sought, &others).await?;
     Ok(look.settlement.found.into_iter().collect())
 }

@@ -191,9 +191,11 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             return Ok(Vec::new());
         };
         let destination = open_or_make(target, &first.binding.target_name).await?;
+        let mut is_renumbered = false;
         for bound in self.mailboxes {
             let validity = destination.validity_after(bound.binding.target_validity);
             if check_validity(self.work, bound, validity).await? {
+                is_renumbered = true;
                 let own = windows.iter_mut().filter(|open| open.window.mailbox == bound.id);
                 own.for_each(|open| open.window.lo = Uid::FIRST);
             }
@@ -227,6 +229,10 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             let twins = self.work.run.ledger.twins(first.id, headers).await?;
             let own: BTreeSet<Key> = open.iter().map(|one| one.key).collect();
             others = Others::of(&twins, |key| own.contains(&key));
+            if is_renumbered {
+                // What was there before may be a namesake.
+                others.read_alike(sought.iter().filter_map(|one| Some(one.digests?.headers)));
+            }
             lapsed = lapsed_of(target, twins, lo, &there).await?;
             sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry, alters)));
         }
@@ -519,6 +525,11 @@ impl Others {
             digests: digests().map(|(exact, _)| exact).collect(),
             headers: digests().map(|(_, headers)| headers).collect(),
         }
+    }
+
+    /// Has whatever has these header lines read: there are more of them than the ledger can tell.
+    pub(super) fn read_alike(&mut self, headers: impl IntoIterator<Item = u64>) {
+        self.headers.extend(headers);
     }
 
     /// Whether one of them has exactly these octets.

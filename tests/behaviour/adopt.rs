@@ -5,7 +5,8 @@ use mailhaul::fate::Fate;
 use mailhaul::rehearsal::{Message, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::ledger::CrashLedger;
-use mailhaul::simulation::world::{INBOX, World};
+use mailhaul::simulation::network::Kill;
+use mailhaul::simulation::world::{INBOX, World, letter};
 
 /// Some letters that the world's usual ones are; a Message-ID and a Date are in each.
 fn mail(number: u32) -> Message {
@@ -134,4 +135,35 @@ async fn a_namesake_is_not_taken_for_a_copy_that_is_away() {
     let report = world.run().await;
     assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (1, 1));
     assert_eq!(world.copy().messages(&INBOX).len(), 1);
+}
+
+/// Both have one size, date and header lines; one was there before, and the other was never stored.
+#[tokio::test(start_paused = true)]
+async fn a_namesake_that_was_adopted_is_no_copy_of_what_was_sent_when_the_target_is_renumbered() {
+    let namesake = |octet: u8| {
+        let body = [&letter(1).body[..], &[octet], b"\r\n"].concat().into();
+        Message { body, ..letter(1) }
+    };
+    let begun = || {
+        let mut world = World::usual();
+        world.config.window_messages_max = 1;
+        for octet in [b'a', b'b'] {
+            world.anna().deliver(&INBOX, namesake(octet));
+        }
+        world.copy().deliver(&INBOX, namesake(b'b'));
+        world
+    };
+    let mut whole = begun();
+    whole.run().await;
+    for point in 1..=whole.points {
+        let mut world = begun();
+        world.run_until(Kill::Point(point)).await;
+        world.copy().bump_uid_validity(&INBOX);
+        world.run().await;
+        let bodies: Vec<_> =
+            world.copy().messages(&INBOX).into_iter().map(|one| one.body).collect();
+        for octet in [b'a', b'b'] {
+            assert!(bodies.contains(&namesake(octet).body), "{point}");
+        }
+    }
 }
