@@ -205,13 +205,17 @@ impl<L: Ledger> Losing<'_, '_, L> {
         }
     }
 
-    /// A mailbox that is another one than before: what is in it is compared by this pass.
+    /// A mailbox that is another one than before: what is in it is compared by this pass. What no job
+    /// compares keeps its copies, and what is known of it: it may not be at the source any more.
     async fn made_anew<T: Target>(
         &mut self,
         target: &mut T,
         mailboxes: &[&BoundMailbox],
     ) -> Result<(), Fault> {
         for mailbox in mailboxes.iter().filter(|mailbox| mailbox.fixed) {
+            if !self.is_owed(mailbox) {
+                continue;
+            }
             let opened = target.open(&mailbox.binding.target_name).await?;
             // Without one that lasts, it is another one in every pass.
             if let Some(validity) = opened.uid_validity {
@@ -219,6 +223,11 @@ impl<L: Ledger> Losing<'_, '_, L> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this pass copies what is missing of a source mailbox.
+    fn is_owed(&self, mailbox: &BoundMailbox) -> bool {
+        self.jobs.iter().any(|job| job.pair.source.name == mailbox.binding.source_name)
     }
 
     async fn noted(&self, mailbox: &BoundMailbox) -> Result<Noted, Fault> {
@@ -263,9 +272,8 @@ impl<L: Ledger> Losing<'_, '_, L> {
                 Err(fault) => return Err(fault),
             }
         }
-        let is_owed =
-            self.jobs.iter().any(|job| job.pair.source.name == mailbox.binding.source_name);
-        let refills = self.work.run.config.on_target_loss == TargetLoss::Refill && is_owed;
+        let on_loss = self.work.run.config.on_target_loss;
+        let refills = on_loss == TargetLoss::Refill && self.is_owed(mailbox);
         let mut settlement = Settlement::default();
         for (key, entry) in missing {
             let uid = key.1;

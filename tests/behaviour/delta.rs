@@ -239,6 +239,23 @@ async fn a_mailbox_that_is_removed_at_the_source_is_noted_and_stays_at_the_targe
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_copied_stays_so_where_both_mailboxes_are_others_now() {
+    let mut world = World::usual();
+    world.deliver(0..2);
+    for number in 2..5 {
+        world.anna().deliver(&["Work"], letter(number));
+    }
+    world.run().await.assert_done(5);
+    world.anna().delete_mailbox(&["Work"]).unwrap();
+    world.copy().bump_uid_validity(&["Work"]).unwrap();
+    for _ in 0..3 {
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 5));
+        assert_eq!(report.remarked(RemarkKind::RemovedAtSource), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mailbox_that_was_removed_before_it_was_looked_through_is_gone() {
     let mut parts = 0;
     for sent in (1_000..2_600).step_by(100) {
