@@ -105,7 +105,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// The messages whose digests are known, whatever became of them, of any source mailbox of the
     /// account bound to the same target mailbox, whose header key is one of these (see
-    /// [`crate::identity::Identity::headers`]).
+    /// [`crate::identity::Identity::headers`]). What they claimed under another UIDVALIDITY of the target
+    /// mailbox has no UID there: it may still stand, under another one.
     fn twins(
         &self,
         mailbox: MailboxId,

@@ -122,16 +122,21 @@ fn entry(row: &Row<'_>, keywords: &Keywords) -> Result<(Uid, Entry), StoreError>
     Ok((uid, entry))
 }
 
-/// The source mailboxes of one account that go where this one goes.
-fn beside(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MailboxId>, StoreError> {
+/// The source mailboxes of one account that go where this one goes, and of each whether what it has
+/// claimed there stands: what it claimed under another UIDVALIDITY does not.
+fn beside(
+    connection: &Connection,
+    mailbox: MailboxId,
+) -> Result<Vec<(MailboxId, bool)>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT mailbox.id FROM mailbox AS own
+        "SELECT mailbox.id, coalesce(mailbox.target_validity = own.target_validity, TRUE)
+         FROM mailbox AS own
              JOIN mailbox
                  ON mailbox.account = own.account AND mailbox.target_name = own.target_name
-         WHERE own.id = ?1 AND coalesce(mailbox.target_validity = own.target_validity, TRUE)
+         WHERE own.id = ?1
          ORDER BY mailbox.id",
     )?;
-    collect(statement.query([mailbox.0])?, |row| Ok(MailboxId(row.get(0)?)))
+    collect(statement.query([mailbox.0])?, |row| Ok((MailboxId(row.get(0)?), row.get(1)?)))
 }
 
 /// Reads every message of the mailboxes that go there: there is no index by digest.
@@ -142,7 +147,7 @@ pub(super) fn twins(
 ) -> Result<Vec<(MailboxId, Uid, Entry)>, StoreError> {
     let mut twins = Vec::new();
     let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
-    for mailbox in beside(connection, mailbox)? {
+    for (mailbox, claims_stand) in beside(connection, mailbox)? {
         let keywords = Keywords::of(connection, mailbox, &all)?;
         let mut statement = connection.prepare_cached(
             "SELECT uid, fate, target_uid, size, date, flags, digest FROM message
@@ -153,7 +158,8 @@ pub(super) fn twins(
             let (digest, _) = codes::unpack_identity(row.get_ref(6)?.as_blob().map_err(no_text)?)?;
             if headers.contains(&digest.1) {
                 let (uid, entry) = entry(row, &keywords)?;
-                twins.push((mailbox, uid, entry));
+                let target_uid = entry.target_uid.filter(|_| claims_stand);
+                twins.push((mailbox, uid, Entry { target_uid, ..entry }));
             }
         }
     }
@@ -192,7 +198,10 @@ pub(super) fn doubted(
 ) -> Result<Vec<Doubted>, StoreError> {
     let mut doubted = Vec::new();
     let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
-    for mailbox in beside(connection, mailbox)? {
+    for (mailbox, claims_stand) in beside(connection, mailbox)? {
+        if !claims_stand {
+            continue;
+        }
         let mut statement = connection.prepare_cached(
             "SELECT uid, fate, target_uid, size, date, flags, digest, lo, lost
              FROM doubt JOIN message USING (mailbox, uid) WHERE mailbox = ?1 ORDER BY uid",
