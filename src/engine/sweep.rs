@@ -14,6 +14,7 @@ use crate::fault::{Fault, Scope};
 use crate::history::Entry;
 use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
 use crate::mail::Uid;
+use crate::plan::settle::Sought;
 use crate::plan::sweep::{Key, asked};
 use crate::plan::verdict::judge;
 use crate::target::Target;
@@ -59,11 +60,13 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let mut asked = asked(&noted, &present, work.alters());
     let headers = noted.iter().filter_map(|noted| Some(noted.entry.digest?.1)).collect();
     let twins = ledger.twins(bound.id, headers).await?;
-    let is_noted =
-        |key: Key| noted.iter().any(|noted| (noted.doubt.mailbox, noted.doubt.uid) == key);
-    let others = Others::of(&twins, is_noted);
+    // A late copy of one of these is no rewritten copy of a namesake that is not among them.
+    let others = |sought: &[Sought<Key>]| {
+        Others::of(&twins, |key| sought.iter().any(|sought| sought.key == key))
+    };
+    let without = others(&asked.lacking);
     let Look { settlement, there, stored } =
-        resolve::look(target, lo, &claimed, &asked.lacking, &others).await?;
+        resolve::look(target, lo, &claimed, &asked.lacking, &without).await?;
     let mut given = Settlement::default();
     for (key, uid) in settlement.found {
         let Some(noted) = noted.iter().find(|one| (one.doubt.mailbox, one.doubt.uid) == key) else {
@@ -84,11 +87,12 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     }
     asked.given(&found_late);
     let having = asked.having;
+    let without = others(&having);
     let mut surplus: BTreeMap<Key, Vec<Uid>> =
         having.iter().map(|sought| (sought.key, Vec::new())).collect();
     loop {
         // One more copy of each at a time.
-        let more = resolve::look(target, lo, &claimed, &having, &others).await?.settlement.found;
+        let more = resolve::look(target, lo, &claimed, &having, &without).await?.settlement.found;
         if more.is_empty() {
             break;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
-use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Matching, Profile};
+use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Matching, Message, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::network::Kill;
 use mailhaul::simulation::world::{INBOX, World, letter};
@@ -33,6 +33,32 @@ async fn a_copy_that_comes_after_the_settling_is_reported() {
         }
         world.run().await.assert_done(3);
     }
+}
+
+/// Both have one size, date and header lines, and both were in doubt; one is refused for its bare LF.
+#[tokio::test(start_paused = true)]
+async fn a_late_copy_is_no_rewritten_copy_of_a_namesake_that_is_refused() {
+    let mut world =
+        World::new(Profile::dovecot(), Profile { multiappend: false, ..Profile::dovecot() });
+    let namesake = |end: &[u8]| {
+        let body = [&letter(1).body[..], end].concat().into();
+        Message { body, ..letter(1) }
+    };
+    for end in [b"a\r\n", b"\nb\n"] {
+        world.anna().deliver(&INBOX, namesake(end));
+    }
+    world.config.idle_timeout = Duration::from_secs(1);
+    let faults = world.target.faults();
+    faults.arm(Fault::once(Deed::CommitLate(Matching::Any, Duration::from_secs(300))));
+    let bare = Matching::Contains(b"\nb\n".to_vec());
+    faults.arm(Fault::always(Deed::Refuse(bare, "NO bare LF".to_owned())));
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (1, 1));
+    world.target.settle().await;
+    assert_eq!(world.copy().messages(&INBOX).len(), 2, "one came late");
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.fate(Fate::Refused)), (1, 1));
+    assert_eq!(report.remarked(RemarkKind::PossibleDuplicate), 1);
 }
 
 #[tokio::test(start_paused = true)]
