@@ -42,7 +42,7 @@ impl Octets {
     /// The digests.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity::of_pieces(self.pieces.iter().map(|piece| &**piece), self.len)
+        Identity::of_pieces(self.pieces.iter().map(|piece| &**piece))
     }
 
     /// At least so many of the first ones, as far as there are that many.
