@@ -103,7 +103,7 @@ impl Default for Config {
             rates: Rates::default(),
             memory_bytes_max: 16 * 1024 * 1024,
             window_messages_max: 50,
-            window_bytes_max: 1024 * 1024,
+            window_bytes_max: 2 * 1024 * 1024,
             windows_in_flight_max: 4,
             scan_messages_max: 2_000,
             settle: Duration::from_secs(5),
