@@ -16,6 +16,8 @@ pub enum Difference {
     Unreadable,
     /// The target has one copy more than the source.
     Doubled,
+    /// The target has one copy of this and of equal messages, and is known to keep no more.
+    Merged,
     /// The target has it as servers rewrite messages: line ends, control and 8-bit octets.
     Rewritten,
     /// The target has it in another mailbox, where only the target has it: its owner moved it there.
@@ -30,11 +32,12 @@ pub enum Difference {
 
 impl Difference {
     /// All kinds, in the order of the report.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Missing,
         Self::Content,
         Self::Unreadable,
         Self::Doubled,
+        Self::Merged,
         Self::Rewritten,
         Self::MovedAtTarget,
         Self::Date,
@@ -50,6 +53,7 @@ impl Difference {
             Self::Content => "content",
             Self::Unreadable => "unreadable",
             Self::Doubled => "doubled",
+            Self::Merged => "merged",
             Self::Rewritten => "rewritten",
             Self::MovedAtTarget => "moved-at-target",
             Self::Date => "date",

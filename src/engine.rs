@@ -91,8 +91,8 @@ pub async fn run_in<L: Ledger>(
     batch::run(env, config, batch, observer, stop).await
 }
 
-/// Compares what both ends of every account hold, over TCP: all messages, without a word of the
-/// ledger. Nothing is written on either server. What differs is told to the observer.
+/// Compares what both ends of every account hold, over TCP: all messages, by no word of a ledger but what is
+/// `bound`. Nothing is written on either server. What differs is told to the observer.
 ///
 /// # Errors
 ///

@@ -7,6 +7,7 @@ use std::path::Path;
 use mailhaul::accounts::Batch;
 use mailhaul::config::Config;
 use mailhaul::engine::{self, Bound};
+use mailhaul::fault::Fault;
 use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::ledger::{Ledger, Snapshot};
@@ -50,17 +51,19 @@ pub(super) async fn bound(path: &Path, with_empty: bool) -> Result<Bound, Failur
     }
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
     let ledger = SqliteLedger::open_read_only(&ledger).await.map_err(failed)?;
-    let known = ledger.bound().await.map_err(failed)?;
-    let repaired = ledger.repaired().await.map_err(failed)?;
-    Ok(engine::bound(&known, with_empty).with_repaired(repaired))
+    known_to(&ledger, with_empty).await.map_err(failed)
 }
 
 /// The same of an open ledger, of all mailboxes.
 pub(super) async fn all_bound(ledger: &SqliteLedger) -> Result<Bound, Failure> {
-    let failed = |fault| Failure::ledger(&fault, UNUSABLE);
-    let known = ledger.bound().await.map_err(failed)?;
-    let repaired = ledger.repaired().await.map_err(failed)?;
-    Ok(engine::bound(&known, true).with_repaired(repaired))
+    known_to(ledger, true).await.map_err(|fault| Failure::ledger(&fault, UNUSABLE))
+}
+
+async fn known_to(ledger: &SqliteLedger, with_empty: bool) -> Result<Bound, Fault> {
+    let known = ledger.bound().await?;
+    let (repaired, merged) = (ledger.repaired().await?, ledger.merged().await?);
+    let bound = engine::bound(&known, with_empty);
+    Ok(bound.with_repaired(repaired).with_merged(&known, &merged))
 }
 
 /// Brings everything into the one file.

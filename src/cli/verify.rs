@@ -1,4 +1,4 @@
-//! `mailhaul verify`: compares both ends of every account, without a word of the ledger.
+//! `mailhaul verify`: compares both ends of every account, whatever the ledger calls copied.
 
 use std::sync::Arc;
 
@@ -22,8 +22,9 @@ use super::{Exit, Failure};
 
 const READS: &str = "\
 Nothing is written on either server: mailboxes are opened with EXAMINE, and what is read marks
-nothing. Of the ledger only that is believed where mailboxes went; a mailbox it does not know goes
-where `migrate` with the same flags would send it. Whoever verifies beside a running migration, or
+nothing. Of the ledger only that is believed where mailboxes went, what messages were repaired to, and
+which have no copy of their own where the target has one of equal messages; a mailbox it does not know
+goes where `migrate` with the same flags would send it. Whoever verifies beside a running migration, or
 while mail arrives, finds that as missing.
 
 Exit codes: 0 the same at both ends, whatever else the target has; 6 differences, or accounts that

@@ -1,4 +1,4 @@
-//! Compares what both ends of an account hold, mailbox by mailbox, without a word of the ledger.
+//! Compares what both ends of an account hold, mailbox by mailbox.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use crate::config::{Config, Depth};
 use crate::difference::{Compared, Difference};
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
-use crate::identity::Digest;
 use crate::identity::Identity;
 use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
@@ -253,7 +252,7 @@ impl Comparing<'_, '_> {
         let config = &self.looking.run.config;
         let source = async {
             let mut reading = Reading::new(config, &self.source_throttle, Some(&config.filter));
-            reading.repaired = Some(self.looking.repaired);
+            reading.told = Some(self.looking);
             reading.labels = self.labels.as_ref();
             for (number, pair) in (0..).zip(&group.pairs) {
                 let name = pair.source.path.to_string();
@@ -272,7 +271,8 @@ impl Comparing<'_, '_> {
         };
         let (source, target) = tokio::join!(source, target);
         let (source, target) = (source?, target?);
-        let (mut compared, findings) = compare(&source.records, &target.records);
+        let keeps_one = ends.target.has_labels();
+        let (mut compared, findings) = compare(&source.records, &target.records, keeps_one);
         let mut room = LACKING_MAX.saturating_sub(done.missing());
         let mut missing = Vec::new();
         for finding in findings {
@@ -368,8 +368,9 @@ struct Reading<'a> {
     filter: Option<&'a Filter>,
     /// Which mailbox messages count as of, where they have labels.
     labels: Option<&'a Labels>,
-    /// What messages were repaired to on their way to the other end.
-    repaired: Option<&'a BTreeMap<Digest, Digest>>,
+    /// What a ledger says of single messages: what they were repaired to on their way to the other end, and
+    /// which were merged there.
+    told: Option<&'a Looking<'a>>,
     records: Vec<Record>,
     /// Listed and not handed out.
     unreadable: Vec<(At, MessageInfo)>,
@@ -385,7 +386,7 @@ impl<'a> Reading<'a> {
             throttle,
             filter,
             labels: None,
-            repaired: None,
+            told: None,
             records: Vec::new(),
             unreadable: Vec::new(),
             marks: HashMap::new(),
@@ -403,12 +404,18 @@ impl<'a> Reading<'a> {
     ) -> Result<(), Fault> {
         let opened = end.open(name).await?;
         begun(opened.messages);
+        let before = self.records.len();
         for range in Ranges::new(opened.uid_next, opened.messages, self.scan_messages_max) {
             let scan = end.scan(range.clone()).await?;
             let elsewhere = labels::elsewhere(end, self.labels, name, range).await?;
             for infos in scan.chunks(READ_MESSAGES_MAX) {
                 self.part(end, mailbox, infos, &elsewhere).await?;
                 told(infos.len() as u64, infos.iter().map(|info| info.size).sum());
+            }
+        }
+        if let Some(merged) = self.told.and_then(|told| told.merged(name, opened.uid_validity)) {
+            for record in &mut self.records[before..] {
+                record.is_merged = merged.contains(&record.at.uid);
             }
         }
         Ok(())
@@ -451,7 +458,7 @@ impl<'a> Reading<'a> {
             let mut record = match (bodies.get(&info.uid), keys) {
                 (Some(identity), keys) => {
                     let record = Record::by_body(at, info, marks, identity, keys);
-                    match self.repaired.and_then(|known| known.get(&identity.exact)) {
+                    match self.told.and_then(|told| told.repaired.get(&identity.exact)) {
                         Some(sent) => record.repaired_to(*sent),
                         None => record,
                     }

@@ -1,7 +1,7 @@
 //! Looks at both ends of an account without changing either: both are sources here, which only read,
 //! and there is no ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,8 +12,8 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
 use crate::identity::Digest;
-use crate::ledger::BoundMailbox;
-use crate::mail::{Mailbox, MailboxPath, Namespaces, WireName};
+use crate::ledger::{BoundMailbox, MailboxId};
+use crate::mail::{Mailbox, MailboxPath, Namespaces, Uid, UidValidity, WireName};
 use crate::plan::labels::Labels;
 use crate::plan::mailboxes::{self, Plan, Wishes};
 use crate::plan::retry::{Next, Retry};
@@ -28,13 +28,37 @@ pub struct Bound {
     places: BTreeMap<String, BTreeMap<WireName, MailboxPath>>,
     /// The digests that messages were repaired to, by those that they have at the source.
     repaired: BTreeMap<Digest, Digest>,
+    /// The messages that the target took for equal ones, by account.
+    merged: BTreeMap<String, Merged>,
 }
+
+/// Messages of an account that the target took for equal ones, by source mailbox and its UIDVALIDITY.
+type Merged = BTreeMap<(WireName, UidValidity), BTreeSet<Uid>>;
 
 impl Bound {
     /// The same, with the digests that messages were repaired to, by those that they have at the source.
     #[must_use]
     pub fn with_repaired(self, repaired: BTreeMap<Digest, Digest>) -> Self {
         Self { repaired, ..self }
+    }
+
+    /// The same, with the messages of these mailboxes that the target took for equal ones.
+    #[must_use]
+    pub fn with_merged(
+        self,
+        known: &BTreeMap<String, Vec<BoundMailbox>>,
+        merged: &BTreeMap<MailboxId, BTreeSet<Uid>>,
+    ) -> Self {
+        let of_account = |mailboxes: &Vec<BoundMailbox>| -> Merged {
+            let with_merged =
+                mailboxes.iter().filter_map(|BoundMailbox { id, binding, .. }| {
+                    let place = (binding.source_name.clone(), binding.source_validity);
+                    Some((place, merged.get(id)?.clone()))
+                });
+            with_merged.collect()
+        };
+        let merged = known.iter().map(|(key, mailboxes)| (key.clone(), of_account(mailboxes)));
+        Self { merged: merged.collect(), ..self }
     }
 }
 
@@ -73,12 +97,23 @@ pub(super) struct Looking<'a> {
     bound: BTreeMap<WireName, MailboxPath>,
     /// As [`Bound`] has it.
     pub(super) repaired: &'a BTreeMap<Digest, Digest>,
+    merged: Option<&'a Merged>,
     steps: AtomicU64,
 }
 
 impl Looking<'_> {
     pub(super) fn event(&self, event: Event) {
         self.run.observer.event(&event);
+    }
+
+    /// The messages of a source mailbox that the target took for equal ones, where the ledger knows it under
+    /// this UIDVALIDITY.
+    pub(super) fn merged(
+        &self,
+        mailbox: &WireName,
+        validity: Option<UidValidity>,
+    ) -> Option<&BTreeSet<Uid>> {
+        self.merged?.get(&(mailbox.clone(), validity?))
     }
 
     /// Notes that something is done that a retry would not have to do again.
@@ -161,6 +196,7 @@ pub(super) async fn run(
         task,
         bound: bound.places.get(&key).cloned().unwrap_or_default(),
         repaired: &bound.repaired,
+        merged: bound.merged.get(&key),
         label: key.into(),
         steps: AtomicU64::new(0),
     };

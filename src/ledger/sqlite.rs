@@ -127,6 +127,15 @@ impl SqliteLedger {
         self.read(read::repaired).await
     }
 
+    /// The messages that the target took for equal ones.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub async fn merged(&self) -> Result<BTreeMap<MailboxId, BTreeSet<Uid>>, Fault> {
+        self.read(read::merged).await
+    }
+
     /// Writes what is queued, and brings everything into the one file.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
-//! Whether a target mailbox holds what its source mailboxes hold: both as multisets, without a word of
-//! the ledger.
+//! Whether a target mailbox holds what its source mailboxes hold: both as multisets.
 //!
 //! Messages are paired from the surest likeness to the weakest: the same octets; the same octets but
 //! for what servers rewrite; the same header lines. Among equals those are paired that agree in date
 //! and flags.
+//!
+//! Where the target has fewer of equal messages, nothing here tells a server that keeps one of them from
+//! one that lost the others. So that is called merged only where the target has exactly one, and is
+//! known to keep one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -21,6 +25,8 @@ pub struct Record {
     pub at: At,
     /// Whether it belongs on the target. What does not may be there all the same.
     pub is_owed: bool,
+    /// Whether the ledger says that the target took it for an equal message that it had.
+    pub is_merged: bool,
     /// Whether it was repaired on its way to the target.
     is_repaired: bool,
     size: u64,
@@ -102,8 +108,9 @@ impl Record {
         kin: Option<NonZeroU64>,
     ) -> Self {
         let date = info.date.filter(|date| !is_broken(Some(*date))).map(InternalDate::seconds);
-        let (is_owed, is_repaired) = (true, false);
-        Self { at, is_owed, is_repaired, size: info.size, date, flags, exact, folded, kin }
+        let (is_owed, is_repaired, is_merged) = (true, false, false);
+        let size = info.size;
+        Self { at, is_owed, is_repaired, is_merged, size, date, flags, exact, folded, kin }
     }
 
     /// What tells its octets.
@@ -170,10 +177,10 @@ pub struct Trace {
     folded: u64,
 }
 
-/// Compares what is at the source with what is at the target. The findings are in the order of the
-/// source, then of the target.
+/// Compares what is at the source with what is at the target; `keeps_one` where that is known to keep one
+/// copy of equal messages. The findings are in the order of the source, then of the target.
 #[must_use]
-pub fn compare(source: &[Record], target: &[Record]) -> (Compared, Vec<Finding>) {
+pub fn compare(source: &[Record], target: &[Record], keeps_one: bool) -> (Compared, Vec<Finding>) {
     let mut compared = Compared {
         source: source.iter().filter(|record| record.is_owed).count() as u64,
         target: target.len() as u64,
@@ -181,7 +188,13 @@ pub fn compare(source: &[Record], target: &[Record]) -> (Compared, Vec<Finding>)
     };
     let mut findings = Vec::new();
     let mut open = Open::of(source, target);
+    let mut equals = BTreeMap::new();
     for likeness in Likeness::ALL {
+        if likeness == Likeness::Kin {
+            // What has a copy that it shares is not a message of the same header lines.
+            equals = Equals::of(&open.source, source, target);
+            findings.extend(open.take_merged(&mut equals, keeps_one));
+        }
         for agreement in Agreement::ALL {
             for (one, other) in open.pair(likeness, agreement) {
                 if one.is_owed {
@@ -193,7 +206,10 @@ pub fn compare(source: &[Record], target: &[Record]) -> (Compared, Vec<Finding>)
         }
     }
     let missing = open.source.iter().filter(|record| record.is_owed);
-    findings.extend(missing.map(|record| finding(Difference::Missing, Some(record), None, "")));
+    findings.extend(missing.map(|record| {
+        let text = equals.get(&record.exact).map(Equals::to_string).unwrap_or_default();
+        finding(Difference::Missing, Some(record), None, &text)
+    }));
     let alone: BTreeSet<Digest> = open.target.iter().map(|record| record.exact).collect();
     let copied: BTreeSet<Digest> =
         source.iter().map(|record| record.exact).filter(|exact| alone.contains(exact)).collect();
@@ -308,6 +324,71 @@ impl<'r> Open<'r> {
         (self.source, self.target) = (source_left, target_left);
         pairs
     }
+
+    /// Takes out what has no copy of its own where the target keeps one copy of equal messages. Of those that
+    /// are equal, as many are merged as the ledger names: which ones does not matter.
+    fn take_merged(
+        &mut self,
+        equals: &mut BTreeMap<Digest, Equals<'r>>,
+        keeps_one: bool,
+    ) -> Vec<Finding> {
+        let mut found = Vec::new();
+        self.source.retain(|record| {
+            let equal = equals.get_mut(&record.exact).filter(|equal| equal.copies == 1);
+            let Some(equal) = equal.filter(|equal| keeps_one || equal.named > 0) else {
+                return true;
+            };
+            equal.named = equal.named.saturating_sub(1);
+            if record.is_owed {
+                let text = equal.to_string();
+                found.push(finding(Difference::Merged, Some(record), Some(equal.kept), &text));
+            }
+            false
+        });
+        found
+    }
+}
+
+/// Messages of the same octets of which the target has some, but fewer.
+struct Equals<'r> {
+    messages: u64,
+    /// How many of them the ledger calls merged.
+    named: u64,
+    copies: u64,
+    /// One of the copies.
+    kept: &'r Record,
+}
+
+impl<'r> Equals<'r> {
+    /// Those of the messages without a copy of their own.
+    fn of(
+        lacking: &[&'r Record],
+        source: &'r [Record],
+        target: &'r [Record],
+    ) -> BTreeMap<Digest, Self> {
+        let lacking: BTreeSet<Digest> = lacking.iter().map(|record| record.exact).collect();
+        let mut equals: BTreeMap<Digest, Self> = BTreeMap::new();
+        for kept in target.iter().filter(|record| lacking.contains(&record.exact)) {
+            let new = || Self { messages: 0, named: 0, copies: 0, kept };
+            equals.entry(kept.exact).or_insert_with(new).copies += 1;
+        }
+        for record in source {
+            if let Some(equal) = equals.get_mut(&record.exact) {
+                equal.messages += 1;
+                equal.named += u64::from(record.is_merged);
+            }
+        }
+        equals
+    }
+}
+
+impl fmt::Display for Equals<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.copies {
+            1 => write!(f, "{} equal messages, one copy", self.messages),
+            copies => write!(f, "{} equal messages, {copies} copies", self.messages),
+        }
+    }
 }
 
 fn differences(source: &Record, target: &Record, likeness: Likeness) -> Vec<Finding> {
@@ -397,7 +478,7 @@ mod tests {
     }
 
     fn kinds(source: &[Record], target: &[Record]) -> Vec<Difference> {
-        compare(source, target).1.iter().map(|finding| finding.kind).collect()
+        compare(source, target, false).1.iter().map(|finding| finding.kind).collect()
     }
 
     fn plain(uid: u32, body: &str) -> Record {
@@ -419,7 +500,7 @@ mod tests {
         let beside = [plain(8, kept), plain(9, "Subject: of somebody else\r\n\r\n")];
         assert_eq!(kinds(&source, &beside), [Difference::Extra]);
         let changed = of_body(9, kept.as_bytes(), 5, Flags::parse(["\\Seen"]));
-        let (compared, findings) = compare(&source, &[changed]);
+        let (compared, findings) = compare(&source, &[changed], false);
         assert_eq!((compared.source, compared.target, compared.same), (1, 1, 0));
         assert!(!compared.is_exact());
         let told: Vec<_> = findings.iter().map(|one| (one.kind, one.text.as_str())).collect();
@@ -433,7 +514,7 @@ mod tests {
         let with = |uid, words: &[&str]| of_body(uid, b"x", 0, Flags::parse(words.iter().copied()));
         let source = [with(1, &["$Forwarded", "Work"])];
         assert_eq!(kinds(&source, &[with(1, &["work", "$FORWARDED"])]), []);
-        let (_, findings) = compare(&source, &[with(1, &["$Forwarded", "Play"])]);
+        let (_, findings) = compare(&source, &[with(1, &["$Forwarded", "Play"])], false);
         assert_eq!(findings[0].text, "the target lacks Work and has Play");
     }
 
@@ -442,14 +523,57 @@ mod tests {
         let letter = |date, flags| Letter { body: 1, date, flags };
         let source = records(&[letter(1, 0), letter(1, 1), letter(2, 1)]);
         let target = records(&[letter(2, 1), letter(1, 1), letter(1, 0)]);
-        assert_eq!(compare(&source, &target).0.same, 3);
+        assert_eq!(compare(&source, &target, false).0.same, 3);
         let target = records(&[letter(2, 1), letter(1, 1), letter(1, 2)]);
-        let (compared, findings) = compare(&source, &target);
+        let (compared, findings) = compare(&source, &target, false);
         assert_eq!(compared.same, 2);
         assert_eq!(
             (findings[0].kind, findings[0].source.map(|at| at.uid)),
             (Difference::Flags, Some(Uid(1)))
         );
+    }
+
+    #[test]
+    fn equal_messages_are_merged_only_where_the_target_has_one_copy_and_is_known_to_keep_one() {
+        let equal = |uids: std::ops::Range<u32>| -> Vec<Record> {
+            uids.map(|uid| plain(uid, "Message-ID: <1@x>\r\n\r\nbody\r\n")).collect()
+        };
+        let told = |source: &[Record], copies: u32, keeps_one| {
+            let (compared, findings) = compare(source, &equal(7..7 + copies), keeps_one);
+            let texts: BTreeSet<String> = findings.into_iter().map(|one| one.text).collect();
+            let texts: Vec<String> = texts.into_iter().collect();
+            let [merged, missing] =
+                [Difference::Merged, Difference::Missing].map(|kind| compared.count(kind));
+            (compared.same, merged, missing, texts.join("|"))
+        };
+        let one = || "3 equal messages, one copy".to_owned();
+        let source = equal(1..4);
+        assert_eq!(told(&source, 1, false), (1, 0, 2, one()));
+        assert_eq!(told(&source, 1, true), (1, 2, 0, one()));
+        // A target that has two keeps more than one, whatever is said of it.
+        let two = "3 equal messages, 2 copies".to_owned();
+        assert_eq!(told(&source, 2, true), (2, 0, 1, two.clone()));
+        assert_eq!(told(&source, 0, true), (0, 0, 3, String::new()));
+        assert_eq!(told(&source, 3, true), (3, 0, 0, String::new()));
+        // The ledger names one of them: the other one is missing.
+        let named = |names: u32| -> Vec<Record> {
+            let mark = |one: Record| Record { is_merged: one.at.uid.0 <= names, ..one };
+            equal(1..4).into_iter().map(mark).collect()
+        };
+        assert_eq!(told(&named(1), 1, false), (1, 1, 1, one()));
+        assert_eq!(told(&named(2), 1, false), (1, 2, 0, one()));
+        assert_eq!(told(&named(2), 2, false), (2, 0, 1, two));
+    }
+
+    #[test]
+    fn what_shares_a_copy_is_not_taken_for_another_message_of_the_same_header_lines() {
+        let [kept, other] = ["body", "another"]
+            .map(|body| format!("Message-ID: <1@x>\r\nSubject: a\r\n\r\n{body}\r\n"));
+        let source = [plain(1, &kept), plain(2, &kept)];
+        let (_, findings) = compare(&source, &[plain(7, &kept), plain(8, &other)], true);
+        let told: Vec<_> = findings.iter().map(|one| (one.kind, one.source, one.target)).collect();
+        let at = |uid| Some(At { mailbox: 0, uid: Uid(uid) });
+        assert_eq!(told, [(Difference::Merged, at(2), at(7)), (Difference::Extra, None, at(8))]);
     }
 
     #[test]
@@ -466,7 +590,7 @@ mod tests {
         assert_eq!(kinds(&source, &[owed, not_owed]), []);
         // Of equals the one that belongs there is the one that is there.
         let twins = [Record { is_owed: false, ..plain(1, "a") }, plain(2, "a")];
-        let (compared, findings) = compare(&twins, &[plain(7, "a")]);
+        let (compared, findings) = compare(&twins, &[plain(7, "a")], false);
         assert_eq!((compared.source, compared.same, findings), (1, 1, vec![]));
     }
 
@@ -518,14 +642,14 @@ mod tests {
             if !turned.is_empty() {
                 turned.rotate_left(order.index(letters.len()));
             }
-            let (compared, findings) = compare(&source, &records(&turned));
+            let (compared, findings) = compare(&source, &records(&turned), false);
             prop_assert_eq!(compared.same, letters.len() as u64);
             prop_assert_eq!(findings, vec![]);
         }
 
         #[test]
         fn every_message_of_both_ends_is_paired_or_told(source in letters(), target in letters()) {
-            let (compared, findings) = compare(&records(&source), &records(&target));
+            let (compared, findings) = compare(&records(&source), &records(&target), false);
             let count = |kind| findings.iter().filter(|one| one.kind == kind).count();
             let pairs = source.len() - count(Difference::Missing);
             prop_assert_eq!(
@@ -549,7 +673,7 @@ mod tests {
                 let plain = |uid, letter: &Letter| plain(uid, &format!("\r\n{}\r\n", letter.body));
                 (1..).zip(letters).map(|(uid, letter)| plain(uid, letter)).collect()
             };
-            let (compared, _) = compare(&of(&source), &of(&target));
+            let (compared, _) = compare(&of(&source), &of(&target), false);
             let often = |letters: &[Letter], body| {
                 letters.iter().filter(|letter| letter.body == body).count() as u64
             };
@@ -567,7 +691,7 @@ mod tests {
 
         #[test]
         fn as_many_as_can_be_the_same_are(source in letters(), target in letters()) {
-            let (compared, _) = compare(&records(&source), &records(&target));
+            let (compared, _) = compare(&records(&source), &records(&target), false);
             let mut left = target.clone();
             let mut same = 0;
             for letter in &source {

@@ -17,8 +17,9 @@ use crate::ledger::{AccountSnapshot, Snapshot};
 /// Differences that mean that mail of the source is not on the target.
 const LOSSES: [Difference; 3] = [Difference::Missing, Difference::Content, Difference::Unreadable];
 /// Differences that leave all mail on the target.
-const INEXACT: [Difference; 5] = [
+const INEXACT: [Difference; 6] = [
     Difference::Doubled,
+    Difference::Merged,
     Difference::Rewritten,
     Difference::MovedAtTarget,
     Difference::Date,

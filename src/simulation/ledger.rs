@@ -82,6 +82,11 @@ impl CrashLedger {
         self.durable.repaired().await.expect("memory is read")
     }
 
+    /// The messages that the target took for equal ones.
+    pub async fn merged(&self) -> BTreeMap<MailboxId, BTreeSet<Uid>> {
+        self.durable.merged().await.expect("memory is read")
+    }
+
     /// Loses what was only queued.
     pub async fn crash(&self) {
         self.queued.lock().await.clear();

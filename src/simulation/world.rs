@@ -221,8 +221,10 @@ impl World {
 
     /// Compares what is at both servers; with the ledger's word where mailboxes went. Tells all events.
     pub async fn compare(&self) -> Vec<Event> {
-        let bound = bound(&self.ledger.bound().await, true);
-        let bound = bound.with_repaired(self.ledger.repaired().await);
+        let known = self.ledger.bound().await;
+        let bound = bound(&known, true)
+            .with_repaired(self.ledger.repaired().await)
+            .with_merged(&known, &self.ledger.merged().await);
         self.look(|env, config, batch, observer, stop| {
             compare_in(env, config, batch, bound, observer, stop)
         })

@@ -1,7 +1,8 @@
 //! A target that keeps one copy of equal messages: what it acknowledges as the copy that it has is `merged`,
 //! once that one's body was read and is equal.
 
-use mailhaul::config::Delivery;
+use mailhaul::config::{Delivery, Depth};
+use mailhaul::difference::Difference;
 use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::plan::rules::MapRule;
@@ -222,6 +223,79 @@ async fn the_copy_of_two_that_is_gone_is_refilled_once() {
     assert_eq!((fates, report.verdict), ([2, 1], Verdict::Done), "{:#?}", report.remarks);
     assert_eq!(report.remarked(RemarkKind::RemovedAtTarget), 0);
     assert_eq!(world.copy().messages(&INBOX).len(), 2);
+}
+
+/// What a comparison finds of messages that have no copy of their own, and its words for it.
+async fn told(world: &World) -> Vec<(Difference, String)> {
+    let told = world.compare().await.into_iter().filter_map(|event| match event {
+        Event::Differs { difference, text, .. } => Some((difference, text)),
+        _ => None,
+    });
+    let mut told: Vec<(Difference, String)> =
+        told.filter(|(kind, _)| *kind != Difference::Flags).collect();
+    told.sort();
+    told
+}
+
+fn equal(kind: Difference, messages: u64) -> (Difference, String) {
+    (kind, format!("{messages} equal messages, one copy"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_calls_merged_what_the_ledger_does_and_missing_what_is_lost() {
+    let mut world = world(keeping_one());
+    world.run().await;
+    let [two, three] = [2, 3].map(|messages| equal(Difference::Merged, messages));
+    let all = vec![two.clone(), two.clone(), two.clone(), three.clone(), three];
+    for depth in [Depth::Full, Depth::Sample(5_000), Depth::Fast] {
+        world.config.depth = depth;
+        assert_eq!(told(&world).await, all, "{depth:?}");
+    }
+    // The one copy of three is gone, too.
+    let copies = world.copy().messages(&INBOX);
+    let copy = copies.iter().find(|copy| copy.body == letter(1).body).unwrap();
+    assert!(world.copy().expunge(&INBOX, copy.uid));
+    let missing = (Difference::Missing, String::new());
+    let wanted = [vec![missing; 3], vec![two; 3]].concat();
+    assert_eq!(told(&world).await, wanted);
+}
+
+/// Nobody can tell a target that keeps one copy from one that has lost the others.
+#[tokio::test(start_paused = true)]
+async fn without_a_ledgers_word_what_has_an_equal_copy_is_missing_and_that_is_told() {
+    for (source_validity, told_as) in [(false, Difference::Merged), (true, Difference::Missing)] {
+        let mut world = World::new(Profile::dovecot(), keeping_one());
+        for number in [1, 1, 1, 2] {
+            world.anna().deliver(&INBOX, letter(number));
+        }
+        world.run().await;
+        if source_validity {
+            // What the ledger knows is of other UIDs.
+            assert!(world.anna().bump_uid_validity(&INBOX).is_some());
+        }
+        assert_eq!(told(&world).await, vec![equal(told_as, 3); 2]);
+    }
+    let mut lost = World::usual();
+    for number in [1, 1, 1, 2] {
+        lost.anna().deliver(&INBOX, letter(number));
+    }
+    lost.run().await.assert_done(4);
+    assert!(lost.copy().expunge(&INBOX, 1));
+    let text = "3 equal messages, 2 copies".to_owned();
+    assert_eq!(told(&lost).await, [(Difference::Missing, text)]);
+}
+
+/// D17: of Gmail it is known, though others have copied here.
+#[tokio::test(start_paused = true)]
+async fn gmail_is_known_to_keep_one_copy_though_no_ledger_says_so() {
+    let world = world(like_gmail());
+    for number in 1..4 {
+        world.copy().deliver(&INBOX, letter(number));
+    }
+    let told = told(&world).await;
+    let count = |kind| told.iter().filter(|(told, _)| *told == kind).count() as u64;
+    assert_eq!(count(Difference::Merged), 3, "{told:?}");
+    assert_eq!(count(Difference::Missing), 4, "what has no equal there is missing: {told:?}");
 }
 
 /// Gmail, which tells a UID of its own for each.

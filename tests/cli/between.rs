@@ -20,12 +20,17 @@ pub(crate) struct Between {
 impl Between {
     /// With these users on both servers.
     pub(crate) fn new(users: &[&str]) -> Self {
+        Self::to(Profile::dovecot(), users)
+    }
+
+    /// The same, with a target like this.
+    pub(crate) fn to(target: Profile, users: &[&str]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let [source, target] = [(); 2].map(|()| Server::new(Profile::dovecot()));
+        let [source, target] = [Profile::dovecot(), target].map(Server::new);
         for server in [&source, &target] {
             for user in users {
                 server.account(user, SECRET);

@@ -1,6 +1,6 @@
 //! `mailhaul cutover`: which accounts may be switched.
 
-use mailhaul::rehearsal::{Deed, Fault, Matching};
+use mailhaul::rehearsal::{Deed, Fault, Matching, Merging, Profile};
 
 use super::between::{Between, INBOX, letter};
 use super::{Folder, HURRY, good};
@@ -59,6 +59,26 @@ fn an_account_whose_owner_moved_a_copy_at_the_target_is_safe() {
     assert!(there.expunge(&["Filed"], 1));
     let ran = between.folder.run("cutover accounts.csv").code(6);
     assert!(ran.stdout().contains("  NOT SAFE  anna  1 missing\n"), "{}", ran.stdout());
+}
+
+#[test]
+fn an_account_is_safe_whose_target_keeps_one_copy_of_equal_messages() {
+    let merging = Profile { merges: Merging::TellsKept, multiappend: false, ..Profile::dovecot() };
+    let between = Between::to(merging, &["anna"]);
+    for number in [1, 1, 1, 2] {
+        between.source("anna").deliver(&INBOX, letter(number));
+    }
+    let ran = between.folder.run("cutover accounts.csv").code(0);
+    let text = ran.stdout();
+    let line = "  safe      anna  (not exact: 2 merged)\n";
+    assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    let told = between.lines("verify.csv");
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|line| line.contains(",merged,") && line.contains("3 equal messages")));
+    // The one that was kept is lost: so are those that it stood for.
+    assert!(between.target("anna").expunge(&INBOX, 1));
+    let ran = between.folder.run("cutover accounts.csv").code(6);
+    assert!(ran.stdout().contains("  NOT SAFE  anna  3 missing\n"), "{}", ran.stdout());
 }
 
 #[test]

@@ -178,6 +178,23 @@ pub(super) fn repaired(connection: &Connection) -> Result<BTreeMap<Digest, Diges
     Ok(digests.filter_map(|((sent, _), changed)| Some((changed?.digest?.0, sent))).collect())
 }
 
+/// Each has a note that says why.
+pub(super) fn merged(
+    connection: &Connection,
+) -> Result<BTreeMap<MailboxId, BTreeSet<Uid>>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT mailbox, uid, fate FROM note JOIN message USING (mailbox, uid) WHERE kind = ?1",
+    )?;
+    let mut merged: BTreeMap<MailboxId, BTreeSet<Uid>> = BTreeMap::new();
+    let mut rows = statement.query([codes::kind_code(RemarkKind::Reason)])?;
+    while let Some(row) = rows.next()? {
+        if codes::unpack_fate(row.get(2)?)?.0 == Fate::Merged {
+            merged.entry(MailboxId(row.get(0)?)).or_default().insert(Uid(row.get(1)?));
+        }
+    }
+    Ok(merged)
+}
+
 /// Whether copies of an account's messages were seen with other octets than were sent, though these
 /// held nothing that many servers change.
 pub(super) fn alters(connection: &Connection, account: AccountId) -> Result<bool, StoreError> {
