@@ -35,7 +35,7 @@ pub(super) struct MappingFlags {
     merge: bool,
     /// Where Gmail is the source: copy a message into the mailbox of each of its labels, and from All Mail
     /// what has none (folders), or once, into the first of INBOX, Sent, Drafts and the others by name
-    /// (primary)
+    /// (primary), or once, from All Mail, with a keyword for each label (keywords)
     #[arg(long, value_name = "HOW", default_value = "folders")]
     gmail_labels: GmailLabelsFlag,
     /// Whose mailboxes to copy, of those that an account sees; several with commas between. Others' and
@@ -49,6 +49,7 @@ enum GmailLabelsFlag {
     #[default]
     Folders,
     Primary,
+    Keywords,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -76,6 +77,7 @@ impl MappingFlags {
             labels: match self.gmail_labels {
                 GmailLabelsFlag::Folders => GmailLabels::Folders,
                 GmailLabelsFlag::Primary => GmailLabels::Primary,
+                GmailLabelsFlag::Keywords => GmailLabels::Keywords,
             },
             namespaces: self.namespaces(),
         })

@@ -449,7 +449,8 @@ async fn connect_source<L: Ledger>(
     known: Option<&Server>,
 ) -> Result<ImapSource, Fault> {
     let connection = connect(work, &account.source, Side::Source, known).await?;
-    Ok(ImapSource::new(connection, work.run.config.window_bytes_max))
+    let config = &work.run.config;
+    Ok(ImapSource::new(connection, config.window_bytes_max).with_labels(config.rules.labels))
 }
 
 async fn connect_target<L: Ledger>(

@@ -132,8 +132,9 @@ impl Ends {
     /// The connection of one side.
     async fn connect(looking: &Looking<'_>) -> Result<Self, Fault> {
         let Account { source, target, .. } = looking.account;
+        let labels = looking.run.config.rules.labels;
         Ok(Self {
-            source: connect(looking.run, source, Side::Source).await?,
+            source: connect(looking.run, source, Side::Source).await?.with_labels(labels),
             target: connect(looking.run, target, Side::Target).await?,
         })
     }

@@ -403,6 +403,8 @@ pub struct Fetched {
     pub body: Option<Bytes>,
     /// Lines of its header, if any were asked for and sent.
     pub header: Option<Bytes>,
+    /// Gmail's labels as they stand on the wire (`X-GM-LABELS`); NIL among them says nothing.
+    pub labels: Option<Vec<Bytes>>,
 }
 
 impl Fetched {
@@ -447,6 +449,11 @@ impl Fetched {
             }
             name if name.starts_with("BODY[HEADER") && !value.is_nil() => {
                 self.header = value.octets().cloned();
+            }
+            "X-GM-LABELS" => {
+                let labels = value.list().unwrap_or_default().iter();
+                let labels = labels.filter(|label| !label.is_nil()).filter_map(Value::octets);
+                self.labels = Some(labels.cloned().collect());
             }
             _ => {}
         }
@@ -591,6 +598,27 @@ mod tests {
         assert_eq!(fetched.flags.expect("flags").to_string(), "\\Seen $x");
         assert_eq!(fetched.date.expect("a date").to_string(), "1996-07-17T09:44:25Z");
         assert_eq!(fetched.body.as_deref(), Some(&b"ab)\r\n"[..]));
+    }
+
+    #[test]
+    fn labels_are_read_as_atoms_strings_and_literals() {
+        let labels = |response| -> Option<Vec<String>> {
+            let told = fetched(response).labels?.into_iter();
+            Some(told.map(|label| label.escape_ascii().to_string()).collect())
+        };
+        let two = Some(vec!["\\\\Inbox".to_owned(), "Muy Importante".to_owned()]);
+        assert_eq!(labels(b"* 1 FETCH (X-GM-LABELS (\\Inbox \"Muy Importante\") UID 4)\r\n"), two);
+        assert_eq!(
+            labels(b"* 1 FETCH (X-GM-LABELS (\"\\\\Inbox\" {14}\r\nMuy Importante))\r\n"),
+            two
+        );
+        assert_eq!(labels(b"* 1 FETCH (UID 4 X-GM-LABELS ())\r\n"), Some(vec![]));
+        assert_eq!(labels(b"* 1 FETCH (UID 4 X-GM-LABELS NIL)\r\n"), Some(vec![]));
+        assert_eq!(
+            labels(b"* 1 FETCH (UID 4 X-GM-LABELS (NIL a))\r\n"),
+            Some(vec!["a".to_owned()])
+        );
+        assert_eq!(labels(b"* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n"), None);
     }
 
     #[test]

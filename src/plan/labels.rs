@@ -16,6 +16,8 @@ pub enum GmailLabels {
     Folders,
     /// It is copied once: into the first of INBOX, Sent, Drafts and the others by their paths.
     Primary,
+    /// It is copied once, from All Mail, with a keyword for each.
+    Keywords,
 }
 
 /// Whether a mailbox only shows what stands in others.
@@ -23,6 +25,31 @@ pub enum GmailLabels {
 pub fn is_view(mailbox: &Mailbox) -> bool {
     use SpecialUse::{All, Flagged, Important};
     matches!(mailbox.special_use, Some(All | Flagged | Important))
+}
+
+/// Whether the source's All Mail shows all of a mailbox, so that nothing is to be copied from there.
+#[must_use]
+pub fn is_in_all_mail(mailbox: &Mailbox, mode: GmailLabels) -> bool {
+    let is_beside = matches!(mailbox.special_use, Some(SpecialUse::Junk | SpecialUse::Trash));
+    is_view(mailbox) || (mode == GmailLabels::Keywords && !is_beside && !mailbox.is_foreign())
+}
+
+/// The keyword that stands for a label at the target. `\Important` is `$Important` (RFC 8457), another
+/// system label its name alone; `\Starred` and `\Draft` have none, since flags say the same. The name of any
+/// other label is as on the wire, in modified UTF-7, with `_` for each octet that no keyword holds
+/// (RFC 9051 section 9, `flag-keyword`).
+#[must_use]
+pub fn keyword(label: &Label) -> Option<String> {
+    let is_held = |octet: u8| octet.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&octet);
+    let held = |octet: &u8| if is_held(*octet) { char::from(*octet) } else { '_' };
+    let Some(system) = label.0.strip_prefix(b"\\") else {
+        return Some(label.0.iter().map(held).collect()).filter(|name: &String| !name.is_empty());
+    };
+    match system.to_ascii_lowercase().as_slice() {
+        b"" | b"starred" | b"draft" | b"drafts" => None,
+        b"important" => Some("$Important".to_owned()),
+        _ => Some(system.iter().map(held).collect()),
+    }
 }
 
 /// Which copied mailbox a message counts as one of.
@@ -79,6 +106,7 @@ impl Labels {
         match self.mode {
             GmailLabels::Folders => is_all,
             GmailLabels::Primary => is_all || behind_first.any(|place| place.name == *mailbox),
+            GmailLabels::Keywords => false,
         }
     }
 
@@ -103,6 +131,35 @@ impl Place {
                     || plural.eq_ignore_ascii_case(system.as_bytes())
             }
             None => self.name.0 == label.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_becomes_a_keyword_that_every_server_can_read() {
+        for (label, word) in [
+            ("Work", Some("Work")),
+            ("Work/Plan", Some("Work/Plan")),
+            ("Work & Plan", Some("Work_&_Plan")),
+            ("Entw&APw-rfe", Some("Entw&APw-rfe")),
+            ("(a) {b}", Some("_a___b}")),
+            ("1% \"2\" *\\ [3]", Some("1___2_____[3_")),
+            ("\\Inbox", Some("Inbox")),
+            ("\\Sent", Some("Sent")),
+            ("\\Important", Some("$Important")),
+            ("\\Starred", None),
+            ("\\Draft", None),
+            ("\\Drafts", None),
+            ("\\", None),
+            ("", None),
+            ("\u{fc}", Some("__")),
+        ] {
+            let label = Label(label.as_bytes().to_vec());
+            assert_eq!(keyword(&label).as_deref(), word, "{label:?}");
         }
     }
 }

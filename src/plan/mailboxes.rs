@@ -237,7 +237,11 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
         }
     }
     if all.as_ref().is_some_and(|all| own.iter().any(|own: &Own| own.mailbox.name == *all)) {
-        let (views, places) = own.into_iter().partition(|own| labels::is_view(own.mailbox));
+        let mode = wishes.rules.labels;
+        let is_shown = |own: &Own| {
+            all.as_ref() != Some(&own.mailbox.name) && labels::is_in_all_mail(own.mailbox, mode)
+        };
+        let (views, places) = own.into_iter().partition(is_shown);
         own = places;
         left_out.extend(
             Vec::into_iter(views)

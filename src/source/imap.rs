@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use tokio::sync::mpsc;
 
+use self::fetch::Limits;
 use super::{Admitted, Fetched, Opened, Source};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
@@ -15,7 +16,7 @@ use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Namespaces, Uid, WireName};
-use crate::plan::labels::Label;
+use crate::plan::labels::{GmailLabels, Label};
 use crate::sharing::{Acl, Metadata, Quota};
 use crate::target::Naming;
 
@@ -26,13 +27,23 @@ pub struct ImapSource {
     body_bytes_max: u64,
     /// What a range was found to hold when the mailbox was opened.
     ahead: Option<(RangeInclusive<Uid>, Vec<MessageInfo>)>,
+    /// Whether labels are told as keywords. Nothing tells when they change then.
+    are_labels_keywords: bool,
 }
 
 impl ImapSource {
     /// Reads by this connection; bodies above `body_bytes_max` octets are streamed, not held.
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
-        Self { connection, body_bytes_max, ahead: None }
+        Self { connection, body_bytes_max, ahead: None, are_labels_keywords: false }
+    }
+
+    /// The same, where labels are told in this way.
+    #[must_use]
+    pub fn with_labels(self, mode: GmailLabels) -> Self {
+        let are_labels_keywords =
+            mode == GmailLabels::Keywords && labels::are_offered(&self.connection);
+        Self { are_labels_keywords, ..self }
     }
 
     /// What is known of the server.
@@ -55,7 +66,7 @@ impl ImapSource {
         first: Option<RangeInclusive<Uid>>,
     ) -> Result<Opened, Fault> {
         self.ahead = None;
-        let scan = first.as_ref().map(scan_of);
+        let scan = first.as_ref().map(|first| self.scan_of(first));
         let (selected, scanned) = self.connection.select_and(Select::Examine, name, scan).await?;
         if let (Some(range), Some(scanned)) = (first, scanned) {
             let infos = infos(scanned.iter().filter_map(reply::Fetched::parse), &range);
@@ -65,14 +76,15 @@ impl ImapSource {
             uid_validity: selected.uid_validity,
             uid_next: listing::uid_next(&mut self.connection, name, &selected).await?,
             messages: u64::from(selected.exists),
-            highest_modseq: selected.highest_modseq,
+            highest_modseq: selected.highest_modseq.filter(|_| !self.are_labels_keywords),
         })
     }
-}
 
-fn scan_of(uids: &RangeInclusive<Uid>) -> String {
-    let (first, last) = (uids.start(), uids.end());
-    format!("UID FETCH {first}:{last} (UID RFC822.SIZE INTERNALDATE FLAGS)")
+    fn scan_of(&self, uids: &RangeInclusive<Uid>) -> String {
+        let (first, last) = (uids.start(), uids.end());
+        let labels = if self.are_labels_keywords { " X-GM-LABELS" } else { "" };
+        format!("UID FETCH {first}:{last} (UID RFC822.SIZE INTERNALDATE FLAGS{labels})")
+    }
 }
 
 /// The messages of a range, ascending.
@@ -82,12 +94,13 @@ fn infos(
 ) -> Vec<MessageInfo> {
     let infos = found.into_iter().filter_map(|fetched| {
         let uid = fetched.uid.filter(|uid| uids.contains(uid))?;
-        Some(MessageInfo {
-            uid,
-            size: fetched.size.unwrap_or(0),
-            date: fetched.date,
-            flags: fetched.flags.unwrap_or_else(Flags::default),
-        })
+        let flags = fetched.flags.unwrap_or_else(Flags::default);
+        // They come only where they were asked for as keywords.
+        let flags = match &fetched.labels {
+            Some(labels) => labels::with_keywords(&flags, labels),
+            None => flags,
+        };
+        Some(MessageInfo { uid, size: fetched.size.unwrap_or(0), date: fetched.date, flags })
     });
     let mut infos: Vec<MessageInfo> = infos.collect();
     infos.sort_by_key(|info| info.uid);
@@ -101,7 +114,11 @@ impl Source for ImapSource {
     }
 
     async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
-        listing::statuses(&mut self.connection, names).await
+        let mut statuses = listing::statuses(&mut self.connection, names).await?;
+        if self.are_labels_keywords {
+            statuses.iter_mut().flatten().for_each(|status| status.highest_modseq = None);
+        }
+        Ok(statuses)
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Opened, Fault> {
@@ -123,7 +140,8 @@ impl Source for ImapSource {
             return Ok(infos);
         }
         let action = "list the messages";
-        let found = listing::messages(&mut self.connection, &scan_of(&uids), action).await?;
+        let scan = self.scan_of(&uids);
+        let found = listing::messages(&mut self.connection, &scan, action).await?;
         Ok(infos(found, &uids))
     }
 
@@ -175,13 +193,18 @@ impl Source for ImapSource {
         fetched: mpsc::Sender<Fetched>,
     ) -> Result<(), Fault> {
         let side = self.connection.side();
+        let limits = Limits {
+            body_bytes_max: self.body_bytes_max,
+            // The scan's have the labels, too.
+            takes_flags: !self.are_labels_keywords,
+        };
         let taken = fetched.clone();
         let (reader, writer) = self.connection.lend();
         tokio::select! {
             biased;
             // Nobody takes what would come: whoever stopped taking it knows why.
             () = taken.closed() => Ok(()),
-            outcome = fetch::fetch(reader, writer, windows, fetched, self.body_bytes_max) => {
+            outcome = fetch::fetch(reader, writer, windows, fetched, limits) => {
                 outcome.map_err(|fault| fault.at(side))
             }
         }

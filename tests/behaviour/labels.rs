@@ -130,6 +130,127 @@ async fn each_message_is_copied_once_into_the_mailbox_of_its_first_label() {
     assert_eq!(world.compare().await.iter().filter(differs).count(), 0);
 }
 
+/// The flags of a letter's copy.
+fn flags_at(world: &World, path: &[&str], number: u32) -> Vec<String> {
+    let copies = world.copy().messages(path);
+    let copy = copies.into_iter().find(|one| one.body == letter(number).body).expect("a copy");
+    let mut flags: Vec<String> = copy.flags.into_iter().collect();
+    flags.sort();
+    flags
+}
+
+const WORK_KEYWORD: &str = "Work_&-_Plan";
+
+fn by_keywords() -> World {
+    let mut world = gmail();
+    world.config.rules.labels = GmailLabels::Keywords;
+    world
+}
+
+#[track_caller]
+fn assert_by_keywords(world: &World) {
+    assert_at(world, &ARCHIVE, &[1, 2, 3, 4, 5, 6]);
+    assert_at(world, &["Trash"], &[7]);
+    for (number, flags) in [
+        (1, &["Inbox", WORK_KEYWORD, "\\Answered", "\\Seen"][..]),
+        (2, &["Inbox", "\\Flagged"]),
+        (3, &["Sent", WORK_KEYWORD]),
+        (4, &[]),
+        (5, &["\\Seen"]),
+        (6, &["$Important", "Inbox", "\\Answered", "\\Seen"]),
+    ] {
+        assert_eq!(flags_at(world, &ARCHIVE, number), flags, "letter {number}");
+    }
+    let names = world.copy().mailboxes().into_iter().filter(|one| one.messages > 0);
+    assert_eq!(names.count(), 2);
+}
+
+#[track_caller]
+fn assert_same_at_both_ends(events: &[Event]) {
+    let differs = |event: &&Event| matches!(event, Event::Differs { .. });
+    let differing: Vec<&Event> = events.iter().filter(differs).collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+/// D17
+#[tokio::test(start_paused = true)]
+async fn each_message_is_copied_once_from_all_mail_with_its_labels_as_keywords() {
+    for large in [false, true] {
+        let mut world = by_keywords();
+        if large {
+            world.config.window_bytes_max = 64; // All are streamed.
+        }
+        for _ in 0..2 {
+            let report = world.run().await;
+            report.assert_done(7);
+            assert_by_keywords(&world);
+            assert!(is_left_out(&report, &INBOX) && is_left_out(&report, &STARRED));
+            assert_eq!(world.target.counters().appended, 7);
+            world.assert_source_untouched();
+        }
+        assert_same_at_both_ends(&world.compare().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keywords_follow_labels_as_flags_do_and_no_others() {
+    let mut world = by_keywords();
+    world.run().await.assert_done(7);
+    // Of its owner's at the target.
+    let copies = world.copy().messages(&ARCHIVE);
+    let first = copies.iter().find(|one| one.body == letter(1).body).unwrap();
+    assert!(world.copy().set_flags(
+        &ARCHIVE,
+        first.uid,
+        &["Inbox", WORK_KEYWORD, "\\Seen", "Mine"]
+    ));
+    assert!(world.anna().expunge(&INBOX, 1)); // Archived.
+    world.anna().deliver(&WORK, letter(5)); // Labelled.
+    let report = world.run().await;
+    report.assert_done(7);
+    assert_eq!(flags_at(&world, &ARCHIVE, 1), ["Mine", WORK_KEYWORD, "\\Seen"]);
+    assert_eq!(flags_at(&world, &ARCHIVE, 5), [WORK_KEYWORD, "\\Seen"]);
+    assert_eq!(world.target.counters().appended, 7);
+}
+
+/// What a target keeps no keyword for is told by name, as of any flag.
+#[tokio::test(start_paused = true)]
+async fn labels_that_the_target_cannot_hold_are_in_the_report_by_name() {
+    let mut world = by_keywords();
+    let long = "A label of more octets than any server takes as a keyword";
+    world.anna().deliver(&[long], letter(5));
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Copied), report.verdict), (7, Verdict::Done));
+    let reduced = report.remarks.iter().filter(|row| row.remark.kind == RemarkKind::FlagsReduced);
+    let told: Vec<&str> = reduced.map(|row| row.remark.text.as_str()).collect();
+    assert_eq!(told, [long.replace(' ', "_")]);
+    assert_eq!(flags_at(&world, &ARCHIVE, 5), ["\\Seen"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_all_mail_each_label_is_a_mailbox_with_the_others_as_keywords() {
+    let mut world = by_keywords();
+    world.config.rules.exclude = vec![Pattern::parse("[Gmail]/All Mail").expect("a pattern")];
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Done);
+    assert_at(&world, &INBOX, &[1, 2, 6]);
+    assert_at(&world, &WORK, &[1, 3]);
+    assert_eq!(flags_at(&world, &WORK, 3), ["Sent"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_makes_keywords_is_killed_anywhere_and_resumed_to_the_same_end() {
+    let mut whole = by_keywords();
+    whole.run().await;
+    for point in (1..=whole.points).step_by(3) {
+        let mut world = by_keywords();
+        assert!(world.run_until(Kill::Point(point)).await.is_none(), "{point}");
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Copied)), (Verdict::Done, 7), "{point}");
+        assert_by_keywords(&world);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_loses_its_last_label_is_copied_from_all_mail() {
     let mut world = gmail();

@@ -35,18 +35,27 @@ const READ_PAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const EXCESS_PERCENT: u64 = 25;
 const EXCESS_BYTES: u64 = 64 * 1024;
 
+/// What bodies are fetched with.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Larger ones are streamed, in octets.
+    pub(super) body_bytes_max: u64,
+    /// Whether the flags that come with a body are newer than the scan's.
+    pub(super) takes_flags: bool,
+}
+
 pub(super) async fn fetch(
     reader: BulkReader<'_>,
     writer: BulkWriter<'_>,
     mut windows: mpsc::Receiver<Admitted>,
     fetched: mpsc::Sender<Fetched>,
-    body_bytes_max: u64,
+    limits: Limits,
 ) -> Result<(), Fault> {
     let mut fetching = Fetching {
         reader,
         writer,
         fetched,
-        body_bytes_max,
+        limits,
         in_flight: VecDeque::new(),
         arriving: None,
         sequences: BTreeMap::new(),
@@ -103,7 +112,7 @@ struct Fetching<'a> {
     reader: BulkReader<'a>,
     writer: BulkWriter<'a>,
     fetched: mpsc::Sender<Fetched>,
-    body_bytes_max: u64,
+    limits: Limits,
     in_flight: VecDeque<InFlight>,
     /// A body of which not all has come.
     arriving: Option<Arriving>,
@@ -204,7 +213,7 @@ impl Fetching<'_> {
         // Larger ones are streamed, but for those that are to be held to be repaired.
         let held = self.in_flight.iter().filter(|window| !window.admitted.window.streamed);
         let largest = held.flat_map(|w| &w.admitted.window.messages).map(|owed| owed.info.size);
-        self.body_bytes_max.max(largest.max().unwrap_or(0)).min(memory_left)
+        self.limits.body_bytes_max.max(largest.max().unwrap_or(0)).min(memory_left)
     }
 
     async fn take_in(&mut self, came: Came) -> Result<(), Fault> {
@@ -250,6 +259,7 @@ impl Fetching<'_> {
 
     /// A FETCH belongs to the window that asked for its UID, whatever comes between.
     fn take(&mut self, uid: Uid, body: Octets, fetched: &reply::Fetched) {
+        let takes_flags = self.limits.takes_flags;
         for window in &mut self.in_flight {
             let owed = window.admitted.window.messages.iter().find(|m| m.info.uid == uid);
             let Some(owed) = owed else { continue };
@@ -269,7 +279,7 @@ impl Fetching<'_> {
             if mutant::is(Mutant::TrustSize) {
                 body.truncate(usize::try_from(owed.info.size).unwrap_or(usize::MAX));
             }
-            let info = as_fetched(&owed.info, fetched, body.len() as u64);
+            let info = as_fetched(&owed.info, fetched, body.len() as u64, takes_flags);
             window.messages.push(Message { info, body });
             return;
         }
@@ -336,7 +346,7 @@ impl Fetching<'_> {
 
     async fn rest_of_response(&mut self) -> Result<Bytes, Fault> {
         loop {
-            match self.reader.response(self.body_bytes_max).await.map_err(broken)? {
+            match self.reader.response(self.limits.body_bytes_max).await.map_err(broken)? {
                 Incoming::Response(rest) => return Ok(rest),
                 Incoming::Large { literal_bytes, .. } => {
                     self.reader.discard(literal_bytes).await.map_err(broken)?;
@@ -354,7 +364,7 @@ impl Fetching<'_> {
         let (pieces, chunks) = mpsc::channel(CHUNKS_MAX);
         // Date and flags that come after the body would come too late: the scan's stand.
         let early = attributes_around(&head, &Bytes::from_static(b")\r\n")).unwrap_or_default();
-        let info = as_fetched(&asked, &early, size);
+        let info = as_fetched(&asked, &early, size, self.limits.takes_flags);
         let body = Streamed::new(size, chunks);
         let window = Fetched::Streamed { admitted, info, body };
         if self.fetched.send(window).await.is_err() {
@@ -462,12 +472,18 @@ impl InFlight {
 }
 
 /// The scan's word on a message, made newer by what came with its body.
-fn as_fetched(scanned: &MessageInfo, fetched: &reply::Fetched, size: u64) -> MessageInfo {
+fn as_fetched(
+    scanned: &MessageInfo,
+    fetched: &reply::Fetched,
+    size: u64,
+    takes_flags: bool,
+) -> MessageInfo {
+    let flags = fetched.flags.as_ref().filter(|_| takes_flags);
     MessageInfo {
         uid: scanned.uid,
         size,
         date: fetched.date.or(scanned.date),
-        flags: fetched.flags.clone().unwrap_or_else(|| scanned.flags.clone()),
+        flags: flags.unwrap_or(&scanned.flags).clone(),
     }
 }
 
@@ -538,7 +554,8 @@ mod tests {
         let work = async {
             let outcome = {
                 let (reader, writer) = wire.lend();
-                fetch(reader, writer, admitted, hand_on, HELD_MAX).await
+                let limits = Limits { body_bytes_max: HELD_MAX, takes_flags: true };
+                fetch(reader, writer, admitted, hand_on, limits).await
             };
             drop(wire);
             outcome

@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::fault::{Fault, Scope};
+use crate::fault::Fault;
 use crate::imap::exec::Connection;
-use crate::imap::reply::{self, Value};
-use crate::mail::Uid;
-use crate::plan::labels::Label;
+use crate::imap::listing;
+use crate::mail::{Flags, Uid};
+use crate::plan::labels::{Label, keyword};
 
 pub(super) fn are_offered(connection: &Connection) -> bool {
     connection.capabilities().has("X-GM-EXT-1")
@@ -20,36 +20,18 @@ pub(super) async fn labels(
     uids: RangeInclusive<Uid>,
 ) -> Result<BTreeMap<Uid, Vec<Label>>, Fault> {
     let command = format!("UID FETCH {}:{} (UID X-GM-LABELS)", uids.start(), uids.end());
-    let done = connection.run_ok(&command, "ask for labels", Scope::Mailbox).await?;
-    let told = done.untagged.iter().filter_map(parse);
+    let told = listing::messages(connection, &command, "ask for labels").await?.into_iter();
+    let told = told.filter_map(|fetched| {
+        let labels = fetched.labels?.iter().map(|label| Label(label.to_vec())).collect();
+        Some((fetched.uid?, labels))
+    });
     Ok(told.filter(|(uid, _)| uids.contains(uid)).collect())
 }
 
-fn parse(response: &Bytes) -> Option<(Uid, Vec<Label>)> {
-    let (uid, value) = reply::item(response, "X-GM-LABELS")?;
-    let labels = value.list().unwrap_or_default().iter();
-    let labels = labels.filter(|label| !label.is_nil()).filter_map(Value::octets);
-    Some((uid, labels.map(|label| Label(label.to_vec())).collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_read_as_atoms_strings_and_literals() {
-        let read = |text: &'static str| parse(&Bytes::from_static(text.as_bytes()));
-        let labels = |names: &[&str]| {
-            Some((Uid(4), names.iter().map(|name| Label(name.as_bytes().to_vec())).collect()))
-        };
-        let two = labels(&["\\Inbox", "Muy Importante"]);
-        assert_eq!(read("* 1 FETCH (X-GM-LABELS (\\Inbox \"Muy Importante\") UID 4)\r\n"), two);
-        assert_eq!(
-            read("* 1 FETCH (UID 4 X-GM-LABELS (\"\\\\Inbox\" {14}\r\nMuy Importante))\r\n"),
-            two
-        );
-        assert_eq!(read("* 1 FETCH (UID 4 X-GM-LABELS ())\r\n"), labels(&[]));
-        assert_eq!(read("* 1 FETCH (UID 4 X-GM-LABELS NIL)\r\n"), labels(&[]));
-        assert_eq!(read("* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n"), None);
-    }
+/// Flags, and the keywords that stand for labels.
+pub(super) fn with_keywords(flags: &Flags, labels: &[Bytes]) -> Flags {
+    let labels = labels.iter().filter_map(|label| keyword(&Label(label.to_vec())));
+    let labels: Vec<String> = labels.collect();
+    let keywords = flags.keywords().iter().chain(&labels);
+    Flags::from_parts(flags.system_bits(), keywords.map(String::as_str))
 }
