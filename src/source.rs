@@ -13,7 +13,7 @@ use crate::identity::{HeaderKeys, Identity};
 use crate::mail::{
     Flags, Mailbox, MailboxStatus, Message, MessageInfo, Namespaces, Uid, UidValidity, WireName,
 };
-use crate::plan::labels::Label;
+use crate::plan::labels::Labelled;
 use crate::plan::windows::Window;
 use crate::sharing::{Acl, Metadata, Quota};
 use crate::throttle::Admission;
@@ -95,12 +95,17 @@ pub trait Source: Send {
     /// Whether messages have labels, and stand in the mailbox of each: Gmail's `X-GM-EXT-1`.
     fn has_labels(&self) -> bool;
 
-    /// The labels of the messages of a range, as they stand on the wire, but for that of the open mailbox;
-    /// of messages of which the source tells any.
+    /// The labels of the messages of a range; of messages of which the source tells any.
     fn labels(
         &mut self,
         uids: RangeInclusive<Uid>,
-    ) -> impl Future<Output = Result<BTreeMap<Uid, Vec<Label>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<BTreeMap<Uid, Labelled>, Fault>> + Send;
+
+    /// The numbers of the messages of a range of a source with labels: see [`Labelled::id`].
+    fn label_ids(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Vec<u64>, Fault>> + Send;
 
     /// Who may do what in a mailbox; none where the server has no such rights.
     fn acl(&mut self, name: &WireName) -> impl Future<Output = Result<Option<Acl>, Fault>> + Send;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::labels::{self, Elsewhere};
+use super::labels::{Elsewhere, Placing};
 use super::look::{self, Ends, Listed, Looking};
 use super::preview;
 use super::scan::Ranges;
@@ -17,7 +17,7 @@ use crate::mail::{Flags, Mailbox, MailboxPath, MessageInfo, Uid, WireName};
 use crate::own::OwnName;
 use crate::plan::compare::{self, At, Finding, Marks, Record, Trace, compare, is_sampled};
 use crate::plan::filter::Filter;
-use crate::plan::labels::{Labels, is_view};
+use crate::plan::labels::is_view;
 use crate::plan::mailboxes::Pair;
 use crate::source::Source;
 use crate::throttle::Throttle;
@@ -84,7 +84,7 @@ pub(super) async fn account(
     }
     let comparing = Comparing {
         looking,
-        labels,
+        labels: labels.map(Placing::new),
         source_throttle: look::throttle(looking, &looking.account.source),
         target_throttle: look::throttle(looking, &looking.account.target),
     };
@@ -242,7 +242,7 @@ impl Group {
 
 struct Comparing<'a, 'l> {
     looking: &'a Looking<'l>,
-    labels: Option<Labels>,
+    labels: Option<Placing>,
     source_throttle: Throttle,
     target_throttle: Throttle,
 }
@@ -367,7 +367,7 @@ struct Reading<'a> {
     /// What belongs on the target; without one all does.
     filter: Option<&'a Filter>,
     /// Which mailbox messages count as of, where they have labels.
-    labels: Option<&'a Labels>,
+    labels: Option<&'a Placing>,
     /// What a ledger says of single messages: what they were repaired to on their way to the other end, and
     /// which were merged there.
     told: Option<&'a Looking<'a>>,
@@ -407,7 +407,13 @@ impl<'a> Reading<'a> {
         let before = self.records.len();
         for range in Ranges::new(opened.uid_next, opened.messages, self.scan_messages_max) {
             let scan = end.scan(range.clone()).await?;
-            let elsewhere = labels::elsewhere(end, self.labels, name, range).await?;
+            let elsewhere = match self.labels {
+                Some(labels) => {
+                    let messages_max = self.scan_messages_max;
+                    labels.elsewhere(end, name, &opened, range, messages_max).await?
+                }
+                None => Elsewhere::new(),
+            };
             for infos in scan.chunks(READ_MESSAGES_MAX) {
                 self.part(end, mailbox, infos, &elsewhere).await?;
                 told(infos.len() as u64, infos.iter().map(|info| info.size).sum());

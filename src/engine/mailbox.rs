@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::labels::{self, Elsewhere};
+use super::labels::{Elsewhere, Placing};
 use super::scan::{Census, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
@@ -17,7 +17,6 @@ use crate::history::{Entry, History};
 use crate::ledger::{Binding, BoundMailbox, Ledger, MailboxId, Outcome, ScanTotals, Watermark};
 use crate::mail::{Flags, MailboxPath, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
 use crate::plan::delta::{self, Delta, Reflag, delta};
-use crate::plan::labels::Labels;
 use crate::plan::mailboxes::Pair;
 use crate::plan::verdict::next_after;
 use crate::plan::windows::{Bounds, Owed, Window, windows};
@@ -30,7 +29,7 @@ use crate::target::{Destination, Target};
 pub(super) struct Job {
     pub(super) pair: Pair,
     /// Which mailbox its messages count as of, where that may be another one.
-    pub(super) labels: Option<Arc<Labels>>,
+    pub(super) labels: Option<Arc<Placing>>,
     /// How the target spells its mailbox.
     pub(super) target_name: WireName,
     /// How it stood at the source when the account was listed.
@@ -429,9 +428,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         loop {
             let scan = source.scan(range.clone()).await?;
             let history = ledger.history(self.mailbox, range.clone()).await?;
-            let labels = self.job.labels.as_deref();
-            let name = &self.job.pair.source.name;
-            let elsewhere = labels::elsewhere(source, labels, name, range.clone()).await?;
+            let elsewhere = self.elsewhere(source, range.clone()).await?;
             let filter = &self.work.run.config.filter;
             let takes =
                 |info: &MessageInfo| filter.takes(info) && !elsewhere.contains_key(&info.uid);
@@ -474,6 +471,20 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
         }
+    }
+
+    /// Which messages of a range count as another mailbox's, by their labels.
+    async fn elsewhere<S: Source>(
+        &self,
+        source: &mut S,
+        range: RangeInclusive<Uid>,
+    ) -> Result<Elsewhere, Fault> {
+        let Some(labels) = &self.job.labels else {
+            return Ok(Elsewhere::new());
+        };
+        let name = &self.job.pair.source.name;
+        let messages_max = self.work.run.config.scan_messages_max;
+        labels.elsewhere(source, name, &self.opened, range, messages_max).await
     }
 
     /// Brings the flags of what is below the watermark into step, by what the source says was changed.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::labels::Placing;
 use super::mailbox::{self, Job};
 use super::work::Work;
 use super::{lock, preview, renames};
@@ -66,7 +67,8 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     preview::tell_left_out(observer, label, &plan);
     let pairs = plan.pairs;
     let mode = work.run.config.rules.labels;
-    let labels = source.has_labels().then(|| Arc::new(Labels::of(mode, &listed, &pairs)));
+    let labels =
+        source.has_labels().then(|| Arc::new(Placing::new(Labels::of(mode, &listed, &pairs))));
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();
     let mut created = create_ahead(target, &pairs).await?;
     let mut moved = Vec::new();

@@ -403,6 +403,8 @@ pub struct Fetched {
     pub body: Option<Bytes>,
     /// Lines of its header, if any were asked for and sent.
     pub header: Option<Bytes>,
+    /// Gmail's number of the message, the same in every mailbox (`X-GM-MSGID`).
+    pub gmail_id: Option<u64>,
     /// Gmail's labels as they stand on the wire (`X-GM-LABELS`); NIL among them says nothing.
     pub labels: Option<Vec<Bytes>>,
 }
@@ -450,6 +452,7 @@ impl Fetched {
             name if name.starts_with("BODY[HEADER") && !value.is_nil() => {
                 self.header = value.octets().cloned();
             }
+            "X-GM-MSGID" => self.gmail_id = value.number(),
             "X-GM-LABELS" => {
                 let labels = value.list().unwrap_or_default().iter();
                 let labels = labels.filter(|label| !label.is_nil()).filter_map(Value::octets);

@@ -8,6 +8,15 @@ use crate::plan::mailboxes::Pair;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label(pub Vec<u8>);
 
+/// What is known of a message that has labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its number, the same in each mailbox in which it stands; none where that is not told.
+    pub id: Option<u64>,
+    /// Its labels, but for that of the mailbox in which it was seen.
+    pub labels: Vec<Label>,
+}
+
 /// What becomes of a message that has several labels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GmailLabels {
@@ -61,10 +70,13 @@ pub struct Labels {
     places: Vec<Place>,
 }
 
+/// A mailbox in which a message with its label stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    name: WireName,
-    path: MailboxPath,
+pub struct Place {
+    /// How the source spells it.
+    pub name: WireName,
+    /// Where it stands.
+    pub path: MailboxPath,
     /// The label that stands for it where that is not its name.
     system: Option<&'static str>,
 }
@@ -110,14 +122,21 @@ impl Labels {
         }
     }
 
-    /// The other mailbox as whose message one of this mailbox with these labels is copied; none where
-    /// it is copied from here.
+    /// The mailboxes that can hold a message beside All Mail, the first one first.
     #[must_use]
-    pub fn elsewhere(&self, mailbox: &WireName, labels: &[Label]) -> Option<&MailboxPath> {
-        let first = self.places.iter().find(|place| {
-            place.name == *mailbox || labels.iter().any(|label| place.is_of(label))
-        })?;
-        (first.name != *mailbox).then_some(&first.path)
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The other mailboxes as whose message one of this mailbox with these labels may be copied, the first
+    /// one first; none where it is copied from here.
+    pub fn elsewhere<'l>(
+        &'l self,
+        mailbox: &'l WireName,
+        labels: &'l [Label],
+    ) -> impl Iterator<Item = &'l Place> {
+        let before = self.places.iter().take_while(|place| place.name != *mailbox);
+        before.filter(|place| labels.iter().any(|label| place.is_of(label)))
     }
 }
 

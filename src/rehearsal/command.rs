@@ -44,6 +44,8 @@ pub(super) struct Parsed {
     pub(super) object_id: ObjectId,
     /// Whether FETCH asks for X-GM-LABELS; `body` does without.
     pub(super) labels: bool,
+    /// Whether FETCH asks for X-GM-MSGID; `body` does without.
+    pub(super) gmail_id: bool,
 }
 
 /// Parses a whole command, literals and the final CRLF included.
@@ -57,16 +59,17 @@ pub(super) fn parse(command: &[u8], name: &str) -> Option<Parsed> {
         }
         _ => (None, command),
     };
-    let (object_id, labels, command) = match name {
+    let (object_id, [labels, gmail_id], command) = match name {
         "FETCH" | "UID FETCH" => {
             let (object_id, command) = take_object_id(command);
             let (labels, command) = take_item(command, "X-GM-LABELS");
-            (object_id, labels, command)
+            let (gmail_id, command) = take_item(command, "X-GM-MSGID");
+            (object_id, [labels, gmail_id], command)
         }
-        _ => (ObjectId::None, false, command),
+        _ => (ObjectId::None, [false; 2], command),
     };
     let (rest, parsed) = CommandCodec::default().decode_static(&command).ok()?;
-    rest.is_empty().then_some(Parsed { body: parsed.body, set, object_id, labels })
+    rest.is_empty().then_some(Parsed { body: parsed.body, set, object_id, labels, gmail_id })
 }
 
 fn take_object_id(mut command: Cow<'_, [u8]>) -> (ObjectId, Cow<'_, [u8]>) {

@@ -31,7 +31,7 @@ impl Session {
                 self.authenticate(&mechanism, initial_response).await
             }
             CommandBody::Fetch { macro_or_item_names, uid, modifiers, .. } => {
-                let beside = (parsed.object_id, parsed.labels);
+                let beside = (parsed.object_id, [parsed.labels, parsed.gmail_id]);
                 self.fetch(set, uid, macro_or_item_names, &modifiers, beside).await
             }
             CommandBody::Move { mailbox, uid, .. } if self.profile().r#move => {

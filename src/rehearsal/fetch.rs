@@ -29,6 +29,7 @@ struct Wanted {
     bodies: bool,
     object_id: ObjectId,
     labels: bool,
+    gmail_id: bool,
 }
 
 impl Session {
@@ -38,9 +39,9 @@ impl Session {
         uid: bool,
         items: MacroOrMessageDataItemNames<'static>,
         modifiers: &[FetchModifier],
-        (object_id, labels): (ObjectId, bool),
+        (object_id, [labels, gmail_id]): (ObjectId, [bool; 2]),
     ) -> Result<Reply, Gone> {
-        if labels && !self.profile().labels {
+        if (labels || gmail_id) && !self.profile().labels {
             return Ok(Reply::bad("no such item"));
         }
         if object_id != ObjectId::None && object_id != self.profile().object_id {
@@ -51,7 +52,7 @@ impl Session {
             Ok(asked) => asked,
             Err(reply) => return Ok(reply),
         };
-        (wanted.object_id, wanted.labels) = (object_id, labels);
+        wanted = Wanted { object_id, labels, gmail_id, ..wanted };
         let (mut gone, mut broken) = (false, false);
         for batch in numbers.chunks(BATCH) {
             let messages = match self.messages(batch, &wanted) {
@@ -130,6 +131,7 @@ impl Session {
             since,
             object_id: ObjectId::None,
             labels: false,
+            gmail_id: false,
         };
         let selected = self.selected()?;
         let set = set.ok_or_else(|| Reply::bad("no message set"))?;
@@ -232,6 +234,13 @@ impl Session {
                 self.wire.put(format!(" EMAILID (M{})", &digest[..24]).as_bytes());
             }
         }
+        if wanted.gmail_id {
+            // The same wherever it stands: a message is its bytes here.
+            let digest = blake3::hash(&message.body);
+            let id =
+                digest.as_bytes().iter().take(6).fold(0, |id, byte| id << 8 | u64::from(*byte));
+            self.wire.put(format!(" X-GM-MSGID {id}").as_bytes());
+        }
         if wanted.labels {
             let labels = self.labels(message);
             self.wire.put(format!(" X-GM-LABELS ({labels})").as_bytes());
@@ -254,6 +263,7 @@ impl Session {
             let others = tree.mailboxes.iter().filter(|(path, _)| **path != selected.path);
             let bearing = others.filter(|(_, mailbox)| {
                 mailbox.messages.values().any(|other| other.body == message.body)
+                    || mailbox.hidden.contains(&message.body)
             });
             let label = |(path, mailbox): (&Vec<String>, &Mailbox)| {
                 let system = match mailbox.special_use.as_deref() {

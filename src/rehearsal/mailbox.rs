@@ -80,6 +80,8 @@ pub(super) struct Mailbox {
     pub(super) selectable: bool,
     pub(super) special_use: Option<String>,
     pub(super) messages: BTreeMap<u32, StoredMessage>,
+    /// What has its label and is not shown in it.
+    pub(super) hidden: Vec<Bytes>,
     pub(super) modseq: u64,
     /// The mod-sequence at the last change of flags of a message already there.
     pub(super) reflagged: u64,
@@ -100,6 +102,7 @@ impl Mailbox {
             selectable,
             special_use: None,
             messages: BTreeMap::new(),
+            hidden: Vec::new(),
             modseq: 1,
             reflagged: 0,
             expunged: 0,

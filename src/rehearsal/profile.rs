@@ -120,7 +120,7 @@ pub struct Profile {
     pub ends_lines: bool,
     /// What APPEND does with a message whose bytes the mailbox has already.
     pub merges: Merging,
-    /// Gmail's labels: `X-GM-EXT-1`, and FETCH of X-GM-LABELS, where a message has the label of each
+    /// Gmail's labels: `X-GM-EXT-1`, and FETCH of X-GM-MSGID and X-GM-LABELS, where a message has the label of each
     /// mailbox that has its bytes.
     pub labels: bool,
     /// Whether each message of any mailbox but those for junk and trash stands in the one for `\All`,

@@ -180,6 +180,20 @@ impl Store {
         self.change(|tree| tree.remove(&path, uid))
     }
 
+    /// Shows a message in its mailbox no more, though it keeps the label: what Gmail does beyond a limit of
+    /// messages in a mailbox. Says whether it was there.
+    pub fn hide<N: AsRef<str>>(&self, names: &[N], uid: u32) -> bool {
+        let path = path(names);
+        self.change(|tree| {
+            let hidden = tree.mailboxes.get_mut(&path).and_then(|mailbox| {
+                let hidden = mailbox.messages.remove(&uid)?;
+                mailbox.hidden.push(hidden.body);
+                Some(())
+            });
+            hidden.is_some()
+        })
+    }
+
     /// Replaces the flags of a message; says whether it is there.
     pub fn set_flags<N: AsRef<str>>(&self, names: &[N], uid: u32, flags: &[&str]) -> bool {
         let path = path(names);

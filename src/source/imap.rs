@@ -16,7 +16,7 @@ use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, uid_set};
 use crate::imap::{download, listing, sharing};
 use crate::mail::{Flags, Mailbox, MailboxStatus, MessageInfo, Namespaces, Uid, WireName};
-use crate::plan::labels::{GmailLabels, Label};
+use crate::plan::labels::{GmailLabels, Labelled};
 use crate::sharing::{Acl, Metadata, Quota};
 use crate::target::Naming;
 
@@ -217,8 +217,12 @@ impl Source for ImapSource {
     async fn labels(
         &mut self,
         uids: RangeInclusive<Uid>,
-    ) -> Result<BTreeMap<Uid, Vec<Label>>, Fault> {
+    ) -> Result<BTreeMap<Uid, Labelled>, Fault> {
         labels::labels(&mut self.connection, uids).await
+    }
+
+    async fn label_ids(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<u64>, Fault> {
+        labels::ids(&mut self.connection, uids).await
     }
 
     async fn acl(&mut self, name: &WireName) -> Result<Option<Acl>, Fault> {

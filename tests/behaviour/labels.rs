@@ -130,6 +130,55 @@ async fn each_message_is_copied_once_into_the_mailbox_of_its_first_label() {
     assert_eq!(world.compare().await.iter().filter(differs).count(), 0);
 }
 
+/// D17: a limit of messages in a mailbox hides what its label says to be there.
+#[tokio::test(start_paused = true)]
+async fn what_a_mailbox_does_not_show_is_copied_from_the_next_one_that_does() {
+    for mode in [GmailLabels::Folders, GmailLabels::Primary] {
+        let mut world = gmail();
+        world.config.rules.labels = mode;
+        world.config.scan_messages_max = 2;
+        for uid in [1, 2] {
+            assert!(world.anna().hide(&INBOX, uid));
+        }
+        for _ in 0..2 {
+            let report = world.run().await;
+            assert_eq!(report.verdict, Verdict::Done, "{:#?}", report.remarks);
+            assert_at(&world, &INBOX, &[6]);
+            assert_at(&world, &["Sent"], &[3]);
+            // Letter 1 is shown there; 2 is nowhere but in All Mail.
+            let at_work: &[u32] = if mode == GmailLabels::Primary { &[1] } else { &[1, 3] };
+            assert_at(&world, &WORK, at_work);
+            assert_at(&world, &ARCHIVE, &[2, 4, 5]);
+            world.assert_source_untouched();
+        }
+        assert_same_at_both_ends(&world.compare().await);
+    }
+}
+
+/// What comes while a pass runs is not taken for hidden.
+#[tokio::test(start_paused = true)]
+async fn what_gets_its_label_while_a_pass_runs_is_looked_for_once_more() {
+    let mut world = gmail();
+    world.config.scan_messages_max = 2;
+    let anna = world.anna();
+    world.on_event(move |event| {
+        let is_begun = |mailbox: &str| mailbox == "[Gmail]/All Mail";
+        if let Event::Scanned { mailbox, .. } = event
+            && is_begun(mailbox)
+            && anna.messages(&INBOX).len() == 3
+        {
+            // One that is in All Mail, behind what was looked at, and one that is new.
+            anna.deliver(&INBOX, letter(5));
+            anna.deliver(&INBOX, letter(8));
+        }
+    });
+    world.run().await;
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Done, "{:#?}", report.remarks);
+    assert_at(&world, &INBOX, &[1, 2, 5, 6, 8]);
+    assert_at(&world, &ARCHIVE, &[4]);
+}
+
 /// The flags of a letter's copy.
 fn flags_at(world: &World, path: &[&str], number: u32) -> Vec<String> {
     let copies = world.copy().messages(path);
