@@ -5,8 +5,9 @@ use super::scan::Ranges;
 use super::work::Work;
 use crate::event::Event;
 use crate::fault::{Fault, Scope};
+use crate::identity::Digest;
 use crate::ledger::{BoundMailbox, Ledger, MailboxId};
-use crate::mail::{Mailbox, UidValidity, WireName};
+use crate::mail::{Mailbox, Uid, UidValidity, WireName};
 use crate::plan::renames::{self, Alike, Candidate, Likeness};
 use crate::source::Source;
 
@@ -93,7 +94,17 @@ async fn likeness<S: Source, L: Ledger>(
     for range in Ranges::new(opened.uid_next, opened.messages, messages_max) {
         let scan = source.scan(range.clone()).await?;
         let history = work.run.ledger.history(mailbox.id, range).await?;
-        likeness = likeness.and(Likeness::of(&scan, &history));
+        let mut part = Likeness::of(&scan, &history);
+        if part.resized > 0 && part.different == 0 {
+            let known = renames::to_be_read(&scan, &history);
+            let uids: Vec<Uid> = known.iter().map(|(uid, _)| *uid).collect();
+            let read = source.identify(&uids).await?;
+            let is_equal = |(uid, digest): &&(Uid, Digest)| {
+                read.get(uid).is_some_and(|(_, identity)| identity.exact == *digest)
+            };
+            part = part.once_read(read.len(), known.iter().filter(is_equal).count());
+        }
+        likeness = likeness.and(part);
         if likeness.different > 0 {
             break;
         }

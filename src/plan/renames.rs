@@ -1,8 +1,9 @@
 //! Source mailboxes that have another name now: known by their UIDVALIDITY and the messages in them.
 
 use crate::history::History;
+use crate::identity::Digest;
 use crate::ledger::BoundMailbox;
-use crate::mail::{Mailbox, MailboxStatus, MessageInfo, UidValidity, WireName};
+use crate::mail::{Mailbox, MailboxStatus, MessageInfo, Uid, UidValidity, WireName};
 
 /// A mailbox that may be an earlier one under another name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Likeness {
     pub same: usize,
     /// UIDs of which they do not.
     pub different: usize,
+    /// UIDs of one date and two sizes: another message, or a server whose RFC822.SIZE is a guess.
+    pub resized: usize,
 }
 
 impl Likeness {
@@ -73,27 +76,66 @@ impl Likeness {
                 continue;
             };
             let known = known.at_source();
-            if (known.size, known.date) == (info.size, info.date) {
-                likeness.same += 1;
-            } else {
-                likeness.different += 1;
+            match (known.size == info.size, known.date == info.date) {
+                (true, true) => likeness.same += 1,
+                (false, true) if info.date.is_some() => likeness.resized += 1,
+                (_, _) => likeness.different += 1,
             }
         }
         likeness
     }
 
+    /// The same, once the bodies of some of those with two sizes were read, and so many were what the ledger
+    /// knows.
+    #[must_use]
+    pub fn once_read(self, read: usize, equal: usize) -> Self {
+        match read {
+            // Nothing tells them from others.
+            0 => Self { different: self.different + self.resized, resized: 0, ..self },
+            _ => Self {
+                same: self.same + self.resized - (read - equal),
+                different: self.different + read - equal,
+                resized: 0,
+            },
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { same: self.same + other.same, different: self.different + other.different }
+        Self {
+            same: self.same + other.same,
+            different: self.different + other.different,
+            resized: self.resized + other.resized,
+        }
     }
 
     /// Whether it is that mailbox. One message that is another under its UID is proof that it is not:
     /// a restored copy of a mailbox has the same beginning, and mail of its own behind it.
     #[must_use]
     pub fn is_it(self) -> bool {
-        self.same > 0 && self.different == 0
+        self.same > 0 && self.different == 0 && self.resized == 0
     }
+}
+
+/// Bodies that are read of a part of a mailbox.
+const BODIES_MAX: usize = 4;
+
+/// Of the messages of a part with another size than the ledger knows, some whose digests it knows, from the
+/// first to the last: mail that another mailbox has of its own stands behind what both have.
+#[must_use]
+pub fn to_be_read(scan: &[MessageInfo], history: &History) -> Vec<(Uid, Digest)> {
+    let resized = scan.iter().filter_map(|info| {
+        let known = history.get(info.uid)?.at_source();
+        let (digest, _) = known.digest.filter(|_| known.size != info.size)?;
+        Some((info.uid, digest))
+    });
+    let resized: Vec<(Uid, Digest)> = resized.collect();
+    let last = resized.len().saturating_sub(1);
+    let steps = BODIES_MAX - 1;
+    let mut at: Vec<usize> = (0..=steps).map(|step| last * step / steps).collect();
+    at.dedup();
+    at.into_iter().filter_map(|at| resized.get(at).copied()).collect()
 }
 
 /// A mailbox that is not where it was, and one that may be it.
@@ -140,7 +182,7 @@ mod tests {
     use crate::fate::Fate;
     use crate::history::{Entry, Troubles};
     use crate::ledger::{Binding, MailboxId, ScanTotals};
-    use crate::mail::{Flags, InternalDate, MailboxPath, Namespace, Uid};
+    use crate::mail::{Flags, InternalDate, MailboxPath, Namespace};
 
     fn name(text: &str) -> WireName {
         WireName(text.as_bytes().to_vec())
@@ -250,6 +292,35 @@ mod tests {
     }
 
     #[test]
+    fn of_messages_with_other_sizes_some_are_read_from_the_first_to_the_last() {
+        let digest = |uid: u32| Digest([uid.to_be_bytes()[3]; 16]);
+        let entry = |uid| Entry {
+            fate: Fate::Copied,
+            target_uid: None,
+            size: 10,
+            date: None,
+            flags: Flags::default(),
+            digest: (uid != 3).then(|| (digest(uid), 0)),
+            changed: None,
+            troubles: Troubles::default(),
+            risky: false,
+        };
+        let history = History::new((1..=12).map(|uid| (Uid(uid), entry(uid))));
+        let read = |uids: std::ops::RangeInclusive<u32>, size| -> Vec<u32> {
+            let info =
+                |uid| MessageInfo { uid: Uid(uid), size, date: None, flags: Flags::default() };
+            let scan: Vec<MessageInfo> = uids.map(info).collect();
+            let read = to_be_read(&scan, &history);
+            assert!(read.iter().all(|(uid, known)| *known == digest(uid.0)));
+            read.into_iter().map(|(uid, _)| uid.0).collect()
+        };
+        assert_eq!(read(1..=12, 11), [1, 5, 8, 12]);
+        assert_eq!(read(2..=4, 11), [2, 4], "of one the ledger knows no digest");
+        assert_eq!(read(7..=7, 11), [7]);
+        assert_eq!(read(1..=12, 10), [] as [u32; 0], "they have the sizes that are known");
+    }
+
+    #[test]
     fn messages_tell_whether_it_is_the_same_mailbox() {
         let date = |seconds| Some(InternalDate::new(seconds, 0));
         let entry = |size| Entry {
@@ -272,9 +343,12 @@ mod tests {
         };
         let likeness = |scan: &[MessageInfo]| Likeness::of(scan, &history);
         let same = likeness(&[info(1, 1, 7), info(3, 3, 7), info(4, 9, 9)]);
-        assert_eq!(same, Likeness { same: 2, different: 0 });
+        assert_eq!(same, Likeness { same: 2, ..Likeness::default() });
         assert!(same.is_it());
-        assert!(!likeness(&[info(1, 2, 7), info(2, 2, 7)]).is_it());
+        let resized = likeness(&[info(1, 2, 7), info(2, 2, 7)]);
+        assert_eq!(resized, Likeness { same: 1, resized: 1, different: 0 });
+        assert!(!resized.is_it() && !resized.once_read(0, 0).is_it());
+        assert!(resized.once_read(1, 1).is_it() && !resized.once_read(1, 0).is_it());
         assert!(!likeness(&[info(1, 1, 8)]).is_it());
         assert!(!likeness(&[info(1, 1, 7), info(2, 2, 7), info(3, 9, 7)]).is_it());
         assert!(!likeness(&[info(4, 1, 7)]).is_it(), "it has nothing of it");
