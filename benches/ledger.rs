@@ -1,5 +1,6 @@
 //! How many windows of 50 messages can be opened and closed a second on the disk, by one account
-//! and by eight at once, and how large does a message make the file?
+//! and by eight at once, and how large does a message make the file? How long does it take to find the
+//! messages of a window among a million by their header lines?
 
 #![expect(clippy::print_stdout, reason = "a bench tells what it measured")]
 
@@ -11,19 +12,45 @@ use mailhaul::fault::Fault;
 use mailhaul::history::{Entry, Troubles};
 use mailhaul::identity::Identity;
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{AccountName, Binding, Ledger, NewWindow, Outcome, WindowMessage};
+use mailhaul::ledger::{
+    AccountName, Binding, Claim, Ledger, MailboxId, NewWindow, Outcome, WindowMessage,
+};
 use mailhaul::mail::{Flags, InternalDate, MailboxPath, Uid, UidValidity, WireName};
 use tokio::time::Instant;
 
 const WINDOW_MESSAGES: u32 = 50;
 /// Of all accounts together.
 const WINDOWS: u32 = 800;
+/// In the mailbox in which messages are looked for.
+const MESSAGES: u32 = 1_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), String> {
     println!("accounts  windows  windows/s  messages/s  bytes/message");
     for accounts in [1, 8] {
         run(accounts).await?;
+    }
+    look_up().await
+}
+
+/// The first time everything is read, and then only what was found.
+async fn look_up() -> Result<(), String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let told = |fault: Fault| fault.chain();
+    let ledger = SqliteLedger::open(&directory.path().join("ledger.db")).await.map_err(told)?;
+    let mailbox = begin(&ledger, 0).await.map_err(told)?.1;
+    for first in (1..=MESSAGES).step_by(10_000) {
+        let outcomes = (first..first + 10_000).map(|uid| outcome(&message(uid))).collect();
+        ledger.record(mailbox, outcomes).await.map_err(told)?;
+    }
+    ledger.flush().await.map_err(told)?;
+    println!("messages  looked for         ms");
+    for first in [1, MESSAGES / 2, MESSAGES - WINDOW_MESSAGES] {
+        let wanted = first..first + WINDOW_MESSAGES;
+        let headers = wanted.filter_map(|uid| Some(message(uid).identity?.headers)).collect();
+        let begun = Instant::now();
+        let found = ledger.twins(mailbox, headers).await.map_err(told)?.len();
+        println!("{MESSAGES:>8} {found:>11} {:>10.1}", begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(())
 }
@@ -50,8 +77,8 @@ async fn run(accounts: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens windows of one mailbox and closes each with its messages copied.
-async fn copy(ledger: &SqliteLedger, number: u32, windows: u32) -> Result<(), Fault> {
+/// Claims an account with one mailbox.
+async fn begin(ledger: &SqliteLedger, number: u32) -> Result<(Claim, MailboxId), Fault> {
     let user = format!("user{number}@example");
     let claim = ledger
         .claim(&AccountName { key: user.clone(), source: user.clone(), target: user })
@@ -64,7 +91,12 @@ async fn copy(ledger: &SqliteLedger, number: u32, windows: u32) -> Result<(), Fa
         target_path: MailboxPath::inbox(),
         target_validity: Some(UidValidity(1)),
     };
-    let mailbox = ledger.bind(claim.account, &binding).await?;
+    Ok((claim, ledger.bind(claim.account, &binding).await?))
+}
+
+/// Opens windows of one mailbox and closes each with its messages copied.
+async fn copy(ledger: &SqliteLedger, number: u32, windows: u32) -> Result<(), Fault> {
+    let (claim, mailbox) = begin(ledger, number).await?;
     for window in 0..windows {
         let first = window * WINDOW_MESSAGES + 1;
         let messages: Vec<WindowMessage> = (first..first + WINDOW_MESSAGES).map(message).collect();

@@ -3,6 +3,7 @@
 mod ballast;
 mod codes;
 mod error;
+mod headers;
 mod moving;
 mod read;
 mod schema;
@@ -33,6 +34,7 @@ use super::{
 };
 use ballast::Ballast;
 use error::{StoreError, fault, store_fault};
+use headers::Headers;
 use store::{EncodedWindow, Store};
 use writer::Writer;
 
@@ -46,6 +48,7 @@ pub struct SqliteLedger {
     writer: Option<Writer>,
     /// None where reads go through the writer.
     reader: Option<Arc<Mutex<Connection>>>,
+    headers: Headers,
 }
 
 impl SqliteLedger {
@@ -57,17 +60,19 @@ impl SqliteLedger {
     ///
     /// If the file cannot be written, is damaged, has another format, or is something else.
     pub async fn open(path: &Path) -> Result<Self, Fault> {
-        let path: Arc<Path> = path.into();
-        let (store, number, reader, ballast) = blocking("open", &path, |path| {
+        let (path, headers): (Arc<Path>, _) = (path.into(), Headers::default());
+        let noted = headers.clone();
+        let (store, number, reader, ballast) = blocking("open", &path, move |path| {
             let connection = schema::open(path)?;
             let ballast = Ballast::hold(path)?;
             let number = schema::take(&connection)?;
-            Ok((Store::new(connection), number, schema::open_read_only(path)?, ballast))
+            Ok((Store::new(connection, noted), number, schema::open_read_only(path)?, ballast))
         })
         .await?;
         let store = Arc::new(Mutex::new(store));
         let writer = Writer::start(path.to_path_buf(), store, number, false, Some(ballast));
-        Ok(Self { writer: Some(writer), reader: Some(Arc::new(Mutex::new(reader))), path })
+        let reader = Some(Arc::new(Mutex::new(reader)));
+        Ok(Self { writer: Some(writer), reader, headers, path })
     }
 
     /// Opens the ledger to look at it, beside a run that writes it. Every change is refused.
@@ -78,7 +83,8 @@ impl SqliteLedger {
     pub async fn open_read_only(path: &Path) -> Result<Self, Fault> {
         let path: Arc<Path> = path.into();
         let reader = blocking("open", &path, schema::open_read_only).await?;
-        Ok(Self { writer: None, reader: Some(Arc::new(Mutex::new(reader))), path })
+        let reader = Some(Arc::new(Mutex::new(reader)));
+        Ok(Self { writer: None, reader, headers: Headers::default(), path })
     }
 
     /// Makes a ledger that is gone when it is dropped. It never leaves the current runtime's own
@@ -89,12 +95,13 @@ impl SqliteLedger {
     /// If there is no memory for it.
     pub fn in_memory() -> Result<Self, Fault> {
         let path: Arc<Path> = Path::new(":memory:").into();
+        let headers = Headers::default();
         let failed = |error| store_fault("open", &path, error);
         let connection = schema::in_memory().map_err(failed)?;
         let number = schema::take(&connection).map_err(failed)?;
-        let store = Arc::new(Mutex::new(Store::new(connection)));
+        let store = Arc::new(Mutex::new(Store::new(connection, headers.clone())));
         let writer = Writer::start(PathBuf::from(":memory:"), store, number, true, None);
-        Ok(Self { path, writer: Some(writer), reader: None })
+        Ok(Self { path, writer: Some(writer), reader: None, headers })
     }
 
     /// Opens the same ledger once more, as another process would: from now on every call to this
@@ -105,7 +112,7 @@ impl SqliteLedger {
     /// If it cannot be written.
     pub fn take_over(&self) -> Result<Self, Fault> {
         let writer = self.writer()?.take_over()?;
-        Ok(Self { path: self.path.clone(), writer: Some(writer), reader: self.reader.clone() })
+        Ok(Self { writer: Some(writer), ..self.clone() })
     }
 
     /// All mailboxes that were ever bound, by their accounts' keys; also of a ledger that is only looked
@@ -242,7 +249,16 @@ impl Ledger for SqliteLedger {
         mailbox: MailboxId,
         headers: BTreeSet<u64>,
     ) -> Result<Vec<(MailboxId, Uid, Entry)>, Fault> {
-        self.read(move |connection| read::twins(connection, mailbox, &headers)).await
+        let index = self.headers.clone();
+        let beside = self.read(move |connection| read::beside(connection, mailbox)).await?;
+        // What another process writes cannot be watched.
+        let watched = beside.into_iter().filter(|_| self.writer.is_some());
+        // Before what is queued is written and read.
+        let since = index.watch(watched.map(|(mailbox, _)| mailbox));
+        let twins = move |connection: &Connection| {
+            read::twins(connection, mailbox, &headers, (&index, since))
+        };
+        self.read(twins).await
     }
 
     async fn doubted(&self, mailbox: MailboxId) -> Result<Vec<Doubted>, Fault> {

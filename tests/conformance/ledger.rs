@@ -58,6 +58,7 @@ macro_rules! ledger_suite {
             a_watermark_stands_only_where_nothing_is_owed
             a_watermark_over_what_was_filtered_says_by_what_and_ends_where_it_is_sent
             history_is_of_one_mailbox_and_one_range
+            messages_are_found_by_their_header_lines_however_late_they_came
             a_window_is_open_until_it_is_closed
             closing_a_window_twice_changes_nothing
             a_stale_claim_opens_no_window
@@ -487,6 +488,39 @@ pub(crate) async fn history_is_of_one_mailbox_and_one_range(place: impl Place) {
     let history = ledger.history(mailbox, Uid(3)..=Uid(5)).await.unwrap();
     assert_eq!(history.iter().map(|(uid, _)| uid.0).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(uids(&ledger, other).await, [5]);
+}
+
+pub(crate) async fn messages_are_found_by_their_header_lines_however_late_they_came(
+    place: impl Place,
+) {
+    let (ledger, claim, mailbox) = begin(&place).await;
+    let beside = ledger.bind(claim.account, &binding("Other", "INBOX")).await.unwrap();
+    let elsewhere = ledger.bind(claim.account, &binding("Sent", "Sent")).await.unwrap();
+    let with = |uid: u8, headers: u64| {
+        let (digest, uid) = (Some((Digest([uid; 16]), headers)), u32::from(uid));
+        outcome(uid, Entry { digest, ..entry(Fate::Copied, Some(uid), 100) })
+    };
+    // Of these two keys a half is equal.
+    let (key, alike) = (0x0123_4567_89ab_cdef, 0x0123_4567_0000_0000);
+    let twins = async |of: MailboxId| {
+        let twins = ledger.twins(of, [key].into()).await.unwrap().into_iter();
+        let mut twins: Vec<_> =
+            twins.map(|(mailbox, uid, entry)| (mailbox, uid.0, entry)).collect();
+        twins.sort_by_key(|(mailbox, uid, _)| (*mailbox, *uid));
+        twins
+    };
+    ledger.record(mailbox, vec![with(1, key), with(2, alike), copied(3)]).await.unwrap();
+    ledger.record(elsewhere, vec![with(1, key)]).await.unwrap();
+    assert_eq!(twins(beside).await, [(mailbox, 1, with(1, key).entry)]);
+    ledger.record(beside, vec![with(5, key)]).await.unwrap();
+    ledger.record(mailbox, vec![with(1, alike), with(9, key)]).await.unwrap();
+    let later = [(mailbox, 9, with(9, key).entry), (beside, 5, with(5, key).entry)];
+    assert_eq!(twins(mailbox).await, later);
+    let renewed = Binding { source_validity: UidValidity(9), ..binding("Other", "INBOX") };
+    let renewed = ledger.bind(claim.account, &renewed).await.unwrap();
+    ledger.renumber(beside, renewed, vec![(Uid(5), Uid(50))]).await.unwrap();
+    let renumbered = [(mailbox, 9, with(9, key).entry), (renewed, 50, with(5, key).entry)];
+    assert_eq!(twins(mailbox).await, renumbered);
 }
 
 pub(crate) async fn a_window_is_open_until_it_is_closed(place: impl Place) {

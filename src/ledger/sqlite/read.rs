@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::{Entry, History};
@@ -17,6 +17,7 @@ use crate::mail::{Flags, MailboxPath, Uid, UidValidity, WireName};
 
 use super::codes;
 use super::error::StoreError;
+use super::headers::{Age, Headers, Read};
 use super::window;
 
 pub(super) fn bound(
@@ -124,7 +125,7 @@ fn entry(row: &Row<'_>, keywords: &Keywords) -> Result<(Uid, Entry), StoreError>
 
 /// The source mailboxes of one account that go where this one goes, and of each whether what it has
 /// claimed there stands: what it claimed under another UIDVALIDITY does not.
-fn beside(
+pub(super) fn beside(
     connection: &Connection,
     mailbox: MailboxId,
 ) -> Result<Vec<(MailboxId, bool)>, StoreError> {
@@ -139,31 +140,66 @@ fn beside(
     collect(statement.query([mailbox.0])?, |row| Ok((MailboxId(row.get(0)?), row.get(1)?)))
 }
 
-/// Reads every message of the mailboxes that go there: there is no index by digest.
+/// What is not in the index yet is read whole.
 pub(super) fn twins(
     connection: &Connection,
     mailbox: MailboxId,
     headers: &BTreeSet<u64>,
+    (index, since): (&Headers, Age),
 ) -> Result<Vec<(MailboxId, Uid, Entry)>, StoreError> {
     let mut twins = Vec::new();
-    let all = RangeInclusive::new(Uid(0), Uid(u32::MAX));
     for (mailbox, claims_stand) in beside(connection, mailbox)? {
-        let keywords = Keywords::of(connection, mailbox, &all)?;
+        let uids = match index.find(mailbox, headers) {
+            Some(uids) => uids,
+            None => with_headers(connection, mailbox, headers, (index, since))?,
+        };
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else {
+            continue;
+        };
+        let keywords = Keywords::of(connection, mailbox, &(*first..=*last))?;
         let mut statement = connection.prepare_cached(
             "SELECT uid, fate, target_uid, size, date, flags, digest FROM message
-             WHERE mailbox = ?1 AND digest IS NOT NULL",
+             WHERE mailbox = ?1 AND uid = ?2",
         )?;
-        let mut rows = statement.query([mailbox.0])?;
-        while let Some(row) = rows.next()? {
-            let (digest, _) = codes::unpack_identity(row.get_ref(6)?.as_blob().map_err(no_text)?)?;
-            if headers.contains(&digest.1) {
-                let (uid, entry) = entry(row, &keywords)?;
+        for uid in uids {
+            let read =
+                statement.query_row(params![mailbox.0, uid.0], |row| Ok(entry(row, &keywords)));
+            let Some((uid, entry)) = read.optional()?.transpose()? else {
+                continue;
+            };
+            if entry.digest.is_some_and(|digest| headers.contains(&digest.1)) {
                 let target_uid = entry.target_uid.filter(|_| claims_stand);
                 twins.push((mailbox, uid, Entry { target_uid, ..entry }));
             }
         }
     }
     Ok(twins)
+}
+
+/// The messages of a mailbox with one of these header keys, found by reading the keys of all, which go
+/// into the index.
+fn with_headers(
+    connection: &Connection,
+    mailbox: MailboxId,
+    headers: &BTreeSet<u64>,
+    (index, since): (&Headers, Age),
+) -> Result<BTreeSet<Uid>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT uid, digest FROM message WHERE mailbox = ?1 AND digest IS NOT NULL",
+    )?;
+    let (mut uids, mut all) = (BTreeSet::new(), Read::default());
+    let mut rows = statement.query([mailbox.0])?;
+    while let Some(row) = rows.next()? {
+        let uid = Uid(row.get(0)?);
+        let digest = row.get_ref(1)?.as_blob().map_err(no_text)?;
+        let ((_, key), _) = codes::unpack_identity(digest)?;
+        all.push(uid, key);
+        if headers.contains(&key) {
+            uids.insert(uid);
+        }
+    }
+    index.fill(since, mailbox, all);
+    Ok(uids)
 }
 
 pub(super) fn repaired(connection: &Connection) -> Result<BTreeMap<Digest, Digest>, StoreError> {

@@ -14,6 +14,7 @@ use crate::mail::{Flags, Mailbox, Uid, UidValidity};
 
 use super::codes;
 use super::error::StoreError;
+use super::headers::Headers;
 use super::{read, window};
 
 /// The one connection that writes.
@@ -21,6 +22,7 @@ pub(super) struct Store {
     connection: Connection,
     /// What would have to be asked for every message; forgotten when it grows large.
     known: HashMap<MailboxId, Known>,
+    headers: Headers,
 }
 
 /// What is known of a mailbox that is being written.
@@ -51,8 +53,8 @@ impl From<&NewWindow> for EncodedWindow {
 const KNOWN_MAILBOXES_MAX: usize = 4_096;
 
 impl Store {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, known: HashMap::new() }
+    pub(super) fn new(connection: Connection, headers: Headers) -> Self {
+        Self { connection, known: HashMap::new(), headers }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -308,6 +310,9 @@ impl Store {
         flags: i64,
     ) -> Result<(), StoreError> {
         let entry = &outcome.entry;
+        if let Some((_, headers)) = entry.digest {
+            self.headers.note(mailbox, outcome.uid, headers);
+        }
         let mut statement = self.connection.prepare_cached(
             "INSERT OR REPLACE INTO message
                  (mailbox, uid, fate, target_uid, size, date, flags, digest)
@@ -501,6 +506,7 @@ impl Store {
         new: MailboxId,
         uids: &[(Uid, Uid)],
     ) -> Result<(), StoreError> {
+        self.headers.clear();
         // Bits of flags mean in the new mailbox what they meant in the old one.
         self.connection.execute(
             "INSERT OR IGNORE INTO keyword (mailbox, bit, name)
