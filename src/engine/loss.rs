@@ -2,12 +2,11 @@
 //! owner may have deleted or moved them: that is told, and stays so, unless the user wants them back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 use super::kept;
 use super::mailbox::Job;
 use super::resolve::{self, Others};
-use super::scan::Ranges;
+use super::scan::{Ranges, known};
 use super::work::Work;
 use crate::config::TargetLoss;
 use crate::event::Event;
@@ -136,7 +135,7 @@ impl<L: Ledger> Losing<'_, '_, L> {
             let Some(noted) = noted.get(&mailbox.id) else {
                 continue;
             };
-            for range in known_ranges(mailbox, messages_max) {
+            for range in known(mailbox, None, messages_max) {
                 let history = ledger.history(mailbox.id, range).await?;
                 let is_missing = |uid: Uid, entry: &Entry| match entry.target_uid {
                     Some(copy) => gone.contains(&copy),
@@ -168,7 +167,7 @@ impl<L: Ledger> Losing<'_, '_, L> {
         let mut settlement = Settlement::default();
         let mut merged = BTreeSet::new();
         for mailbox in mailboxes {
-            for range in known_ranges(mailbox, self.work.run.config.scan_messages_max) {
+            for range in known(mailbox, None, self.work.run.config.scan_messages_max) {
                 let history = ledger.history(mailbox.id, range).await?;
                 let missing: Vec<(Uid, &Entry, Uid)> = history
                     .iter()
@@ -412,16 +411,6 @@ impl<L: Ledger> Losing<'_, '_, L> {
             self.work.event(Event::Warning { account: Some(self.work.label.clone()), text });
         }
     }
-}
-
-/// The source UIDs of which the ledger may know something.
-fn known_ranges(
-    mailbox: &BoundMailbox,
-    messages_max: u32,
-) -> impl Iterator<Item = RangeInclusive<Uid>> {
-    let next = mailbox.scan.uid_next.max(mailbox.watermark.map_or(1, |mark| mark.uid_next.0));
-    let beyond = Uid(next.max(1))..=Uid(u32::MAX);
-    Ranges::new(Uid(next), mailbox.scan.messages, messages_max).chain([beyond])
 }
 
 /// What a look at a mailbox of the target saw.

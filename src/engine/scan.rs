@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 
 use crate::history::History;
-use crate::ledger::{ScanTotals, Watermark};
+use crate::ledger::{BoundMailbox, ScanTotals, Watermark};
 use crate::mail::{MessageInfo, Uid};
+use crate::source::Opened;
 
 /// Counts every message ever seen in a mailbox.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,6 +85,21 @@ impl Ranges {
     }
 }
 
+/// The UIDs of a source mailbox of which the ledger may know something, in parts of about so many messages:
+/// as they were counted when it was scanned, or are now if it is `opened`. Where it is not, what is beyond
+/// comes as one more part: of a scan that was broken off only its messages may be known.
+pub(super) fn known(
+    mailbox: &BoundMailbox,
+    opened: Option<&Opened>,
+    messages_max: u32,
+) -> impl Iterator<Item = RangeInclusive<Uid>> + use<> {
+    let next = mailbox.scan.uid_next.max(mailbox.watermark.map_or(1, |mark| mark.uid_next.0));
+    let next = Uid(next).max(opened.map_or(Uid::FIRST, |opened| opened.uid_next));
+    let messages = mailbox.scan.messages.max(opened.map_or(0, |opened| opened.messages));
+    let beyond = opened.is_none().then_some(next..=Uid(u32::MAX));
+    Ranges::new(next, messages, messages_max).chain(beyond)
+}
+
 impl Iterator for Ranges {
     type Item = RangeInclusive<Uid>;
 
@@ -98,7 +114,8 @@ impl Iterator for Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Flags;
+    use crate::ledger::{Binding, MailboxId};
+    use crate::mail::{Flags, MailboxPath, UidValidity, WireName};
 
     fn ranges(uid_next: u32, messages: u64) -> Vec<(u32, u32)> {
         Ranges::new(Uid(uid_next), messages, 100).map(|r| (r.start().0, r.end().0)).collect()
@@ -111,6 +128,34 @@ mod tests {
         assert_eq!(ranges(251, 250), [(1, 100), (101, 200), (201, 250)]);
         assert_eq!(ranges(u32::MAX, 10), [(1, u32::MAX - 1)]);
         assert_eq!(ranges(1_000_001, 200), [(1, 500_000), (500_001, 1_000_000)]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_large_mailbox_comes_in_small_parts_and_whatever_is_beyond() {
+        let wire = || WireName(b"INBOX".to_vec());
+        let binding = Binding {
+            source_name: wire(),
+            source_path: MailboxPath::inbox(),
+            source_validity: UidValidity(1),
+            target_name: wire(),
+            target_path: MailboxPath::inbox(),
+            target_validity: None,
+        };
+        let mailbox = BoundMailbox {
+            id: MailboxId(1),
+            binding,
+            fixed: true,
+            scan: ScanTotals { messages: 250, bytes: 0, vanished: 0, uid_next: 251 },
+            target_uid_next: Uid::FIRST,
+            watermark: None,
+        };
+        let parts = |opened: Option<&Opened>| -> Vec<(u32, u32)> {
+            known(&mailbox, opened, 100).map(|part| (part.start().0, part.end().0)).collect()
+        };
+        assert_eq!(parts(None), [(1, 100), (101, 200), (201, 250), (251, u32::MAX)]);
+        let (uid_next, messages) = (Uid(302), 10);
+        let grown = Opened { uid_validity: None, uid_next, messages, highest_modseq: None };
+        assert_eq!(parts(Some(&grown)), [(1, 101), (102, 202), (203, 301)]);
     }
 
     fn message(uid: u32) -> MessageInfo {

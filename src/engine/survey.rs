@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::mailbox::Job;
-use super::scan::Ranges;
+use super::scan::known;
 use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope};
 use crate::history::Entry;
 use crate::ledger::{BoundMailbox, Ledger, Outcome, ScanTotals};
 use crate::mail::{MailboxStatus, Uid, WireName};
-use crate::plan::gone::{self, Gone};
-use crate::source::{Opened, Source};
+use crate::plan::gone;
+use crate::source::Source;
 
 /// What one mailbox has lost at the source since it was copied.
 #[derive(Debug)]
@@ -61,13 +61,10 @@ pub(super) async fn survey<S: Source, L: Ledger>(
             Err(fault) if fault.scope <= Scope::Mailbox => continue, // The pass will tell.
             seen => seen?,
         };
-        let Some(Seen { mut gone, movable, is_there }) = seen else {
+        let Some(Seen { copied, never_copied, movable, is_there }) = seen else {
             continue;
         };
-        if !is_there {
-            gone.never_copied.append(&mut gone.pending);
-        }
-        note(work, mailbox, &gone).await?;
+        note(work, mailbox, &copied, never_copied).await?;
         if !is_there {
             end(work, mailbox).await?;
         }
@@ -87,7 +84,10 @@ fn is_suspect(mailbox: &BoundMailbox, status: Option<&MailboxStatus>) -> bool {
 
 /// What a look at a source mailbox saw.
 struct Seen {
-    gone: Gone,
+    /// Messages with a copy that are gone.
+    copied: BTreeSet<Uid>,
+    /// What else is gone.
+    never_copied: Vec<(Uid, Entry)>,
     movable: Vec<(Uid, Entry)>,
     /// Whether the mailbox itself is there.
     is_there: bool,
@@ -106,67 +106,58 @@ async fn look<S: Source, L: Ledger>(
         Err(fault) if fault.scope == Scope::Mailbox && !is_listed => None,
         Err(fault) => return Err(fault),
     };
-    let mut gone = Gone::default();
-    let (mut messages, mut movable) = (0, Vec::new());
-    for range in ranges(work, mailbox, opened.as_ref()) {
+    let (mut copied, mut never_copied, mut movable) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut messages = 0;
+    for range in known(mailbox, opened.as_ref(), work.run.config.scan_messages_max) {
         let listed: BTreeSet<Uid> = match &opened {
             Some(_) => source.listed(range.clone()).await?.into_iter().collect(),
             None => BTreeSet::new(),
         };
         messages += listed.len() as u64;
         let history = work.run.ledger.history(mailbox.id, range).await?;
-        let Gone { copied, never_copied, pending } = gone::gone(&listed, &history);
-        let is_movable = |(uid, entry): &&(Uid, Entry)| {
+        let gone = gone::gone(&listed, &history);
+        copied.extend(gone.copied.iter().map(|(uid, _)| *uid));
+        never_copied.extend(gone.never_copied);
+        if opened.is_none() {
+            never_copied.extend(gone.pending);
+        }
+        let is_movable = |(uid, entry): &(Uid, Entry)| {
             let is_known = entry.target_uid.is_some() && entry.digest.is_some();
             is_known && history.flags_in_doubt(*uid).is_none()
         };
         let room = MOVABLE_MAX - movable.len();
-        movable.extend(copied.iter().filter(is_movable).take(room).cloned());
-        gone.copied.extend(copied);
-        gone.never_copied.extend(never_copied);
-        gone.pending.extend(pending);
+        movable.extend(gone.copied.into_iter().filter(is_movable).take(room));
     }
     // A source that lists fewer than it counts has not lost what it does not list.
     if opened.as_ref().is_some_and(|opened| messages < opened.messages) {
         return Ok(None);
     }
-    Ok(Some(Seen { gone, movable, is_there: opened.is_some() }))
-}
-
-fn ranges<L>(work: &Work<'_, L>, mailbox: &BoundMailbox, opened: Option<&Opened>) -> Ranges {
-    let known = Uid(mailbox.scan.uid_next.max(mailbox.watermark.map_or(1, |mark| mark.uid_next.0)));
-    let (uid_next, messages) = match opened {
-        Some(opened) => (opened.uid_next.max(known), opened.messages),
-        None => (Uid(u32::MAX), 0),
-    };
-    let expected = messages.max(mailbox.scan.messages);
-    Ranges::new(uid_next, expected, work.run.config.scan_messages_max)
+    Ok(Some(Seen { copied, never_copied, movable, is_there: opened.is_some() }))
 }
 
 /// Notes what is gone; what was noted before and is there after all, too.
 async fn note<L: Ledger>(
     work: &Work<'_, L>,
     mailbox: &BoundMailbox,
-    gone: &Gone,
+    copied: &BTreeSet<Uid>,
+    never_copied: Vec<(Uid, Entry)>,
 ) -> Result<(), Fault> {
     let ledger = &work.run.ledger;
     let kind = RemarkKind::RemovedAtSource;
     let noted = ledger.remarked(mailbox.id, kind).await?;
-    let now: BTreeSet<Uid> = gone.copied.iter().map(|(uid, _)| *uid).collect();
-    for uid in now.difference(&noted) {
+    for uid in copied.difference(&noted) {
         let text = "it is not at the source any more; its copy stays".to_owned();
         ledger.set_remark(mailbox.id, *uid, kind, Some(text)).await?;
     }
-    for uid in noted.difference(&now) {
+    for uid in noted.difference(copied) {
         ledger.set_remark(mailbox.id, *uid, kind, None).await?;
     }
     let reason = "deleted at the source before it was copied";
-    let outcomes: Vec<Outcome> = gone
-        .never_copied
-        .iter()
+    let outcomes: Vec<Outcome> = never_copied
+        .into_iter()
         .map(|(uid, entry)| Outcome {
-            uid: *uid,
-            entry: Entry { fate: Fate::Gone, ..entry.clone() },
+            uid,
+            entry: Entry { fate: Fate::Gone, ..entry },
             remarks: vec![Remark::new(RemarkKind::Reason, reason)],
             subject: None,
         })
@@ -192,7 +183,7 @@ pub(super) async fn touched<L: Ledger>(
     mailbox: &BoundMailbox,
 ) -> Result<u64, Fault> {
     let mut touched = 0;
-    for range in ranges(work, mailbox, None) {
+    for range in known(mailbox, None, work.run.config.scan_messages_max) {
         touched += work.run.ledger.history(mailbox.id, range).await?.iter().count() as u64;
     }
     Ok(touched)
