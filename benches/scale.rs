@@ -1,7 +1,7 @@
 //! Does what a run takes grow no faster than the mail, in memory that stays flat? A mailbox that grows
-//! to a million messages, in a first pass and in one that finds nothing new, at a target that gives mail
-//! back as it was and at one that rewrites it; and accounts files of up to 10,000 rows, most of them idle.
-//! The program runs as it is released, between two rehearsal servers.
+//! to a million messages, in a first pass and in one that finds nothing new: at a target that gives mail
+//! back as it was, at one that rewrites it, and at one where it is already; and accounts files of up to
+//! 10,000 rows, most of them idle. The program runs as it is released, between two rehearsal servers.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench tells what it measured")]
 
@@ -30,17 +30,22 @@ struct Case {
     messages: usize,
     /// Whether the target stores other octets than it was given.
     rewrites: bool,
+    /// Whether the mail is there already, and no ledger says so.
+    is_there: bool,
 }
 
 fn main() {
     let words: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let mailbox = |messages| Case { name: "mailbox", rows: 1, messages, rewrites: false };
+    let mailbox =
+        |messages| Case { name: "mailbox", rows: 1, messages, rewrites: false, is_there: false };
     let rewritten = |messages| Case { name: "rewritten", rewrites: true, ..mailbox(messages) };
-    let rows = |rows| Case { name: "rows", rows, messages: BUSY_ROW_MESSAGES, rewrites: false };
+    let adopt = |messages| Case { name: "adopt", is_there: true, ..mailbox(messages) };
+    let rows = |rows| Case { name: "rows", rows, ..mailbox(BUSY_ROW_MESSAGES) };
     let cases = [
         [10_000, 100_000, 1_000_000].map(mailbox),
         [10_000, 30_000, 100_000].map(rewritten),
+        [10_000, 100_000, 1_000_000].map(adopt),
         [100, 1_000, 10_000].map(rows),
     ];
     println!(
@@ -64,9 +69,12 @@ fn run(case: &Case) {
         target.account(user, "secret");
         let store = source.account(user, "secret");
         if index.is_multiple_of(BUSY_ROW) {
-            (0..case.messages).for_each(|number| {
-                store.deliver(&["INBOX"], message(number, case.rewrites));
-            });
+            let stores = [Some(store), target.store(user).filter(|_| case.is_there)];
+            for store in stores.into_iter().flatten() {
+                (0..case.messages).for_each(|number| {
+                    store.deliver(&["INBOX"], message(number, case.rewrites));
+                });
+            }
             messages += case.messages;
         }
     }
@@ -120,7 +128,8 @@ fn migrate(folder: &Path) -> Cost {
 /// A small message that no other number makes.
 fn message(number: usize, lacks_line_end: bool) -> Message {
     let body = format!(
-        "From: anna@example\r\nSubject: number {number}\r\nMessage-ID: <{number}@example>\r\n\r\n\
+        "From: anna@example\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nSubject: number {number}\r\n\
+         Message-ID: <{number}@example>\r\n\r\n\
          Hello from number {number}.{}",
         if lacks_line_end { "" } else { "\r\n" },
     );

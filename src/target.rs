@@ -78,8 +78,16 @@ pub trait Target: Send {
         uids: RangeInclusive<Uid>,
     ) -> impl Future<Output = Result<Vec<Uid>, Fault>> + Send;
 
+    /// What stands in a range of UIDs, asked anew, ascending.
+    fn look_in(
+        &mut self,
+        uids: RangeInclusive<Uid>,
+    ) -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
+
     /// What stands at and above a UID, asked anew, ascending.
-    fn look(&mut self, from: Uid) -> impl Future<Output = Result<Vec<Found>, Fault>> + Send;
+    fn look(&mut self, from: Uid) -> impl Future<Output = Result<Vec<Found>, Fault>> + Send {
+        self.look_in(from..=Uid(u32::MAX))
+    }
 
     /// What stands at these UIDs, asked anew.
     fn read_back(&mut self, uids: &[Uid])
@@ -274,6 +282,8 @@ pub struct Destination {
     pub uid_validity: Option<UidValidity>,
     /// A UID that no later message goes below.
     pub uid_next: Uid,
+    /// Messages in it.
+    pub messages: u64,
 }
 
 impl Destination {

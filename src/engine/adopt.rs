@@ -1,33 +1,30 @@
 //! Messages that are on the target before anything is sent there: put there by an earlier tool, by a
 //! run whose ledger is lost or older, or by ourselves under another UIDVALIDITY. They are matched
 //! with what is still to be copied, and only the rest is copied.
+//!
+//! Either side may have a million messages. So both are read in parts, and of most messages only UID, size
+//! and a key over Message-ID and Date are held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::resolve::{Others, lapsed_of, settle_among};
 use super::scan::Ranges;
 use super::work::Work;
 use crate::config::Adopt;
 use crate::event::Event;
-use crate::fate::{Fate, RemarkKind};
+use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, Troubles};
 use crate::identity::{Digest, Identity};
-use crate::ledger::{BoundMailbox, Ledger, Outcome, Settlement};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
-use crate::plan::adopt::{Class, Matched, Unclear, give_back, looks_foreign, match_by_class};
+use crate::plan::adopt::{Letter, Matched, Unclear, give_back, looks_foreign, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought, may_alter};
 use crate::plan::sweep::Key;
 use crate::plan::verdict::judge;
 use crate::source::{Opened, Source};
-use crate::target::{Found, Target};
-
-/// A message that is still to be copied.
-struct Wanted {
-    entry: Entry,
-    /// Whether its digests are known from when it was sent: then its copy is ours.
-    is_ours: bool,
-}
+use crate::target::{Destination, Found, Target};
 
 /// Matches what stands in the open target mailbox at and above `bound.target_uid_next` with what is
 /// to be copied of the open source mailbox. True where anything was taken for a copy.
@@ -41,41 +38,29 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     bound: &BoundMailbox,
     opened: &Opened,
-    uid_next: Uid,
+    destination: &Destination,
 ) -> Result<bool, Fault> {
-    let ledger = &work.run.ledger;
     let from = bound.target_uid_next;
-    if uid_next <= from {
+    if destination.uid_next <= from {
         return Ok(false);
     }
-    let claimed: BTreeSet<Uid> = ledger.claimed(bound.id, from).await?.into_iter().collect();
-    let all = target.look(from).await?;
-    let there: Vec<Found> =
-        all.iter().filter(|found| !claimed.contains(&found.uid)).cloned().collect();
-    if there.is_empty() {
+    let there = There::look(work, target, bound, destination).await?;
+    if there.unclaimed.is_empty() {
         return Ok(false);
     }
     let mut wanted = wanted(work, source, bound, opened).await?;
-    // What others have brought is copied beside, but not what is there by ourselves.
-    if work.run.config.adopt == Adopt::None {
-        let sent_before = ledger.doubted(bound.id).await?.into_iter();
-        let sent_before: BTreeSet<Uid> = sent_before
-            .filter(|noted| noted.doubt.mailbox == bound.id)
-            .map(|noted| noted.doubt.uid)
-            .collect();
-        wanted.retain(|uid, one| one.is_ours || sent_before.contains(uid));
-    }
     if wanted.is_empty() {
         return Ok(false);
     }
-    let mut copies = match_all(work, source, target, bound, &wanted, &there).await?;
+    let ends = Ends { work, bound, opened, there: &there, destination };
+    let (mut copies, found) = ends.match_all(source, target, &mut wanted).await?;
     let is_new = !bound.fixed && from == Uid::FIRST;
-    if is_new && looks_foreign(there.len(), copies.len()) {
+    if is_new && looks_foreign(there.unclaimed.len(), copies.len()) {
         let action = format!("copy into {}", bound.binding.target_path);
         let cause = format!(
             "it holds {} messages, of which only {} are copies of this mailbox's: is it the right \
              one? --adopt none copies beside what is there",
-            there.len(),
+            there.unclaimed.len(),
             copies.len()
         );
         let fault = Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause);
@@ -84,76 +69,93 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if copies.is_empty() {
         return Ok(false);
     }
-    let back = come_back(work, source, target, bound, &wanted, &mut copies, &all).await?;
-    let found: BTreeMap<Uid, &Found> = there.iter().map(|found| (found.uid, found)).collect();
-    let outcomes = copies.into_iter().filter_map(|(uid, target_uid)| {
-        let Wanted { entry, is_ours } = wanted.get(&uid)?;
-        let fate = if *is_ours { Fate::Copied } else { Fate::Adopted };
-        let found = found.get(&target_uid)?;
-        // What others have put there is as they wished it, but for its size: then it is hardly a copy.
-        let mut remarks = judge(entry, found, None);
-        let is_other = !settle::is_close(entry.size, found.size);
-        remarks.retain(|one| *is_ours || (one.kind == RemarkKind::BytesAltered && is_other));
-        let entry = Entry { fate, target_uid: Some(target_uid), ..entry.clone() };
-        Some((bound.id, Outcome { uid, entry, remarks, subject: None }))
-    });
-    let mut settlement = Settlement { outcomes: outcomes.collect(), ..Settlement::default() };
-    if !settlement.outcomes.is_empty() {
+    let back = ends.come_back(source, target, &wanted.ours, &mut copies).await?;
+    if !back.is_empty() {
+        let outcomes = back_where_they_are(target, back).await?;
+        work.run.ledger.settle(Settlement { outcomes, ..Settlement::default() }).await?;
+    }
+    let adopted = ends.write(source, &wanted.ours, &copies, &found).await?;
+    if adopted > 0 {
         work.event(Event::Adopted {
             account: work.label.clone(),
             mailbox: bound.binding.source_path.to_string(),
-            messages: settlement.outcomes.len() as u64,
+            messages: adopted,
         });
     }
-    settlement.outcomes.extend(back.into_iter().filter_map(|((key, entry), target_uid)| {
-        let remarks = judge(&entry, found.get(&target_uid)?, None);
-        let entry = Entry { target_uid: Some(target_uid), ..entry };
-        Some((key.0, Outcome { uid: key.1, entry, remarks, subject: None }))
-    }));
-    ledger.settle(settlement).await?;
     Ok(true)
 }
 
-/// Takes out of what was matched the copies of messages that were copied before, which their owner
-/// has moved away and back: they are no copies of others. Gives which message each is of.
-async fn come_back<S: Source, T: Target, L: Ledger>(
+/// What stands in the target mailbox at and above the UID from which on it is compared.
+struct There {
+    /// All of it, ascending.
+    uids: Vec<Uid>,
+    /// What nobody has claimed, with its octets, by ascending UIDs.
+    unclaimed: Vec<(Uid, u64)>,
+}
+
+impl There {
+    async fn look<T: Target, L: Ledger>(
+        work: &Work<'_, L>,
+        target: &mut T,
+        bound: &BoundMailbox,
+        destination: &Destination,
+    ) -> Result<Self, Fault> {
+        let claimed = work.run.ledger.claimed(bound.id, bound.target_uid_next).await?;
+        let mut there = Self { uids: Vec::new(), unclaimed: Vec::new() };
+        for part in parts_there(work, bound, destination) {
+            for found in target.look_in(part).await? {
+                there.uids.push(found.uid);
+                if claimed.binary_search(&found.uid).is_err() {
+                    there.unclaimed.push((found.uid, found.size));
+                }
+            }
+        }
+        Ok(there)
+    }
+
+    fn size(&self, uid: Uid) -> Option<u64> {
+        let at = self.unclaimed.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        Some(self.unclaimed[at].1)
+    }
+}
+
+/// The UIDs of the target mailbox that are compared, in parts; what comes meanwhile is in the last one.
+fn parts_there<L>(
     work: &Work<'_, L>,
-    source: &mut S,
-    target: &mut T,
     bound: &BoundMailbox,
-    wanted: &BTreeMap<Uid, Wanted>,
-    copies: &mut Copies,
-    there: &[Found],
-) -> Result<Vec<((Key, Entry), Uid)>, Fault> {
-    let mut headers: BTreeMap<Uid, u64> =
-        copies.keys().filter_map(|uid| Some((*uid, wanted.get(uid)?.entry.digest?.1))).collect();
-    let unread: Vec<Uid> =
-        copies.keys().filter(|uid| !headers.contains_key(uid)).copied().collect();
-    // Nothing was copied yet, mostly.
-    if bound.fixed && !unread.is_empty() {
-        let keys = source.headers(&unread).await?;
-        headers.extend(keys.into_iter().map(|(uid, keys)| (uid, keys.headers)));
+    destination: &Destination,
+) -> impl Iterator<Item = RangeInclusive<Uid>> + use<L> {
+    let Destination { uid_next, messages, .. } = *destination;
+    let messages_max = work.run.config.scan_messages_max;
+    let parts = Ranges::between(bound.target_uid_next, uid_next, messages, messages_max);
+    parts.map(move |part| match part.end().next() == uid_next {
+        true => *part.start()..=Uid(u32::MAX),
+        false => part,
+    })
+}
+
+/// The UIDs of the source mailbox, in parts.
+fn parts<L>(work: &Work<'_, L>, opened: &Opened) -> Ranges {
+    Ranges::new(opened.uid_next, opened.messages, work.run.config.scan_messages_max)
+}
+
+/// What is still to be copied of a source mailbox.
+#[derive(Default)]
+struct Wanted {
+    /// Of which digests are known from when they were sent: their copies are ours.
+    ours: BTreeMap<Uid, Entry>,
+    /// The others, by Message-ID and Date.
+    letters: Vec<(Letter, Uid)>,
+    /// Those of the others that lack one of these, with their octets.
+    bare: Vec<(Uid, u64)>,
+    /// The dates of the others.
+    dates: Vec<Option<i64>>,
+}
+
+impl Wanted {
+    fn is_empty(&self) -> bool {
+        self.ours.is_empty() && self.dates.is_empty()
     }
-    if headers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let twins = work.run.ledger.twins(bound.id, headers.values().copied().collect()).await?;
-    let lapsed = lapsed_of(target, twins, bound.target_uid_next, there).await?;
-    let lapsed: Vec<((Key, Entry), (Digest, u64))> = lapsed
-        .into_iter()
-        .filter_map(|(key, entry)| {
-            let digest = entry.digest?;
-            Some(((key, entry), digest))
-        })
-        .collect();
-    // Namesakes have equal header lines: only the octets tell.
-    let alike = |uid: &Uid| lapsed.iter().any(|(_, digest)| headers.get(uid) == Some(&digest.1));
-    let mut alike: Vec<Uid> =
-        copies.iter().filter(|(uid, _)| alike(uid)).map(|(_, target_uid)| *target_uid).collect();
-    alike.sort_unstable();
-    let stored = target.identify(&alike).await?;
-    let stored = |uid| stored.get(&uid).map(|identity| identity.exact);
-    Ok(give_back(copies, stored, lapsed.into_iter().map(|(claim, digest)| (claim, digest.0))))
 }
 
 /// Everything of a mailbox that is still to be copied, or was sent once and is not claimed any more.
@@ -162,33 +164,63 @@ async fn wanted<S: Source, L: Ledger>(
     source: &mut S,
     bound: &BoundMailbox,
     opened: &Opened,
-) -> Result<BTreeMap<Uid, Wanted>, Fault> {
-    let mut wanted = BTreeMap::new();
-    let scan_messages_max = work.run.config.scan_messages_max;
-    for range in Ranges::new(opened.uid_next, opened.messages, scan_messages_max) {
-        let scan = source.scan(range.clone()).await?;
-        let history = work.run.ledger.history(bound.id, range).await?;
-        for info in &scan {
-            let known = history.get(info.uid);
-            // A streamed message has digests only when it was sent; whoever is refused may be there. What
-            // the filter leaves out too: a later pass would not look below what is seen now.
-            let may_be_there = |fate: Fate| {
-                matches!(fate, Fate::Pending | Fate::Filtered | Fate::Gone) || fate.is_retried()
-            };
-            if known.is_none_or(|entry| may_be_there(entry.fate)) {
-                let entry = known.cloned().unwrap_or_else(|| new_entry(info));
-                let is_ours = entry.digest.is_some();
-                wanted.insert(info.uid, Wanted { entry, is_ours });
-            }
+) -> Result<Wanted, Fault> {
+    // What others have brought is copied beside, but not what is there by ourselves.
+    let sent_before: Option<BTreeSet<Uid>> = match work.run.config.adopt {
+        Adopt::None => {
+            let noted = work.run.ledger.doubted(bound.id).await?.into_iter().map(|one| one.doubt);
+            Some(noted.filter(|doubt| doubt.mailbox == bound.id).map(|doubt| doubt.uid).collect())
         }
-        for (uid, entry) in history.iter() {
-            if entry.fate == Fate::Pending && entry.digest.is_some() {
-                let entry = entry.clone();
-                wanted.entry(uid).or_insert(Wanted { entry, is_ours: true });
+        Adopt::Match => None,
+    };
+    let mut wanted = Wanted::default();
+    for part in parts(work, opened) {
+        let known = known(work, source, bound, part, |_| true).await?;
+        let (ours, mut open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            known.into_iter().partition(|(_, entry)| entry.digest.is_some());
+        wanted.ours.extend(ours);
+        open.retain(|uid, _| sent_before.as_ref().is_none_or(|sent| sent.contains(uid)));
+        if open.is_empty() {
+            continue;
+        }
+        let keys = source.headers(&open.keys().copied().collect::<Vec<_>>()).await?;
+        for (uid, entry) in open {
+            match keys.get(&uid).and_then(Letter::of) {
+                Some(letter) => wanted.letters.push((letter, uid)),
+                None => wanted.bare.push((uid, entry.size)),
             }
+            wanted.dates.push(entry.date.map(InternalDate::seconds));
         }
     }
+    wanted.dates.sort_unstable();
     Ok(wanted)
+}
+
+/// What is known of those messages of a part that are still to be copied, and of those that were sent and are
+/// not there any more; as far as they are `asked` for.
+async fn known<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    bound: &BoundMailbox,
+    part: RangeInclusive<Uid>,
+    asked: impl Fn(Uid) -> bool,
+) -> Result<BTreeMap<Uid, Entry>, Fault> {
+    let scan = source.scan(part.clone()).await?;
+    let history = work.run.ledger.history(bound.id, part).await?;
+    // A streamed message has digests only when it was sent; whoever is refused may be there. What
+    // the filter leaves out too: a later pass would not look below what is seen now.
+    let may_be_there = |fate: Fate| {
+        matches!(fate, Fate::Pending | Fate::Filtered | Fate::Gone) || fate.is_retried()
+    };
+    let listed = scan.iter().filter_map(|info| match history.get(info.uid) {
+        None => Some((info.uid, new_entry(info))),
+        Some(entry) if may_be_there(entry.fate) => Some((info.uid, entry.clone())),
+        Some(_) => None,
+    });
+    let sent = history.iter().filter(|(_, entry)| entry.fate == Fate::Pending);
+    let sent = sent.filter(|(_, entry)| entry.digest.is_some());
+    let sent = sent.map(|(uid, entry)| (uid, entry.clone()));
+    Ok(listed.chain(sent).filter(|(uid, _)| asked(*uid)).collect())
 }
 
 /// What is known of a message that was never touched.
@@ -206,87 +238,240 @@ pub(super) fn new_entry(info: &MessageInfo) -> Entry {
     }
 }
 
+/// Which message has its copy where.
 type Copies = BTreeMap<Uid, Uid>;
 
-/// First those that were sent before, by all that is known of them; then by Message-ID and Date, and
-/// where these are missing or their counts differ, by the bodies.
-async fn match_all<S: Source, T: Target, L: Ledger>(
-    work: &Work<'_, L>,
-    source: &mut S,
-    target: &mut T,
-    bound: &BoundMailbox,
-    wanted: &BTreeMap<Uid, Wanted>,
-    there: &[Found],
-) -> Result<Copies, Fault> {
-    let copies = ours(work, target, bound, wanted, there).await?;
-    let open: Vec<Uid> =
-        wanted.iter().filter(|(_, one)| !one.is_ours).map(|(uid, _)| *uid).collect();
-    let taken: BTreeSet<Uid> = copies.values().copied().collect();
-    let mut there = there.to_vec();
-    there.retain(|found| !taken.contains(&found.uid));
-    if open.is_empty() || there.is_empty() {
-        return Ok(copies);
-    }
-    let uids: Vec<Uid> = there.iter().map(|found| found.uid).collect();
-    let there_keys = target.headers(&uids).await?;
-    let keys = source.headers(&open).await?;
-    let letters = open.iter().filter_map(|uid| Some((Class::letter(keys.get(uid)?)?, *uid)));
-    let there_letters =
-        uids.iter().filter_map(|uid| Some((Class::letter(there_keys.get(uid)?)?, *uid)));
-    let Matched { pairs, mut unclear } = match_by_class(letters, there_letters);
-    unclear.extend(without_letter(
-        wanted,
-        &open,
-        &there,
-        |uid| keys.get(&uid)?.letter,
-        |uid| there_keys.get(&uid)?.letter,
-    ));
-    let mut by_body = BodyMatch {
-        wanted,
-        found: there.iter().map(|found| (found.uid, found)).collect(),
-        taken: pairs.iter().map(|(_, uid)| *uid).collect(),
-        copies,
-        alters: work.alters(),
-    };
-    by_body.copies.extend(pairs);
-    for class in unclear {
-        by_body.decide(source, target, class).await?;
-    }
-    Ok(by_body.copies)
+/// The two mailboxes that are compared.
+struct Ends<'a, 'w, L> {
+    work: &'a Work<'w, L>,
+    bound: &'a BoundMailbox,
+    opened: &'a Opened,
+    there: &'a There,
+    destination: &'a Destination,
 }
 
-/// The copies of messages that were sent before.
-async fn ours<T: Target, L: Ledger>(
-    work: &Work<'_, L>,
-    target: &mut T,
-    bound: &BoundMailbox,
-    wanted: &BTreeMap<Uid, Wanted>,
-    there: &[Found],
-) -> Result<Copies, Fault> {
-    let sought: Vec<Sought<Uid>> = wanted
-        .iter()
-        .filter(|(_, one)| one.is_ours)
-        .map(|(uid, one)| sought(*uid, &one.entry, None, work.alters()))
-        .collect();
-    if sought.is_empty() {
-        return Ok(Copies::new());
+impl<L: Ledger> Ends<'_, '_, L> {
+    /// First those that were sent before, by all that is known of them; then by Message-ID and Date, and
+    /// where these are missing or their counts differ, by the bodies. Of the copies of the first gives what
+    /// was found, too.
+    async fn match_all<S: Source, T: Target>(
+        &self,
+        source: &mut S,
+        target: &mut T,
+        wanted: &mut Wanted,
+    ) -> Result<(Copies, BTreeMap<Uid, Found>), Fault> {
+        let (mut copies, found) = self.ours(target, wanted).await?;
+        let taken: BTreeSet<Uid> = copies.values().copied().collect();
+        let free = self.there.unclaimed.iter().filter(|(uid, _)| !taken.contains(uid));
+        let free: Vec<(Uid, u64)> = free.copied().collect();
+        if wanted.dates.is_empty() || free.is_empty() {
+            return Ok((copies, found));
+        }
+        let (mut letters, mut bare) = (Vec::new(), Vec::new());
+        for part in free.chunks(self.work.run.config.scan_messages_max as usize) {
+            let uids: Vec<Uid> = part.iter().map(|(uid, _)| *uid).collect();
+            let keys = target.headers(&uids).await?;
+            for (uid, size) in part {
+                match keys.get(uid).and_then(Letter::of) {
+                    Some(letter) => letters.push((letter, *uid)),
+                    None => bare.push((*uid, *size)),
+                }
+            }
+        }
+        let Matched { pairs, mut unclear } =
+            match_by_class(std::mem::take(&mut wanted.letters), letters);
+        unclear.extend(without_letter(&wanted.bare, bare));
+        let mut by_body = BodyMatch {
+            known: self.known_of(source, &unclear).await?,
+            found: found_of(target, &unclear).await?,
+            pairs,
+            alters: self.work.alters(),
+        };
+        for class in unclear {
+            by_body.decide(source, target, class).await?;
+        }
+        copies.extend(by_body.pairs);
+        Ok((copies, found))
     }
-    let there = there.iter().filter(|found| settle::is_plausible(found, &sought)).cloned();
-    let others = Others::beside(work, bound.id, &sought, |(mailbox, uid)| {
-        mailbox == bound.id && wanted.get(&uid).is_some_and(|one| one.is_ours)
+
+    /// The copies of messages that were sent before.
+    async fn ours<T: Target>(
+        &self,
+        target: &mut T,
+        wanted: &Wanted,
+    ) -> Result<(Copies, BTreeMap<Uid, Found>), Fault> {
+        let Self { work, bound, there, destination, .. } = self;
+        let sought: Vec<Sought<Uid>> = wanted
+            .ours
+            .iter()
+            .map(|(uid, entry)| sought(*uid, entry, None, work.alters()))
+            .collect();
+        if sought.is_empty() {
+            return Ok(<_>::default());
+        }
+        let mut plausible = Vec::new();
+        for part in parts_there(work, bound, destination) {
+            let found = target.look_in(part).await?.into_iter();
+            let found = found.filter(|found| there.size(found.uid).is_some());
+            plausible.extend(found.filter(|found| settle::is_plausible(found, &sought)));
+        }
+        let others = Others::beside(work, bound.id, &sought, |(mailbox, uid)| {
+            mailbox == bound.id && wanted.ours.contains_key(&uid)
+        });
+        let mut others = others.await?;
+        // One that was adopted before, unread, may be a namesake of one that was sent.
+        let of_one_date = |one: &&Sought<Uid>| {
+            wanted.dates.binary_search(&one.date.map(InternalDate::seconds)).is_ok()
+        };
+        let digests = sought.iter().filter(of_one_date).filter_map(|one| one.digests);
+        others.read_alike(digests.map(|digests| digests.headers));
+        let look = settle_among(target, plausible, &sought, &others).await?;
+        Ok((look.settlement.found.into_iter().collect(), look.there))
+    }
+
+    /// What is known of the messages of which bodies have to tell.
+    async fn known_of<S: Source>(
+        &self,
+        source: &mut S,
+        unclear: &[Unclear],
+    ) -> Result<BTreeMap<Uid, Entry>, Fault> {
+        let uids: BTreeSet<Uid> =
+            unclear.iter().flat_map(|class| class.wanted.iter().copied()).collect();
+        let mut all = BTreeMap::new();
+        for part in parts(self.work, self.opened) {
+            if uids.range(part.clone()).next().is_some() {
+                let asked = |uid| uids.contains(&uid);
+                all.extend(known(self.work, source, self.bound, part, asked).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes out of what was matched the copies of messages that were copied before, which their owner
+    /// has moved away and back: they are no copies of others. Gives which message each is of.
+    async fn come_back<S: Source, T: Target>(
+        &self,
+        source: &mut S,
+        target: &mut T,
+        ours: &BTreeMap<Uid, Entry>,
+        copies: &mut Copies,
+    ) -> Result<Vec<((Key, Entry), Uid)>, Fault> {
+        let Self { work, bound, there, .. } = self;
+        let known = |uid: &Uid| Some((*uid, ours.get(uid)?.digest?.1));
+        let mut headers: BTreeMap<Uid, u64> = copies.keys().filter_map(known).collect();
+        // Nothing was copied yet, mostly.
+        if bound.fixed {
+            let unread: Vec<Uid> =
+                copies.keys().filter(|uid| !headers.contains_key(uid)).copied().collect();
+            let keys = source.headers(&unread).await?;
+            headers.extend(keys.into_iter().map(|(uid, keys)| (uid, keys.headers)));
+        }
+        if headers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let twins = work.run.ledger.twins(bound.id, headers.values().copied().collect()).await?;
+        let uids = there.uids.iter().copied();
+        let lapsed = lapsed_of(target, twins, bound.target_uid_next, uids).await?;
+        let lapsed: Vec<((Key, Entry), (Digest, u64))> = lapsed
+            .into_iter()
+            .filter_map(|(key, entry)| {
+                let digest = entry.digest?;
+                Some(((key, entry), digest))
+            })
+            .collect();
+        // Namesakes have equal header lines: only the octets tell.
+        let alike: BTreeSet<u64> = lapsed.iter().map(|(_, digest)| digest.1).collect();
+        let is_alike = |uid: &Uid| headers.get(uid).is_some_and(|key| alike.contains(key));
+        let mut alike: Vec<Uid> =
+            copies.iter().filter(|(uid, _)| is_alike(uid)).map(|(_, copy)| *copy).collect();
+        alike.sort_unstable();
+        let stored = target.identify(&alike).await?;
+        let stored = |uid| stored.get(&uid).map(|identity| identity.exact);
+        Ok(give_back(copies, stored, lapsed.into_iter().map(|(claim, digest)| (claim, digest.0))))
+    }
+
+    /// Writes down which copies are whose, part by part: whatever breaks off in between, the next pass
+    /// compares the rest. Gives how many.
+    async fn write<S: Source>(
+        &self,
+        source: &mut S,
+        ours: &BTreeMap<Uid, Entry>,
+        copies: &Copies,
+        found: &BTreeMap<Uid, Found>,
+    ) -> Result<u64, Fault> {
+        let Self { work, bound, opened, .. } = self;
+        let mut adopted = 0;
+        for part in parts(work, opened) {
+            let of_part = copies.range(part.clone());
+            let mut known = match of_part.clone().any(|(uid, _)| !ours.contains_key(uid)) {
+                true => known(work, source, bound, part, |uid| copies.contains_key(&uid)).await?,
+                false => BTreeMap::new(),
+            };
+            let outcomes = of_part.filter_map(|(uid, copy)| {
+                let (entry, is_ours) = match ours.get(uid) {
+                    Some(entry) => (entry.clone(), true),
+                    None => (known.remove(uid)?, false), // What is not there any more needs no copy.
+                };
+                let remarks = match found.get(copy) {
+                    Some(found) if is_ours => judge(&entry, found, None),
+                    _ => differs(&entry, self.there.size(*copy)?),
+                };
+                let fate = if is_ours { Fate::Copied } else { Fate::Adopted };
+                let entry = Entry { fate, target_uid: Some(*copy), ..entry };
+                Some((bound.id, Outcome { uid: *uid, entry, remarks, subject: None }))
+            });
+            let outcomes: Vec<_> = outcomes.collect();
+            if outcomes.is_empty() {
+                continue;
+            }
+            adopted += outcomes.len() as u64;
+            work.run.ledger.settle(Settlement { outcomes, ..Settlement::default() }).await?;
+        }
+        Ok(adopted)
+    }
+}
+
+/// What others have put there is as they wished it, but for its size: where that is another one, it is
+/// hardly a copy.
+fn differs(entry: &Entry, size: u64) -> Vec<Remark> {
+    if settle::is_close(entry.size, size) {
+        return Vec::new();
+    }
+    let (date, flags) = (entry.date, entry.flags.clone());
+    let mut remarks = judge(entry, &Found { uid: Uid::FIRST, size, date, flags }, None);
+    remarks.retain(|remark| remark.kind == RemarkKind::BytesAltered);
+    remarks
+}
+
+/// The copies of messages that were copied before, where they are now.
+async fn back_where_they_are<T: Target>(
+    target: &mut T,
+    back: Vec<((Key, Entry), Uid)>,
+) -> Result<Vec<(MailboxId, Outcome)>, Fault> {
+    let mut uids: Vec<Uid> = back.iter().map(|(_, copy)| *copy).collect();
+    uids.sort_unstable();
+    let found = by_uid(target.read_back(&uids).await?);
+    let outcomes = back.into_iter().filter_map(|((key, entry), copy)| {
+        let remarks = judge(&entry, found.get(&copy)?, None);
+        let entry = Entry { target_uid: Some(copy), ..entry };
+        Some((key.0, Outcome { uid: key.1, entry, remarks, subject: None }))
     });
-    let mut others = others.await?;
-    // One that was adopted before, unread, may be a namesake of one that was sent.
-    let unread: BTreeSet<Option<i64>> = wanted
-        .values()
-        .filter(|one| !one.is_ours)
-        .map(|one| one.entry.date.map(InternalDate::seconds))
-        .collect();
-    let of_one_date = |one: &&Sought<Uid>| unread.contains(&one.date.map(InternalDate::seconds));
-    let digests = sought.iter().filter(of_one_date).filter_map(|one| one.digests);
-    others.read_alike(digests.map(|digests| digests.headers));
-    let look = settle_among(target, there.collect(), &sought, &others).await?;
-    Ok(look.settlement.found.into_iter().collect())
+    Ok(outcomes.collect())
+}
+
+fn by_uid(found: Vec<Found>) -> BTreeMap<Uid, Found> {
+    found.into_iter().map(|found| (found.uid, found)).collect()
+}
+
+/// What stands on the target of which bodies have to tell whose copy it is.
+async fn found_of<T: Target>(
+    target: &mut T,
+    unclear: &[Unclear],
+) -> Result<BTreeMap<Uid, Found>, Fault> {
+    let uids: BTreeSet<Uid> =
+        unclear.iter().flat_map(|class| class.there.iter().copied()).collect();
+    let uids: Vec<Uid> = uids.into_iter().collect();
+    Ok(by_uid(target.read_back(&uids).await?))
 }
 
 fn sought(uid: Uid, entry: &Entry, read: Option<&Identity>, alters: bool) -> Sought<Uid> {
@@ -298,61 +483,47 @@ fn sought(uid: Uid, entry: &Entry, read: Option<&Identity>, alters: bool) -> Sou
 }
 
 /// Messages without Message-ID or Date, of which nothing but size and body tells what they are.
-fn without_letter(
-    wanted: &BTreeMap<Uid, Wanted>,
-    open: &[Uid],
-    there: &[Found],
-    letter: impl Fn(Uid) -> Option<u64>,
-    letter_there: impl Fn(Uid) -> Option<u64>,
-) -> Option<Unclear> {
-    let bare: Vec<&Found> =
-        there.iter().filter(|found| letter_there(found.uid).is_none()).collect();
-    let wanted: Vec<Uid> = open
-        .iter()
-        .filter(|uid| letter(**uid).is_none())
-        .filter(|uid| bare.iter().any(|found| settle::is_close(wanted[uid].entry.size, found.size)))
-        .copied()
-        .collect();
-    let there = bare.into_iter().map(|found| found.uid).collect();
+fn without_letter(wanted: &[(Uid, u64)], there: Vec<(Uid, u64)>) -> Option<Unclear> {
+    let sizes: BTreeSet<u64> = there.iter().map(|(_, size)| *size).collect();
+    let has_like = |size: u64| {
+        let above = sizes.range(size..).next();
+        let below = sizes.range(..size).next_back();
+        above.into_iter().chain(below).any(|stored| settle::is_close(size, *stored))
+    };
+    let wanted = wanted.iter().filter(|(_, size)| has_like(*size)).map(|(uid, _)| *uid);
+    let wanted: Vec<Uid> = wanted.collect();
+    let there = there.into_iter().map(|(uid, _)| uid).collect();
     (!wanted.is_empty()).then_some(Unclear { wanted, there })
 }
 
 /// Decides by the bodies.
-struct BodyMatch<'a> {
-    wanted: &'a BTreeMap<Uid, Wanted>,
-    found: BTreeMap<Uid, &'a Found>,
-    taken: BTreeSet<Uid>,
-    copies: Copies,
+struct BodyMatch {
+    known: BTreeMap<Uid, Entry>,
+    found: BTreeMap<Uid, Found>,
+    pairs: Vec<(Uid, Uid)>,
     /// Whether the target rewrites mail.
     alters: bool,
 }
 
-impl BodyMatch<'_> {
+impl BodyMatch {
     async fn decide<S: Source, T: Target>(
         &mut self,
         source: &mut S,
         target: &mut T,
         class: Unclear,
     ) -> Result<(), Fault> {
-        let mut there = class.there;
-        there.retain(|uid| !self.taken.contains(uid));
-        let unknown: Vec<Uid> = class
-            .wanted
-            .iter()
-            .filter(|uid| self.wanted[uid].entry.digest.is_none())
-            .copied()
-            .collect();
-        let read = source.identify(&unknown).await?;
-        let stored = target.identify(&there).await?;
+        let read = source.identify(&class.wanted).await?;
+        let stored = target.identify(&class.there).await?;
         let sought: Vec<Sought<Uid>> = class
             .wanted
             .iter()
-            .map(|uid| {
+            .filter_map(|uid| {
                 let read = read.get(uid).map(|(_, identity)| identity);
-                sought(*uid, &self.wanted[uid].entry, read, self.alters)
+                Some(sought(*uid, self.known.get(uid)?, read, self.alters))
             })
             .collect();
-        let candidates: Vec<Candidate> = there
+        let candidates: Vec<Candidate> = class
+            .there
             .iter()
             .filter_map(|uid| {
                 let found = self.found.get(uid)?;
@@ -361,10 +532,7 @@ impl BodyMatch<'_> {
                 Some(Candidate { uid: *uid, size: found.size, date: found.date, headers, identity })
             })
             .collect();
-        for (uid, target_uid) in settle::settle(&sought, &candidates).found {
-            self.taken.insert(target_uid);
-            self.copies.insert(uid, target_uid);
-        }
+        self.pairs.extend(settle::settle(&sought, &candidates).found);
         Ok(())
     }
 }

@@ -837,7 +837,8 @@ impl<L: Ledger> Copying<'_, '_, L> {
         self.bound.binding.target_validity = Some(validity);
         let uid_next = destination.uid_next;
         let adopted =
-            adopt::adopt(self.work, source, target, &self.bound, &self.opened, uid_next).await?;
+            adopt::adopt(self.work, source, target, &self.bound, &self.opened, &destination)
+                .await?;
         self.work.run.ledger.set_target_uid_next(self.mailbox, uid_next).await?;
         self.bound.target_uid_next = uid_next;
         // What was taken for a copy just now may have come since: no later message has its UID.

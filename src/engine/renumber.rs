@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::history::{Entry, History};
 use crate::ledger::{BoundMailbox, Doubt, Ledger, MailboxId, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
-use crate::plan::adopt::{Class, Matched, Unclear, match_by_class};
+use crate::plan::adopt::{Matched, Outline, Unclear, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought};
 use crate::source::{Opened, Source};
 
@@ -37,16 +37,16 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         let keys = source.headers(&uids).await?;
         there.extend(scan.iter().filter_map(|info| {
             let headers = keys.get(&info.uid)?.headers;
-            Some((Class::outline(info.size, info.date, headers), info.uid))
+            Some((Outline::of(info.size, info.date, headers), info.uid))
         }));
         infos.extend(scan.into_iter().map(|info| (info.uid, info)));
     }
     let known = History::new(known.iter().map(|(uid, entry)| (uid, entry.at_source())));
     let wanted = known.iter().filter(|(_, entry)| is_wanted(entry)).filter_map(|(uid, entry)| {
         let (_, headers) = entry.digest?;
-        Some((Class::outline(entry.size, entry.date, headers), uid))
+        Some((Outline::of(entry.size, entry.date, headers), uid))
     });
-    let Matched { mut pairs, unclear } = match_by_class(wanted, there);
+    let Matched { mut pairs, unclear } = match_by_class(wanted.collect(), there);
     let of_one_size = of_one_size(&known, &infos, &pairs, &unclear);
     for class in unclear {
         let told = by_body(source, &known, &infos, &class).await?;

@@ -233,7 +233,8 @@ impl<L: Ledger> Resolving<'_, '_, L> {
                 // What was there before may be a namesake.
                 others.read_alike(sought.iter().filter_map(|one| Some(one.digests?.headers)));
             }
-            lapsed = lapsed_of(target, twins, lo, &there).await?;
+            let uids = there.iter().map(|found| found.uid);
+            lapsed = lapsed_of(target, twins, lo, uids).await?;
             sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry, alters)));
         }
         let look = settle_among(target, plausible, &sought, &others).await?;
@@ -471,7 +472,7 @@ pub(super) async fn lapsed_of<T: Target>(
     target: &mut T,
     twins: Vec<(MailboxId, Uid, Entry)>,
     lo: Uid,
-    there: &[Found],
+    there: impl Iterator<Item = Uid>,
 ) -> Result<BTreeMap<Key, Entry>, Fault> {
     let claimed: Vec<(Key, Uid, Entry)> = twins
         .into_iter()
@@ -482,7 +483,7 @@ pub(super) async fn lapsed_of<T: Target>(
         claimed.iter().map(|(_, target_uid, _)| *target_uid).filter(|uid| *uid < lo).collect();
     below.sort_unstable();
     below.dedup();
-    let mut present: BTreeSet<Uid> = there.iter().map(|found| found.uid).collect();
+    let mut present: BTreeSet<Uid> = there.collect();
     if !below.is_empty() {
         present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
     }

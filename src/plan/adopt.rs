@@ -6,14 +6,42 @@ use std::collections::BTreeMap;
 use crate::identity::{Digest, HeaderKeys};
 use crate::mail::{InternalDate, Uid};
 
-/// What makes two messages one, from strict to loose.
+/// What makes two messages one.
+pub trait Class: Ord {
+    /// Whether as many on both sides are the same messages, whatever their bodies are.
+    const COUNTS_PROVE: bool;
+}
+
+/// Size, date and header lines: of a message that was read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// Size, date and header lines: of a message that was read before.
-    Outline(u64, Option<i64>, u64),
-    /// Message-ID and Date: what stays of a letter whoever copied it, whatever servers made of the
-    /// rest.
-    Letter(u64),
+pub struct Outline(u64, Option<i64>, u64);
+
+/// Message-ID and Date: what stays of a letter whoever copied it, whatever servers made of the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Letter(pub u64);
+
+impl Class for Outline {
+    const COUNTS_PROVE: bool = false;
+}
+
+impl Class for Letter {
+    const COUNTS_PROVE: bool = true;
+}
+
+impl Outline {
+    /// By size, date and header lines.
+    #[must_use]
+    pub fn of(size: u64, date: Option<InternalDate>, headers: u64) -> Self {
+        Self(size, date.map(InternalDate::seconds), headers)
+    }
+}
+
+impl Letter {
+    /// By Message-ID and Date; none where one of them is missing.
+    #[must_use]
+    pub fn of(keys: &HeaderKeys) -> Option<Self> {
+        keys.letter.map(Self)
+    }
 }
 
 impl Unclear {
@@ -27,20 +55,6 @@ impl Unclear {
         let wanted = self.wanted.iter().filter(|uid| told.iter().all(|(told, _)| told != *uid));
         let there = self.there.iter().filter(|uid| told.iter().all(|(_, told)| told != *uid));
         wanted.copied().zip(there.copied()).collect()
-    }
-}
-
-impl Class {
-    /// By size, date and header lines.
-    #[must_use]
-    pub fn outline(size: u64, date: Option<InternalDate>, headers: u64) -> Self {
-        Self::Outline(size, date.map(InternalDate::seconds), headers)
-    }
-
-    /// By Message-ID and Date; none where one of them is missing.
-    #[must_use]
-    pub fn letter(keys: &HeaderKeys) -> Option<Self> {
-        keys.letter.map(Self::Letter)
     }
 }
 
@@ -63,30 +77,27 @@ pub struct Unclear {
     pub there: Vec<Uid>,
 }
 
-/// Matches by one kind of class. What is in no class on both sides is left out.
+/// Matches by one kind of class. What is in no class on both sides is left out. Nothing is held but the
+/// lists, as there may be a million messages on either side.
 #[must_use]
-pub fn match_by_class(
-    wanted: impl IntoIterator<Item = (Class, Uid)>,
-    there: impl IntoIterator<Item = (Class, Uid)>,
-) -> Matched {
-    let mut classes: BTreeMap<Class, (Vec<Uid>, Vec<Uid>)> = BTreeMap::new();
-    for (class, uid) in wanted {
-        classes.entry(class).or_default().0.push(uid);
-    }
-    for (class, uid) in there {
-        if let Some((_, there)) = classes.get_mut(&class) {
-            there.push(uid);
-        }
-    }
+pub fn match_by_class<C: Class>(mut wanted: Vec<(C, Uid)>, mut there: Vec<(C, Uid)>) -> Matched {
+    wanted.sort_unstable();
+    there.sort_unstable();
+    let uids = |class: &[(C, Uid)]| class.iter().map(|(_, uid)| *uid).collect::<Vec<Uid>>();
+    let mut there = there.as_slice();
     let mut matched = Matched::default();
-    for (class, (mut wanted, mut there)) in classes {
-        wanted.sort_unstable();
-        there.sort_unstable();
-        let one_each = wanted.len() == 1 && there.len() == 1;
-        let is_letter = matches!(class, Class::Letter(_));
-        if one_each || is_letter && wanted.len() == there.len() {
-            matched.pairs.extend(wanted.into_iter().zip(there));
-        } else if !there.is_empty() {
+    for of_class in wanted.chunk_by(|(class, _), (next, _)| class == next) {
+        let class = &of_class[0].0;
+        there = &there[there.partition_point(|(other, _)| other < class)..];
+        let (of_class_there, rest) =
+            there.split_at(there.partition_point(|(other, _)| other == class));
+        there = rest;
+        let one_each = of_class.len() == 1 && of_class_there.len() == 1;
+        if one_each || C::COUNTS_PROVE && of_class.len() == of_class_there.len() {
+            let pairs = of_class.iter().zip(of_class_there);
+            matched.pairs.extend(pairs.map(|((_, uid), (_, there))| (*uid, *there)));
+        } else if !of_class_there.is_empty() {
+            let (wanted, there) = (uids(of_class), uids(of_class_there));
             matched.unclear.push(Unclear { wanted, there });
         }
     }
@@ -126,8 +137,8 @@ pub fn looks_foreign(there: usize, matched: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn letters(list: &[(u64, u32)]) -> Vec<(Class, Uid)> {
-        list.iter().map(|(letter, uid)| (Class::Letter(*letter), Uid(*uid))).collect()
+    fn letters(list: &[(u64, u32)]) -> Vec<(Letter, Uid)> {
+        list.iter().map(|(letter, uid)| (Letter(*letter), Uid(*uid))).collect()
     }
 
     #[test]
@@ -144,8 +155,8 @@ mod tests {
 
     #[test]
     fn namesakes_known_by_their_outline_are_told_by_their_bodies_and_the_rest_by_order() {
-        let class = Class::Outline(1, None, 2);
-        let list = |uids: [u32; 3]| uids.map(|uid| (class, Uid(uid)));
+        let class = Outline::of(1, None, 2);
+        let list = |uids: [u32; 3]| uids.map(|uid| (class, Uid(uid))).to_vec();
         let matched = match_by_class(list([1, 2, 3]), list([11, 12, 13]));
         assert_eq!(matched.pairs, []);
         let [unclear] = &matched.unclear[..] else { panic!("{matched:?}") };

@@ -263,7 +263,7 @@ impl Target for ImapTarget {
         let storable = Arc::new(storable);
         let uid_validity = selected.uid_validity;
         self.open = Some(OpenMailbox { name: name.clone(), uid_validity, uid_next, storable });
-        Ok(Destination { uid_validity, uid_next })
+        Ok(Destination { uid_validity, uid_next, messages: u64::from(selected.exists) })
     }
 
     async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
@@ -274,10 +274,15 @@ impl Target for ImapTarget {
         listing::uids(self.selected().await?, uids).await
     }
 
-    async fn look(&mut self, from: Uid) -> Result<Vec<Found>, Fault> {
-        let mut found = self.found(&format!("{from}:*")).await?;
+    async fn look_in(&mut self, uids: RangeInclusive<Uid>) -> Result<Vec<Found>, Fault> {
+        let (first, last) = (uids.start(), uids.end());
+        let set = match last.0 {
+            u32::MAX => format!("{first}:*"),
+            last => format!("{first}:{last}"),
+        };
+        let mut found = self.found(&set).await?;
         // `n:*` names the last message even where its UID is below n (RFC 9051 section 9, seq-range).
-        found.retain(|found| found.uid >= from || mutant::is(Mutant::RangeWithoutFilter));
+        found.retain(|found| uids.contains(&found.uid) || mutant::is(Mutant::RangeWithoutFilter));
         Ok(found)
     }
 

@@ -44,6 +44,34 @@ async fn a_run_without_its_ledger_copies_only_what_is_missing() {
     }
 }
 
+/// A21
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_is_matched_in_parts_and_a_run_killed_between_them_is_resumed() {
+    for point in 0..40 {
+        let mut world = World::usual();
+        world.config.scan_messages_max = 2;
+        // Twins lie in different parts, and what has no Message-ID is told by its body.
+        for number in [1, 2, 3, 1, 4, 1, 5] {
+            world.anna().deliver(&INBOX, mail(number));
+        }
+        world.anna().deliver(&INBOX, Message::new("Subject: no id\r\n\r\none\r\n"));
+        world.anna().deliver(&INBOX, Message::new("Subject: no id\r\n\r\ntwo\r\n"));
+        for number in [1, 3, 5, 1, 2] {
+            world.copy().deliver(&INBOX, mail(number));
+        }
+        world.copy().deliver(&INBOX, Message::new("Subject: no id\r\n\r\ntwo\r\n"));
+        let kill = Kill::Point(4 * point);
+        let report = match world.run_until(kill).await {
+            Some(report) => report,
+            None => world.run().await,
+        };
+        let fates = [Fate::Adopted, Fate::Copied].map(|fate| report.fate(fate));
+        assert_eq!(fates, [6, 3], "{kill:?}");
+        assert_eq!(report.verdict, Verdict::Done);
+        world.assert_copied();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_another_tool_copied_and_its_server_rewrote_is_recognised() {
     let mut world = World::usual();

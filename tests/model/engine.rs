@@ -11,7 +11,7 @@ use mailhaul::ledger::{
 use mailhaul::mail::Uid;
 use mailhaul::own::{OwnName, Serial};
 use mailhaul::plan::absent::{Absent, Blame, Seen, absent};
-use mailhaul::plan::adopt::{Class, Matched, give_back, match_by_class};
+use mailhaul::plan::adopt::{Letter, Matched, give_back, match_by_class};
 use mailhaul::plan::delta::delta;
 use mailhaul::plan::room::{InDoubt, Room, room};
 use mailhaul::plan::settle::{Candidate, Claim, Sought, is_plausible, needs_body, settle};
@@ -658,13 +658,13 @@ impl Doing<'_> {
         let known = wanted.iter().filter(|key| self.row(**key).is_some());
         let known = known.map(|key| (outline(self.content(*key)), source_uid(*key)));
         let outlines = there.iter().map(|(uid, content)| (outline(*content), wide(*uid)));
-        let Matched { pairs, mut unclear } = match_by_class(known, outlines);
+        let Matched { pairs, mut unclear } = match_by_class(known.collect(), outlines.collect());
         let mut copies: BTreeMap<Uid, Uid> = pairs.into_iter().collect();
         let is_unclear = |uid: Uid, unclear: &[mailhaul::plan::adopt::Unclear]| {
             unclear.iter().any(|class| class.wanted.contains(&uid))
         };
-        let letter = |content: u8| Class::Letter(u64::from(content));
-        let letters: Vec<(Class, Uid)> = wanted
+        let letter = |content: u8| Letter(u64::from(content));
+        let letters: Vec<(Letter, Uid)> = wanted
             .iter()
             .map(|key| (letter(self.content(*key)), source_uid(*key)))
             .filter(|(_, uid)| !copies.contains_key(uid) && !is_unclear(*uid, &unclear))
@@ -674,7 +674,7 @@ impl Doing<'_> {
             .iter()
             .map(|(uid, content)| (letter(*content), wide(*uid)))
             .filter(|(_, uid)| !taken.contains(uid));
-        let by_letter = match_by_class(letters, there_letters);
+        let by_letter = match_by_class(letters, there_letters.collect());
         copies.extend(by_letter.pairs);
         unclear.extend(by_letter.unclear);
         for class in unclear {

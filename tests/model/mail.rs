@@ -7,7 +7,7 @@ use mailhaul::history::{Entry, Troubles};
 use mailhaul::identity::Identity;
 use mailhaul::ledger::WindowMessage;
 use mailhaul::mail::{Flags, InternalDate, MessageInfo, Uid};
-use mailhaul::plan::adopt::Class;
+use mailhaul::plan::adopt::Outline;
 use mailhaul::plan::settle::Candidate;
 use mailhaul::target::Found;
 
@@ -94,6 +94,6 @@ pub(crate) fn candidate(uid: u8, content: u8) -> Candidate {
     }
 }
 
-pub(crate) fn outline(content: u8) -> Class {
-    Class::outline(size(content), date(content), identity(content).headers)
+pub(crate) fn outline(content: u8) -> Outline {
+    Outline::of(size(content), date(content), identity(content).headers)
 }
