@@ -20,7 +20,7 @@ use crate::identity::{Digest, Identity};
 use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
 use crate::plan::adopt::{Letter, Matched, Unclear, give_back, looks_foreign, match_by_class};
-use crate::plan::settle::{self, Candidate, Claim, Sought, may_alter};
+use crate::plan::settle::{self, Attributes, Candidate, Claim, Sought, may_alter};
 use crate::plan::sweep::Key;
 use crate::plan::verdict::judge;
 use crate::source::{Opened, Source};
@@ -309,11 +309,12 @@ impl<L: Ledger> Ends<'_, '_, L> {
         if sought.is_empty() {
             return Ok(<_>::default());
         }
+        let attributes = Attributes::of(sought.iter().map(|one| (one.size, one.date)));
         let mut plausible = Vec::new();
         for part in parts_there(work, bound, destination) {
             let found = target.look_in(part).await?.into_iter();
             let found = found.filter(|found| there.size(found.uid).is_some());
-            plausible.extend(found.filter(|found| settle::is_plausible(found, &sought)));
+            plausible.extend(found.filter(|found| attributes.fit(found.size, found.date)));
         }
         let others = Others::beside(work, bound.id, &sought, |(mailbox, uid)| {
             mailbox == bound.id && wanted.ours.contains_key(&uid)

@@ -19,6 +19,7 @@ use crate::plan::compare::{self, At, Finding, Marks, Record, Trace, compare, is_
 use crate::plan::filter::Filter;
 use crate::plan::labels::is_view;
 use crate::plan::mailboxes::Pair;
+use crate::plan::settle::Attributes;
 use crate::source::Source;
 use crate::throttle::Throttle;
 
@@ -114,8 +115,10 @@ pub(super) async fn account(
     }
     let extra = tell_extra(looking, ends, &there, &groups).await?;
     if !done.lacking.is_empty() {
+        let missing = done.lacking.iter().flat_map(|lacking| &lacking.missing);
+        let missing = Attributes::of(missing.map(|(_, finding)| (finding.size, finding.date)));
         for mailbox in &extra {
-            comparing.alone(ends, mailbox, done).await?;
+            comparing.alone(ends, mailbox, &missing, done).await?;
         }
     }
     tell_lacking(looking, done);
@@ -311,15 +314,17 @@ impl Comparing<'_, '_> {
         Ok(())
     }
 
-    /// Reads a mailbox that only the target has.
+    /// Reads of a mailbox that only the target has what could be something that is missing.
     async fn alone(
         &self,
         ends: &mut Ends,
         mailbox: &Mailbox,
+        missing: &Attributes,
         done: &mut Done,
     ) -> Result<(), Fault> {
         let config = &self.looking.run.config;
         let mut reading = Reading::new(config, &self.target_throttle, None);
+        reading.sought = Some(missing);
         match reading.read(&mut ends.target, &mailbox.name, 0, |_| {}, |_, _| {}).await {
             Err(fault) if fault.scope <= Scope::Mailbox => return Ok(()),
             read => read?,
@@ -366,6 +371,8 @@ struct Reading<'a> {
     throttle: &'a Throttle,
     /// What belongs on the target; without one all does.
     filter: Option<&'a Filter>,
+    /// What is looked for; without it everything is read.
+    sought: Option<&'a Attributes>,
     /// Which mailbox messages count as of, where they have labels.
     labels: Option<&'a Placing>,
     /// What a ledger says of single messages: what they were repaired to on their way to the other end, and
@@ -385,6 +392,7 @@ impl<'a> Reading<'a> {
             scan_messages_max: config.scan_messages_max,
             throttle,
             filter,
+            sought: None,
             labels: None,
             told: None,
             records: Vec::new(),
@@ -406,7 +414,8 @@ impl<'a> Reading<'a> {
         begun(opened.messages);
         let before = self.records.len();
         for range in Ranges::new(opened.uid_next, opened.messages, self.scan_messages_max) {
-            let scan = end.scan(range.clone()).await?;
+            let mut scan = end.scan(range.clone()).await?;
+            scan.retain(|info| self.sought.is_none_or(|sought| sought.fit(info.size, info.date)));
             let elsewhere = match self.labels {
                 Some(labels) => {
                     let messages_max = self.scan_messages_max;

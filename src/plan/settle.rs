@@ -133,6 +133,37 @@ pub fn is_close(sent: u64, stored: u64) -> bool {
     sent.abs_diff(stored) <= (sent / 10).max(64)
 }
 
+/// Dates and sizes of many messages: what could be a copy of one of them is told as by [`is_plausible`],
+/// and in a few steps.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    dates: BTreeSet<i64>,
+    sizes: BTreeSet<u64>,
+}
+
+impl Attributes {
+    /// Of messages with these sizes and dates.
+    #[must_use]
+    pub fn of(messages: impl IntoIterator<Item = (u64, Option<InternalDate>)>) -> Self {
+        let mut attributes = Self::default();
+        for (size, date) in messages {
+            attributes.sizes.insert(size);
+            attributes.dates.extend(date.map(InternalDate::seconds));
+        }
+        attributes
+    }
+
+    /// Whether something with this size and date could be a copy of one of them.
+    #[must_use]
+    pub fn fit(&self, size: u64, date: Option<InternalDate>) -> bool {
+        // What is not close to its neighbours is close to none.
+        let above = self.sizes.range(size..).next();
+        let below = self.sizes.range(..size).next_back();
+        date.is_some_and(|date| self.dates.contains(&date.seconds()))
+            || above.into_iter().chain(below).any(|sent| is_close(*sent, size))
+    }
+}
+
 /// Size, date and header key: where they fit one message and one candidate, the body need not be read.
 type Outline = (u64, Option<i64>, u64);
 
@@ -304,6 +335,18 @@ mod tests {
 
     fn pairs(settlement: &Settlement<u32>) -> Vec<(u32, u32)> {
         settlement.found.iter().map(|(source, target)| (*source, target.0)).collect()
+    }
+
+    #[test]
+    fn what_fits_one_of_many_is_told_by_date_or_size() {
+        let date = |seconds| Some(InternalDate::new(seconds, 0));
+        let many = Attributes::of([(100, date(7)), (10_000, None), (10_000_000, date(9))]);
+        for (size, date) in [(164, None), (9_000, None), (11_000, None), (1, date(9))] {
+            assert!(many.fit(size, date), "{size} {date:?}");
+        }
+        for (size, date) in [(165, None), (8_999, date(8)), (11_001, None)] {
+            assert!(!many.fit(size, date), "{size} {date:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use mailhaul::difference::{Compared, Difference};
 use mailhaul::event::Event;
 use mailhaul::plan::filter::Filter;
 use mailhaul::plan::rules::{MapRule, Pattern};
-use mailhaul::rehearsal::{BodyFault, Deed, Fault, Message, Profile};
+use mailhaul::rehearsal::{BodyFault, Deed, Fault, InternalDate, Message, Profile};
 use mailhaul::simulation::network::{SOURCE_PORT, TARGET_PORT};
 use mailhaul::simulation::world::{CHANGING, INBOX, MessageExt, World, letter};
 
@@ -276,6 +276,27 @@ async fn what_its_owner_moved_at_the_target_is_not_missing_and_counts_once() {
                 .collect::<Vec<_>>()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_only_the_target_has_nothing_is_read_that_cannot_be_what_is_missing() {
+    let mut world = World::usual();
+    world.deliver(0..3);
+    world.run().await.assert_done(3);
+    let copy = world.copy();
+    let moved = copy.messages(&INBOX).remove(1);
+    copy.deliver(&["Own"], Message::new(moved.body));
+    assert!(copy.expunge(&INBOX, 2));
+    let body = vec![b'x'; 100_000];
+    let unix_seconds = 1_000_000_000;
+    let internal_date = InternalDate { unix_seconds, ..InternalDate::default() };
+    copy.deliver(&["Own"], Message { internal_date, ..Message::new(body) });
+    world.config.depth = Depth::Full;
+    let read = |world: &World| world.target.counters().fetched_body_bytes;
+    let before = read(&world);
+    let compared = compared(&world.compare().await).0;
+    assert_eq!(compared.count(Difference::MovedAtTarget), 1, "{compared:?}");
+    assert!(read(&world) - before < 100_000, "{}", read(&world) - before);
 }
 
 #[tokio::test(start_paused = true)]
