@@ -96,10 +96,12 @@ impl<L: Ledger> Losing<'_, '_, L> {
     ) -> Result<(), Fault> {
         let ledger = &self.work.run.ledger;
         let is_of_now =
-            |bound: &&&BoundMailbox| bound.binding.target_validity == status.uid_validity;
-        let current: Vec<&BoundMailbox> = mailboxes.iter().filter(is_of_now).copied().collect();
+            |bound: &&BoundMailbox| bound.binding.target_validity == status.uid_validity;
+        // Of several that go there one may have been compared since, in a pass that broke off.
+        let (current, others): (Vec<_>, Vec<_>) = mailboxes.iter().copied().partition(is_of_now);
+        self.made_anew(target, &others).await?;
         let Some(first) = current.first() else {
-            return self.made_anew(target, mailboxes).await;
+            return Ok(());
         };
         let messages_max = self.work.run.config.scan_messages_max;
         let refills = self.work.run.config.on_target_loss == TargetLoss::Refill;
