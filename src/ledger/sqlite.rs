@@ -252,11 +252,11 @@ impl Ledger for SqliteLedger {
         let index = self.headers.clone();
         let beside = self.read(move |connection| read::beside(connection, mailbox)).await?;
         // What another process writes cannot be watched.
-        let watched = beside.into_iter().filter(|_| self.writer.is_some());
+        let watched = beside.iter().filter(|_| self.writer.is_some());
         // Before what is queued is written and read.
-        let since = index.watch(watched.map(|(mailbox, _)| mailbox));
+        let since = index.watch(watched.map(|(mailbox, _)| *mailbox));
         let twins = move |connection: &Connection| {
-            read::twins(connection, mailbox, &headers, (&index, since))
+            read::twins(connection, &beside, &headers, (&index, since))
         };
         self.read(twins).await
     }

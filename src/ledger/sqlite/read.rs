@@ -140,15 +140,15 @@ pub(super) fn beside(
     collect(statement.query([mailbox.0])?, |row| Ok((MailboxId(row.get(0)?), row.get(1)?)))
 }
 
-/// What is not in the index yet is read whole.
+/// Those of the mailboxes [`beside`] one. What is not in the index yet is read whole.
 pub(super) fn twins(
     connection: &Connection,
-    mailbox: MailboxId,
+    beside: &[(MailboxId, bool)],
     headers: &BTreeSet<u64>,
     (index, since): (&Headers, Age),
 ) -> Result<Vec<(MailboxId, Uid, Entry)>, StoreError> {
     let mut twins = Vec::new();
-    for (mailbox, claims_stand) in beside(connection, mailbox)? {
+    for &(mailbox, claims_stand) in beside {
         let uids = match index.find(mailbox, headers) {
             Some(uids) => uids,
             None => with_headers(connection, mailbox, headers, (index, since))?,
