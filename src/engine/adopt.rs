@@ -309,7 +309,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
         if sought.is_empty() {
             return Ok(<_>::default());
         }
-        let attributes = Attributes::of(sought.iter().map(|one| (one.size, one.date)));
+        let attributes = Attributes::of_sought(&sought);
         let mut plausible = Vec::new();
         for part in parts_there(work, bound, destination) {
             let found = target.look_in(part).await?.into_iter();

@@ -18,7 +18,7 @@ use crate::mail::{Uid, UidValidity, WireName};
 use crate::mutant::{self, Mutant};
 use crate::plan::absent::{Absent, Blame, Seen, absent};
 use crate::plan::settle::{
-    Candidate, Claim, Settlement, Sought, is_plausible, may_alter, needs_body, settle,
+    Attributes, Candidate, Claim, Settlement, Sought, may_alter, needs_body, settle,
 };
 use crate::plan::sweep::{self, Key};
 use crate::source::Source;
@@ -214,12 +214,13 @@ impl<L: Ledger> Resolving<'_, '_, L> {
         let there = target.look(lo).await?;
         let alters = self.work.alters();
         let mut sought: Vec<Sought<Key>> = open.iter().map(|one| sought(one, alters)).collect();
+        let attributes = Attributes::of_sought(&sought);
         let unclaimed =
             |found: &&Found| !claimed.contains(&found.uid) && !mutant::is(Mutant::RetryWithoutLook);
         let plausible: Vec<Found> = there
             .iter()
             .filter(unclaimed)
-            .filter(|found| is_plausible(found, &sought))
+            .filter(|found| attributes.fit(found.size, found.date))
             .cloned()
             .collect();
         let (mut lapsed, mut others) = (BTreeMap::new(), Others::default());
@@ -557,7 +558,9 @@ pub(super) async fn look<T: Target, Key: Ord + Clone>(
     others: &Others,
 ) -> Result<Look<Key>, Fault> {
     let mut there = target.look(from).await?;
-    there.retain(|found| !claimed.contains(&found.uid) && is_plausible(found, sought));
+    let attributes = Attributes::of_sought(sought);
+    let fits = |found: &Found| attributes.fit(found.size, found.date);
+    there.retain(|found| !claimed.contains(&found.uid) && fits(found));
     settle_among(target, there, sought, others).await
 }
 

@@ -10,7 +10,6 @@ use crate::fate::Fate;
 use crate::history::Entry;
 use crate::identity::{Digest, Identity};
 use crate::mail::{InternalDate, Uid};
-use crate::target::Found;
 
 /// A message whose copy is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,23 +117,14 @@ pub struct Settlement<Key> {
     pub undecided: Vec<Key>,
 }
 
-/// Whether something found could be a copy of a message that is looked for, as far as can be said
-/// without its header: by date, or by size where the server changes dates.
-#[must_use]
-pub fn is_plausible<Key>(found: &Found, sought: &[Sought<Key>]) -> bool {
-    sought.iter().any(|message| {
-        (message.date.is_some() && message.date == found.date) || is_close(message.size, found.size)
-    })
-}
-
 /// Sizes that a rewriting server can make of each other: within a tenth, or 64 octets.
 #[must_use]
 pub fn is_close(sent: u64, stored: u64) -> bool {
     sent.abs_diff(stored) <= (sent / 10).max(64)
 }
 
-/// Dates and sizes of many messages: what could be a copy of one of them is told as by [`is_plausible`],
-/// and in a few steps.
+/// Dates and sizes of messages: whether something found could be a copy of one of them is told by these, as
+/// far as can be said without its header, and in a few steps though they are many.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes {
     dates: BTreeSet<i64>,
@@ -153,7 +143,14 @@ impl Attributes {
         attributes
     }
 
-    /// Whether something with this size and date could be a copy of one of them.
+    /// Of messages that are looked for.
+    #[must_use]
+    pub fn of_sought<Key>(sought: &[Sought<Key>]) -> Self {
+        Self::of(sought.iter().map(|message| (message.size, message.date)))
+    }
+
+    /// Whether something with this size and date could be a copy of one of them: by date, or by size where
+    /// the server changes dates.
     #[must_use]
     pub fn fit(&self, size: u64, date: Option<InternalDate>) -> bool {
         // What is not close to its neighbours is close to none.
@@ -446,14 +443,10 @@ mod tests {
     #[test]
     fn dates_or_sizes_make_a_copy_plausible() {
         let key = Sought { date: Some(InternalDate::new(5, 0)), ..sought(1, &[0; 1000]) };
-        let found = |size, seconds| Found {
-            uid: Uid(9),
-            size,
-            date: Some(InternalDate::new(seconds, 0)),
-            flags: crate::mail::Flags::default(),
-        };
-        assert!(is_plausible(&found(9_999, 5), std::slice::from_ref(&key)));
-        assert!(is_plausible(&found(1_050, 6), std::slice::from_ref(&key)));
-        assert!(!is_plausible(&found(9_999, 6), &[key]));
+        let attributes = Attributes::of_sought(&[key]);
+        let fit = |size, seconds| attributes.fit(size, Some(InternalDate::new(seconds, 0)));
+        assert!(fit(9_999, 5));
+        assert!(fit(1_050, 6));
+        assert!(!fit(9_999, 6));
     }
 }

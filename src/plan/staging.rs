@@ -13,7 +13,7 @@ use crate::history::{Entry, History};
 use crate::ledger::{Dissolved, MoveIntent, NewWindow, Outcome, Stage, WindowMessage};
 use crate::mail::Uid;
 use crate::plan::absent::{Absent, Blame, never_stored, not_arrived};
-use crate::plan::settle::{Claim, Sought, is_plausible};
+use crate::plan::settle::Attributes;
 use crate::plan::windows::Window;
 use crate::target::Found;
 
@@ -55,22 +55,16 @@ pub fn inside(stage: &Stage, listed: &[Found]) -> Inside {
     let present: BTreeSet<Uid> = listed.iter().map(|found| found.uid).collect();
     let moved = stage.intent.iter().flat_map(|intent| &intent.messages);
     let ours: BTreeSet<Uid> = moved.map(|message| message.staged).collect();
-    let sent: Vec<Sought<Uid>> = messages(stage).map(sought).collect();
+    let sent = Attributes::of(messages(stage).map(|message| (message.size, message.date)));
     let foreign = listed
         .iter()
-        .filter(|found| !ours.contains(&found.uid) && !is_plausible(found, &sent))
+        .filter(|found| !ours.contains(&found.uid) && !sent.fit(found.size, found.date))
         .map(|found| found.uid);
     Inside { arrived: ours.difference(&present).copied().collect(), foreign: foreign.collect() }
 }
 
 fn messages(stage: &Stage) -> impl Iterator<Item = &WindowMessage> {
     stage.windows.iter().flat_map(|open| &open.window.messages)
-}
-
-fn sought(message: &WindowMessage) -> Sought<Uid> {
-    let WindowMessage { uid, size, date, .. } = *message;
-    let claim = Claim::InDoubt;
-    Sought { key: uid, claim, size, date, digests: None, may_be_altered: false }
 }
 
 /// Decides what becomes of the messages of a stage that is deleted. `history` is what the ledger has

@@ -14,7 +14,7 @@ use mailhaul::plan::absent::{Absent, Blame, Seen, absent};
 use mailhaul::plan::adopt::{Letter, Matched, give_back, match_by_class};
 use mailhaul::plan::delta::delta;
 use mailhaul::plan::room::{InDoubt, Room, room};
-use mailhaul::plan::settle::{Candidate, Claim, Sought, is_plausible, needs_body, settle};
+use mailhaul::plan::settle::{Attributes, Candidate, Claim, Sought, needs_body, settle};
 use mailhaul::plan::staging::{batches, dissolve, inside, is_where_told};
 use mailhaul::plan::sweep::asked;
 use mailhaul::plan::verdict::{Evidence, Outlines, next_after};
@@ -455,8 +455,10 @@ impl Doing<'_> {
     }
 
     fn plausible(&self, there: &Listed, claimed: &[u8], sought: &[Sought<u8>]) -> Listed {
+        let attributes = Attributes::of_sought(sought);
         let plausible = there.iter().filter(|(uid, content)| {
-            !claimed.contains(uid) && is_plausible(&found(*uid, *content), sought)
+            let found = found(*uid, *content);
+            !claimed.contains(uid) && attributes.fit(found.size, found.date)
         });
         plausible.copied().collect()
     }
