@@ -58,7 +58,9 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let below: Vec<Uid> = below.into_iter().collect();
     present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
     let mut asked = asked(&noted, &present, work.alters());
-    let headers = noted.iter().filter_map(|noted| Some(noted.entry.digest?.1)).collect();
+    read_adopted(target, &noted, &mut asked.having).await?;
+    let sought = asked.lacking.iter().chain(&asked.having);
+    let headers = sought.filter_map(|sought| Some(sought.digests?.headers)).collect();
     let twins = ledger.twins(bound.id, headers).await?;
     // A late copy of one of these is no rewritten copy of a namesake that is not among them.
     let others = |sought: &[Sought<Key>]| {
@@ -136,6 +138,29 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
             });
         }
         ledger.set_remark(mailbox, uid, RemarkKind::PossibleDuplicate, text).await?;
+    }
+    Ok(())
+}
+
+/// What was streamed and then taken for a copy was never read: what stands there tells what a second one
+/// is like.
+async fn read_adopted<T: Target>(
+    target: &mut T,
+    noted: &[Doubted],
+    having: &mut [Sought<Key>],
+) -> Result<(), Fault> {
+    let copies = noted.iter().filter(|noted| noted.entry.digest.is_none());
+    let copies = copies.filter_map(|noted| {
+        Some(((noted.doubt.mailbox, noted.doubt.uid), noted.entry.target_uid?))
+    });
+    let mut copies: BTreeMap<Key, Uid> = copies.collect();
+    copies.retain(|key, _| having.iter().any(|sought| sought.key == *key));
+    let uids: BTreeSet<Uid> = copies.values().copied().collect();
+    let stored = target.identify(&uids.into_iter().collect::<Vec<_>>()).await?;
+    for sought in having {
+        if let Some(identity) = copies.get(&sought.key).and_then(|uid| stored.get(uid)) {
+            sought.digests = Some((*identity).into());
+        }
     }
     Ok(())
 }

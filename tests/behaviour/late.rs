@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mailhaul::config::Adopt;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
 use mailhaul::rehearsal::{AppendUidLie, Deed, Fault, Matching, Message, Profile};
@@ -32,6 +33,25 @@ async fn a_copy_that_comes_after_the_settling_is_reported() {
             world.copy().expunge(&INBOX, message.uid);
         }
         world.run().await.assert_done(3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_copies_are_reported_of_which_one_was_adopted_unread() {
+    let mut world = World::usual();
+    world.deliver(1..2);
+    world.config.adopt = Adopt::None;
+    world.config.window_bytes_max = 100; // It is streamed, and nobody knows its digest.
+    world.config.idle_timeout = Duration::from_secs(1);
+    let late = Deed::CommitLate(Matching::Any, Duration::from_secs(300));
+    world.target.faults().arm(Fault::always(late));
+    assert_eq!(world.run().await.fate(Fate::Copied), 0);
+    world.target.settle().await;
+    assert!(world.copy().messages(&INBOX).len() > 1, "nothing came late");
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Adopted)), (Verdict::InDoubt, 1));
+        assert_eq!(report.remarked(RemarkKind::PossibleDuplicate), 1);
     }
 }
 
