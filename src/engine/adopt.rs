@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::resolve::{Others, lapsed_of, settle_among};
-use super::scan::Ranges;
+use super::scan::{Census, Noted, Ranges};
 use super::work::Work;
 use crate::config::Adopt;
 use crate::event::Event;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
-use crate::history::{Entry, Troubles};
+use crate::history::{Entry, History, Troubles};
 use crate::identity::{Digest, Identity};
 use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
@@ -39,6 +39,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     bound: &BoundMailbox,
     opened: &Opened,
     destination: &Destination,
+    noted: &mut Noted,
 ) -> Result<bool, Fault> {
     let from = bound.target_uid_next;
     if destination.uid_next <= from {
@@ -48,7 +49,8 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if there.unclaimed.is_empty() {
         return Ok(false);
     }
-    let mut wanted = wanted(work, source, bound, opened).await?;
+    let mut census = Census::after(bound.scan, None);
+    let mut wanted = wanted(work, source, bound, opened, &mut census).await?;
     if wanted.is_empty() {
         return Ok(false);
     }
@@ -74,6 +76,9 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         let outcomes = back_where_they_are(target, back).await?;
         work.run.ledger.settle(Settlement { outcomes, ..Settlement::default() }).await?;
     }
+    // What is adopted has a fate before the pass has counted it.
+    let messages = census.messages + bound.scan.vanished;
+    noted.at_least(&work.run.ledger, messages, census.bytes).await?;
     let adopted = ends.write(source, &wanted.ours, &copies, &found).await?;
     if adopted > 0 {
         work.event(Event::Adopted {
@@ -164,6 +169,7 @@ async fn wanted<S: Source, L: Ledger>(
     source: &mut S,
     bound: &BoundMailbox,
     opened: &Opened,
+    census: &mut Census,
 ) -> Result<Wanted, Fault> {
     // What others have brought is copied beside, but not what is there by ourselves.
     let sent_before: Option<BTreeSet<Uid>> = match work.run.config.adopt {
@@ -175,7 +181,10 @@ async fn wanted<S: Source, L: Ledger>(
     };
     let mut wanted = Wanted::default();
     for part in parts(work, opened) {
-        let known = known(work, source, bound, part, |_| true).await?;
+        let scan = source.scan(part.clone()).await?;
+        let history = work.run.ledger.history(bound.id, part).await?;
+        census.count(&scan, &history);
+        let known = unsettled(&scan, &history);
         let (ours, mut open): (BTreeMap<_, _>, BTreeMap<_, _>) =
             known.into_iter().partition(|(_, entry)| entry.digest.is_some());
         wanted.ours.extend(ours);
@@ -196,17 +205,9 @@ async fn wanted<S: Source, L: Ledger>(
     Ok(wanted)
 }
 
-/// What is known of those messages of a part that are still to be copied, and of those that were sent and are
-/// not there any more; as far as they are `asked` for.
-async fn known<S: Source, L: Ledger>(
-    work: &Work<'_, L>,
-    source: &mut S,
-    bound: &BoundMailbox,
-    part: RangeInclusive<Uid>,
-    asked: impl Fn(Uid) -> bool,
-) -> Result<BTreeMap<Uid, Entry>, Fault> {
-    let scan = source.scan(part.clone()).await?;
-    let history = work.run.ledger.history(bound.id, part).await?;
+/// What is known of those messages that are still to be copied, and of those that were sent and are not
+/// there any more.
+fn unsettled(scan: &[MessageInfo], history: &History) -> BTreeMap<Uid, Entry> {
     // A streamed message has digests only when it was sent; whoever is refused may be there. What
     // the filter leaves out too: a later pass would not look below what is seen now.
     let may_be_there = |fate: Fate| {
@@ -219,8 +220,21 @@ async fn known<S: Source, L: Ledger>(
     });
     let sent = history.iter().filter(|(_, entry)| entry.fate == Fate::Pending);
     let sent = sent.filter(|(_, entry)| entry.digest.is_some());
-    let sent = sent.map(|(uid, entry)| (uid, entry.clone()));
-    Ok(listed.chain(sent).filter(|(uid, _)| asked(*uid)).collect())
+    listed.chain(sent.map(|(uid, entry)| (uid, entry.clone()))).collect()
+}
+
+/// The same of a part, as far as they are `asked` for.
+async fn known<S: Source, L: Ledger>(
+    work: &Work<'_, L>,
+    source: &mut S,
+    bound: &BoundMailbox,
+    part: RangeInclusive<Uid>,
+    asked: impl Fn(Uid) -> bool,
+) -> Result<BTreeMap<Uid, Entry>, Fault> {
+    let scan = source.scan(part.clone()).await?;
+    let mut known = unsettled(&scan, &work.run.ledger.history(bound.id, part).await?);
+    known.retain(|uid, _| asked(*uid));
+    Ok(known)
 }
 
 /// What is known of a message that was never touched.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::labels::{Elsewhere, Placing};
-use super::scan::{Census, Ranges};
+use super::scan::{Census, Noted, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
 use super::{adopt, flags, renumber, resolve, staged, sweep, verify};
@@ -124,7 +124,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         is_reset: false,
         retry_last: Vec::new(),
         census: Census::after(known, mark.as_ref()),
-        noted: known,
+        noted: Noted { mailbox: bound.id, totals: known },
         left_out: mark.is_some_and(|mark| mark.filter.is_some()),
     };
     if let Some(resumed) = &mark
@@ -135,7 +135,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     }
     match &mark {
         Some(mark) => tell_settled(work, &copying.job.pair, mark),
-        None => copying.note(opened.messages + known.vanished, 0).await?,
+        None => copying.noted.at_least(ledger, opened.messages + known.vanished, 0).await?,
     }
     for range in ranges(work, &opened, known, mark.as_ref()) {
         if copying.part(source, target, range, true).await? == Pass::Stopped {
@@ -158,7 +158,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         copying.check_listed(source, &opened).await?;
     }
     let totals = copying.census.totals(opened.uid_next);
-    if totals != copying.noted {
+    if totals != copying.noted.totals {
         ledger.scanned(bound.id, totals).await?;
     }
     let left_out = copying.left_out && !copying.job.is_by_labels();
@@ -408,8 +408,7 @@ struct Copying<'a, 'w, L> {
     is_reset: bool,
     retry_last: Vec<Owed>,
     census: Census,
-    /// What the ledger has of it.
-    noted: ScanTotals,
+    noted: Noted,
     /// Whether the filter has left out any message, in this pass or below its watermark.
     left_out: bool,
 }
@@ -440,7 +439,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             if first {
                 self.census.count(&scan, &history);
                 let Census { known, messages, bytes, .. } = self.census;
-                self.note(messages + known.vanished, bytes).await?;
+                self.noted.at_least(ledger, messages + known.vanished, bytes).await?;
                 self.tell_scanned(&scan, &delta);
                 self.retry_last.extend(delta.retry_last.iter().cloned());
                 first = false;
@@ -535,21 +534,6 @@ impl<L: Ledger> Copying<'_, '_, L> {
             }
         }
         Ok(false)
-    }
-
-    /// Notes what is known to be there at least, so that a run that ends early knows what it leaves.
-    async fn note(&mut self, messages: u64, bytes: u64) -> Result<(), Fault> {
-        let so_far = ScanTotals {
-            messages: self.noted.messages.max(messages),
-            bytes: self.noted.bytes.max(bytes),
-            ..self.noted
-        };
-        if so_far == self.noted {
-            return Ok(());
-        }
-        // Not a whole scan: what is missing in it has not vanished.
-        self.noted = ScanTotals { uid_next: 0, ..so_far };
-        self.work.run.ledger.scanned(self.mailbox, self.noted).await
     }
 
     /// A source that counts more messages than it lists would have some of them forgotten.
@@ -836,9 +820,9 @@ impl<L: Ledger> Copying<'_, '_, L> {
         }
         self.bound.binding.target_validity = Some(validity);
         let uid_next = destination.uid_next;
+        let Self { work, bound, opened, noted, .. } = self;
         let adopted =
-            adopt::adopt(self.work, source, target, &self.bound, &self.opened, &destination)
-                .await?;
+            adopt::adopt(work, source, target, bound, opened, &destination, noted).await?;
         self.work.run.ledger.set_target_uid_next(self.mailbox, uid_next).await?;
         self.bound.target_uid_next = uid_next;
         // What was taken for a copy just now may have come since: no later message has its UID.

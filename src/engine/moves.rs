@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::mailbox::Job;
 use super::resolve::{self, Others};
-use super::scan::Ranges;
+use super::scan::{Noted, Ranges};
 use super::staged::is_junk;
 use super::survey::{self, Lost};
 use super::work::Work;
@@ -17,9 +17,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope, Side};
 use crate::history::Entry;
 use crate::identity::Digest;
-use crate::ledger::{
-    BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, ScanTotals, Settlement,
-};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, MoveId, NewMove, OpenMove, Settlement};
 use crate::mail::{Uid, UidValidity, WireName};
 use crate::mutant::{self, Mutant};
 use crate::plan::moves::{self, Followed, Place, Seen, Settled};
@@ -318,10 +316,8 @@ async fn new_place<T: Target, L: Ledger>(
         None => <_>::default(),
     };
     let messages = is.messages.max(touched + arriving) + known.vanished;
-    if messages > known.messages {
-        let seen = ScanTotals { messages, uid_next: 0, ..known };
-        work.run.ledger.scanned(mailbox, seen).await?;
-    }
+    let mut noted = Noted { mailbox, totals: known };
+    noted.at_least(&work.run.ledger, messages, 0).await?;
     Ok(Some((mailbox, validity, opened.uid_next)))
 }
 

@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use crate::fault::Fault;
 use crate::history::History;
-use crate::ledger::{BoundMailbox, ScanTotals, Watermark};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, ScanTotals, Watermark};
 use crate::mail::{MessageInfo, Uid};
 use crate::source::Opened;
 
@@ -59,6 +60,36 @@ impl Census {
             vanished,
             uid_next: uid_next.0,
         }
+    }
+}
+
+/// What the ledger has counted of a mailbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Noted {
+    pub(super) mailbox: MailboxId,
+    pub(super) totals: ScanTotals,
+}
+
+impl Noted {
+    /// Notes what is known to be there at least, so that a run that ends early knows what it leaves. What
+    /// gets a fate before a scan has counted it is noted first.
+    pub(super) async fn at_least<L: Ledger>(
+        &mut self,
+        ledger: &L,
+        messages: u64,
+        bytes: u64,
+    ) -> Result<(), Fault> {
+        let so_far = ScanTotals {
+            messages: self.totals.messages.max(messages),
+            bytes: self.totals.bytes.max(bytes),
+            ..self.totals
+        };
+        if so_far == self.totals {
+            return Ok(());
+        }
+        // Not a whole scan: what is missing in it has not vanished.
+        self.totals = ScanTotals { uid_next: 0, ..so_far };
+        ledger.scanned(self.mailbox, self.totals).await
     }
 }
 
