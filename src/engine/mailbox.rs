@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::labels::{Elsewhere, Placing};
-use super::scan::{Census, Noted, Ranges};
+use super::scan::{self, Census, Noted, Ranges};
 use super::window::{self, Place};
 use super::work::{Pass, Work};
 use super::{adopt, flags, renumber, resolve, staged, sweep, verify};
@@ -99,11 +99,11 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     target: &mut T,
     job: &mut Job,
 ) -> Result<Pass, Fault> {
-    let (opened, destination) = open(work, source, target, job).await?;
+    let (mut opened, destination) = open(work, source, target, job).await?;
     let bound = bind(work, source, job, &opened).await?;
+    opened.uid_next = scan::uid_next(&work.run.ledger, &bound, &opened).await?;
     job.bound.retain(|known| known.id != bound.id);
     job.bound.push(bound.clone());
-    let ledger = &work.run.ledger;
     let known = bound.scan;
     work.event(Event::MailboxStarted {
         account: work.label.clone(),
@@ -112,75 +112,28 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     });
     let follow = work.run.config.later_flags == LaterFlags::Follow;
     let filter = &work.run.config.filter;
-    let mut mark = rescan::resumes(job.watermark(&bound), &opened, follow, filter);
+    let mark = rescan::resumes(job.watermark(&bound), &opened, follow, filter);
     let mut copying = Copying {
         work,
         job,
         mailbox: bound.id,
-        bound: bound.clone(),
-        opened: opened.clone(),
+        noted: Noted { mailbox: bound.id, totals: known },
+        bound,
+        opened,
         destination,
         place: None,
         is_reset: false,
         retry_last: Vec::new(),
         census: Census::after(known, mark.as_ref()),
-        noted: Noted { mailbox: bound.id, totals: known },
         left_out: mark.is_some_and(|mark| mark.filter.is_some()),
     };
-    if let Some(resumed) = &mark
-        && copying.follow_changes(source, target, resumed).await?
-    {
-        mark = None;
-        copying.census = Census::after(known, None);
+    let passed = copying.pass(source, target, mark).await;
+    // Where it is tried again in this run, it is known what was counted.
+    let noted = copying.noted;
+    for known in job.bound.iter_mut().filter(|known| known.id == noted.mailbox) {
+        known.scan = noted.totals;
     }
-    match &mark {
-        Some(mark) => tell_settled(work, &copying.job.pair, mark),
-        None => copying.noted.at_least(ledger, opened.messages + known.vanished, 0).await?,
-    }
-    for range in ranges(work, &opened, known, mark.as_ref()) {
-        if copying.part(source, target, range, true).await? == Pass::Stopped {
-            return Ok(Pass::Stopped);
-        }
-    }
-    if copying.retry_last(source, target).await? == Pass::Stopped {
-        return Ok(Pass::Stopped);
-    }
-    if copying.is_reset {
-        // What was copied into the mailbox of before is owed again, in every part.
-        for range in ranges(work, &opened, known, None) {
-            if copying.part(source, target, range, false).await? == Pass::Stopped {
-                return Ok(Pass::Stopped);
-            }
-        }
-    }
-    sweep::sweep(work, target, &copying.bound).await?;
-    if mark.is_none() {
-        copying.check_listed(source, &opened).await?;
-    }
-    let totals = copying.census.totals(opened.uid_next);
-    if totals != copying.noted.totals {
-        ledger.scanned(bound.id, totals).await?;
-    }
-    let left_out = copying.left_out && !copying.job.is_by_labels();
-    // Under whatever UIDVALIDITY it was noted; before the watermark, behind which no pass looks here
-    // again as long as nothing changes.
-    for known in &job.bound {
-        ledger.set_mailbox_fault(known.id, None).await?;
-    }
-    let watermark = Watermark {
-        uid_next: opened.uid_next,
-        // What was not followed is looked at once it is to be.
-        modseq: opened.highest_modseq.filter(|_| follow),
-        listed: opened.messages,
-        counted: totals,
-        filter: left_out.then(|| filter.digest()),
-    };
-    if bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
-        ledger.set_watermark(bound.id, watermark).await?;
-    }
-    let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
-    work.event(Event::MailboxDone { account, mailbox });
-    Ok(Pass::Through)
+    passed
 }
 
 /// Opens both ends of a mailbox in which there most likely is something to be done, and asks for what
@@ -414,6 +367,74 @@ struct Copying<'a, 'w, L> {
 }
 
 impl<L: Ledger> Copying<'_, '_, L> {
+    /// Looks through the mailbox, from the watermark on where it is resumed there, and copies what is owed.
+    async fn pass<S: Source, T: Target>(
+        &mut self,
+        source: &mut S,
+        target: &mut T,
+        mut mark: Option<Watermark>,
+    ) -> Result<Pass, Fault> {
+        let (work, opened) = (self.work, self.opened.clone());
+        let (ledger, config) = (&work.run.ledger, &work.run.config);
+        let (follow, filter) = (config.later_flags == LaterFlags::Follow, &config.filter);
+        let known = self.bound.scan;
+        if let Some(resumed) = &mark
+            && self.follow_changes(source, target, resumed).await?
+        {
+            mark = None;
+            self.census = Census::after(known, None);
+        }
+        match &mark {
+            Some(mark) => tell_settled(work, &self.job.pair, mark),
+            None => self.noted.at_least(ledger, opened.messages + known.vanished, 0).await?,
+        }
+        for range in ranges(work, &opened, known, mark.as_ref()) {
+            if self.part(source, target, range, true).await? == Pass::Stopped {
+                return Ok(Pass::Stopped);
+            }
+        }
+        if self.retry_last(source, target).await? == Pass::Stopped {
+            return Ok(Pass::Stopped);
+        }
+        if self.is_reset {
+            // What was copied into the mailbox of before is owed again, in every part.
+            for range in ranges(work, &opened, known, None) {
+                if self.part(source, target, range, false).await? == Pass::Stopped {
+                    return Ok(Pass::Stopped);
+                }
+            }
+        }
+        sweep::sweep(work, target, &self.bound).await?;
+        if mark.is_none() {
+            self.check_listed(source, &opened).await?;
+        }
+        let totals = self.census.totals(opened.uid_next);
+        if totals != self.noted.totals {
+            self.noted.totals = totals;
+            ledger.scanned(self.mailbox, totals).await?;
+        }
+        let left_out = self.left_out && !self.job.is_by_labels();
+        // Under whatever UIDVALIDITY it was noted; before the watermark, behind which no pass looks here
+        // again as long as nothing changes.
+        for known in &self.job.bound {
+            ledger.set_mailbox_fault(known.id, None).await?;
+        }
+        let watermark = Watermark {
+            uid_next: opened.uid_next,
+            // What was not followed is looked at once it is to be.
+            modseq: opened.highest_modseq.filter(|_| follow),
+            listed: opened.messages,
+            counted: totals,
+            filter: left_out.then(|| filter.digest()),
+        };
+        if self.bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
+            ledger.set_watermark(self.mailbox, watermark).await?;
+        }
+        let (account, mailbox) = (work.label.clone(), self.job.pair.source.path.to_string());
+        work.event(Event::MailboxDone { account, mailbox });
+        Ok(Pass::Through)
+    }
+
     /// Does one part of the mailbox, until nothing is owed in it.
     async fn part<S: Source, T: Target>(
         &mut self,

@@ -131,6 +131,20 @@ pub(super) fn known(
     Ranges::new(next, messages, messages_max).chain(beyond)
 }
 
+/// The UID that the next message of an open mailbox gets at least. A server that tells none is asked for its
+/// last message, above which others may have been, and been copied.
+pub(super) async fn uid_next<L: Ledger>(
+    ledger: &L,
+    mailbox: &BoundMailbox,
+    opened: &Opened,
+) -> Result<Uid, Fault> {
+    if mailbox.scan.messages <= opened.messages {
+        return Ok(opened.uid_next);
+    }
+    let above = ledger.history(mailbox.id, opened.uid_next..=Uid(u32::MAX)).await?;
+    Ok(above.iter().last().map_or(opened.uid_next, |(uid, _)| uid.next()))
+}
+
 impl Iterator for Ranges {
     type Item = RangeInclusive<Uid>;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::mailbox::Job;
-use super::scan::known;
+use super::scan::{self, known};
 use super::work::Work;
 use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Scope};
@@ -12,7 +12,7 @@ use crate::history::Entry;
 use crate::ledger::{BoundMailbox, Ledger, Outcome, ScanTotals};
 use crate::mail::{MailboxStatus, Uid, WireName};
 use crate::plan::gone;
-use crate::source::Source;
+use crate::source::{Opened, Source};
 
 /// What one mailbox has lost at the source since it was copied.
 #[derive(Debug)]
@@ -101,7 +101,10 @@ async fn look<S: Source, L: Ledger>(
     is_listed: bool,
 ) -> Result<Option<Seen>, Fault> {
     let opened = match source.open(&mailbox.binding.source_name).await {
-        Ok(opened) if opened.uid_validity == Some(mailbox.binding.source_validity) => Some(opened),
+        Ok(opened) if opened.uid_validity == Some(mailbox.binding.source_validity) => {
+            let uid_next = scan::uid_next(&work.run.ledger, mailbox, &opened).await?;
+            Some(Opened { uid_next, ..opened })
+        }
         Ok(_) => return Ok(None),
         Err(fault) if fault.scope == Scope::Mailbox && !is_listed => None,
         Err(fault) => return Err(fault),
