@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use mailhaul::config::Config;
-use mailhaul::imap::connect::TcpDial;
+use mailhaul::imap::tcp::TcpDial;
 use mailhaul::ledger::sqlite::SqliteLedger;
 use mailhaul::rehearsal::{Message, Profile};
 use support::{Pair, message};

@@ -44,7 +44,8 @@ use crate::accounts::Batch;
 use crate::config::Config;
 use crate::event::Observer;
 use crate::fault::Fault;
-use crate::imap::connect::{Dial, TcpDial};
+use crate::imap::connect::Dial;
+use crate::imap::tcp::TcpDial;
 use crate::ledger::Ledger;
 use crate::stop::Stop;
 

@@ -16,5 +16,6 @@ pub mod listing;
 pub mod names;
 pub mod reply;
 pub mod sharing;
+pub mod tcp;
 pub mod tls;
 pub mod wire;
