@@ -616,7 +616,8 @@ impl Model {
         }
     }
 
-    /// What was sent repaired is told of, and of nothing else.
+    /// What was sent repaired is told of, and of nothing else. Of a copy that came after its message was
+    /// refused it is told that its octets are others.
     fn check_repairs(&self, claims: &[Claim], report: &Report, wrong: &mut Vec<String>) {
         for claim in claims.iter().filter(|claim| claim.fate == Fate::Copied) {
             let Some(original) = claim.original.map(|number| &self.originals[number]) else {
@@ -629,7 +630,7 @@ impl Model {
             let as_repaired = copy.body.starts_with(&self.repaired(&original.body));
             let fits = match remarked(&report.remarks, claim, RemarkKind::Repaired) {
                 true => as_repaired,
-                false => as_it_is,
+                false => as_it_is || remarked(&report.remarks, claim, RemarkKind::BytesAltered),
             };
             if as_it_is != as_repaired && !fits && !self.others.contains(&copy.guid) {
                 let what = self.tell(original);
