@@ -21,7 +21,8 @@ const HELD_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// # Errors
 ///
-/// A session fault where the connection breaks, or the server says that it cannot just now.
+/// A session fault where the connection breaks, or the server says that it cannot just now; a mailbox fault
+/// where it tells nothing of the mailbox at all.
 pub async fn identities(
     connection: &mut Connection,
     uids: &[Uid],
@@ -46,6 +47,12 @@ pub async fn identities(
             let fault = reply::fault(READ, status, Scope::Message);
             if fault.scope > Scope::Mailbox && !is_bug {
                 return Err(fault.at(side));
+            }
+            // A mailbox that is gone, or another one by now, refuses everything.
+            let (_, statuses) = run(connection, &[format!("UID FETCH {uid} (UID FLAGS)")]).await?;
+            if let Some(status) = statuses.into_iter().find(|status| status.kind != StatusKind::Ok)
+            {
+                return Err(reply::fault(READ, status, Scope::Mailbox).at(side));
             }
         }
     }
