@@ -3,14 +3,14 @@
 //! A label says that a message stands in a mailbox. Where Gmail limits how many it shows there, or its owner
 //! hides the mailbox's older mail, that is not so: what is not seen there is copied from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::scan::Ranges;
-use crate::fault::{Fault, Side};
-use crate::mail::{MailboxPath, Uid, UidValidity, WireName};
-use crate::plan::labels::{Labels, Place};
+use crate::fault::{Fault, Scope, Side};
+use crate::mail::{Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName};
+use crate::plan::labels::{self, GmailLabels, Labels, Place};
 use crate::source::{Opened, Source};
 
 /// The mailboxes that messages count as of, where that is not the one in which they were seen.
@@ -43,6 +43,69 @@ struct Asked<'l> {
     uid: Uid,
     id: u64,
     places: Vec<&'l Place>,
+}
+
+/// The most messages that Gmail lets its owner limit a mailbox to
+/// (<https://developers.google.com/gmail/api/reference/rest/v1/ImapSettings>, `maxFolderSize`): where All Mail
+/// shows more, it shows everything.
+const LIMIT_MAX: u64 = 10_000;
+
+/// The mailboxes that show what All Mail does not, though All Mail should show all of them. Nothing is open
+/// after that.
+///
+/// # Errors
+///
+/// Wider than a mailbox.
+pub(super) async fn beyond_all<S: Source>(
+    source: &mut S,
+    listed: &[Mailbox],
+    mode: GmailLabels,
+    messages_max: u32,
+) -> Result<BTreeSet<WireName>, Fault> {
+    let mut beyond = BTreeSet::new();
+    let all = listed.iter().find(|one| one.special_use == Some(SpecialUse::All) && one.selectable);
+    let Some(all) = all.filter(|_| source.has_labels()) else {
+        return Ok(beyond);
+    };
+    let opened = match source.open(&all.name).await {
+        Ok(opened) if opened.messages <= LIMIT_MAX => opened,
+        Ok(_) => return Ok(beyond),
+        Err(fault) if fault.scope <= Scope::Mailbox => return Ok(beyond), // The pass will tell.
+        Err(fault) => return Err(fault),
+    };
+    let mut shown = ids(source, Uid::FIRST, &opened, messages_max).await?;
+    shown.sort_unstable();
+    let is_in_all = |one: &&Mailbox| {
+        one.name != all.name && one.selectable && labels::is_in_all_mail(one, mode)
+    };
+    for mailbox in listed.iter().filter(is_in_all) {
+        let is_beyond = match source.open(&mailbox.name).await {
+            Ok(opened) => {
+                let ids = ids(source, Uid::FIRST, &opened, messages_max).await?;
+                ids.iter().any(|id| shown.binary_search(id).is_err())
+            }
+            Err(fault) if fault.scope <= Scope::Mailbox => true, // The pass will tell.
+            Err(fault) => return Err(fault),
+        };
+        if is_beyond {
+            beyond.insert(mailbox.name.clone());
+        }
+    }
+    Ok(beyond)
+}
+
+/// The numbers of the messages of the open mailbox, from a UID on.
+async fn ids<S: Source>(
+    source: &mut S,
+    first: Uid,
+    opened: &Opened,
+    messages_max: u32,
+) -> Result<Vec<u64>, Fault> {
+    let mut ids = Vec::new();
+    for range in Ranges::between(first, opened.uid_next, opened.messages, messages_max) {
+        ids.extend(source.label_ids(range).await?);
+    }
+    Ok(ids)
 }
 
 impl Placing {
@@ -118,10 +181,7 @@ impl Placing {
             .get(&place.name)
             .and_then(|shown| shown.uid_next.filter(|_| shown.validity == opened.uid_validity));
         let first = seen.unwrap_or(Uid::FIRST);
-        let mut ids = Vec::new();
-        for range in Ranges::between(first, opened.uid_next, opened.messages, messages_max) {
-            ids.extend(source.label_ids(range).await?);
-        }
+        let mut ids = ids(source, first, &opened, messages_max).await?;
         let mut shown = self.lock();
         let shown = shown.entry(place.name.clone()).or_default();
         if seen.is_none() {

@@ -68,7 +68,14 @@ mod tests {
         let (source, target): (Vec<Mailbox>, Vec<Mailbox>) = (mailboxes(source), mailboxes(target));
         let fixed = BTreeMap::new();
         let (source_root, target_root) = (None, None);
-        let wishes = Wishes { rules, has_labels: false, source_root, target_root, fixed: &fixed };
+        let wishes = Wishes {
+            rules,
+            has_labels: false,
+            beyond_all: &<_>::default(),
+            source_root,
+            target_root,
+            fixed: &fixed,
+        };
         let pairs = plan(&source, &target, &Naming::of(Some(b'/')), wishes).pairs;
         let told = collisions(&pairs, &target);
         told.into_iter().map(|(name, text)| (name.0.escape_ascii().to_string(), text)).collect()

@@ -36,7 +36,8 @@ pub fn is_view(mailbox: &Mailbox) -> bool {
     matches!(mailbox.special_use, Some(All | Flagged | Important))
 }
 
-/// Whether the source's All Mail shows all of a mailbox, so that nothing is to be copied from there.
+/// Whether the source's All Mail shows all of a mailbox, as long as it shows everything, so that nothing is to
+/// be copied from there.
 #[must_use]
 pub fn is_in_all_mail(mailbox: &Mailbox, mode: GmailLabels) -> bool {
     let is_beside = matches!(mailbox.special_use, Some(SpecialUse::Junk | SpecialUse::Trash));
@@ -65,7 +66,8 @@ pub fn keyword(label: &Label) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     mode: GmailLabels,
-    all: Option<WireName>,
+    /// All Mail, where it is copied.
+    all: Option<Place>,
     /// The mailboxes that can hold a message beside All Mail, the first one first.
     places: Vec<Place>,
 }
@@ -79,30 +81,39 @@ pub struct Place {
     pub path: MailboxPath,
     /// The label that stands for it where that is not its name.
     system: Option<&'static str>,
+    /// Whether only what All Mail does not show is copied from there.
+    is_rest: bool,
 }
 
 impl Labels {
     /// Of an account that lists these mailboxes, of which the pairs' are copied.
     #[must_use]
     pub fn of(mode: GmailLabels, listed: &[Mailbox], pairs: &[Pair]) -> Self {
-        let special_use = |name: &WireName| {
-            listed.iter().find(|one| one.name == *name).and_then(|one| one.special_use)
+        let of_name = |name: &WireName| listed.iter().find(|one| one.name == *name);
+        let copied =
+            pairs.iter().filter_map(|pair| Some((&pair.source, of_name(&pair.source.name)?)));
+        let copied: Vec<(&Mailbox, &Mailbox)> = copied.collect();
+        let is_all = |(_, listed): &&(_, &Mailbox)| listed.special_use == Some(SpecialUse::All);
+        let place = |source: &Mailbox, system, is_rest| {
+            let (name, path) = (source.name.clone(), source.path.clone());
+            Place { name, path, system, is_rest }
         };
-        let all = listed.iter().find(|one| one.special_use == Some(SpecialUse::All));
-        let all = all.map(|mailbox| mailbox.name.clone());
+        let all = copied.iter().find(is_all).map(|(source, _)| place(source, None, false));
         let mut places: Vec<(u8, Place)> = Vec::new();
-        for Pair { source, .. } in pairs {
-            let (rank, system) = match special_use(&source.name) {
+        for (source, listed) in copied {
+            let is_rest = all.is_some() && is_in_all_mail(listed, mode);
+            let (rank, system) = match listed.special_use {
                 // What is there has left the others.
-                Some(SpecialUse::Junk | SpecialUse::Trash) => continue,
-                Some(SpecialUse::All | SpecialUse::Flagged | SpecialUse::Important) => continue,
+                Some(SpecialUse::Junk | SpecialUse::Trash | SpecialUse::All) => continue,
+                Some(SpecialUse::Flagged) if is_rest => (4, Some("\\Starred")),
+                Some(SpecialUse::Important) if is_rest => (4, Some("\\Important")),
+                Some(SpecialUse::Flagged | SpecialUse::Important) => continue,
                 _ if source.path.is_inbox() => (0, Some("\\Inbox")),
                 Some(SpecialUse::Sent) => (1, Some("\\Sent")),
                 Some(SpecialUse::Drafts) => (2, Some("\\Draft")),
                 Some(SpecialUse::Archive) | None => (3, None),
             };
-            let (name, path) = (source.name.clone(), source.path.clone());
-            places.push((rank, Place { name, path, system }));
+            places.push((rank, place(source, system, is_rest)));
         }
         places.sort_by(|(rank, one), (other_rank, other)| {
             (rank, &one.path).cmp(&(other_rank, &other.path))
@@ -113,19 +124,19 @@ impl Labels {
     /// Whether labels decide which messages of a mailbox are copied from there.
     #[must_use]
     pub fn decide_in(&self, mailbox: &WireName) -> bool {
-        let is_all = self.all.as_ref() == Some(mailbox);
-        let mut behind_first = self.places.iter().skip(1);
-        match self.mode {
-            GmailLabels::Folders => is_all,
-            GmailLabels::Primary => is_all || behind_first.any(|place| place.name == *mailbox),
-            GmailLabels::Keywords => false,
-        }
+        let is_all = self.all.as_ref().is_some_and(|all| all.name == *mailbox);
+        let at = self.places.iter().position(|place| place.name == *mailbox);
+        at.is_some_and(|at| self.places[at].is_rest)
+            || match self.mode {
+                GmailLabels::Folders => is_all,
+                GmailLabels::Primary => is_all || at.is_some_and(|at| at > 0),
+                GmailLabels::Keywords => false,
+            }
     }
 
-    /// The mailboxes that can hold a message beside All Mail, the first one first.
-    #[must_use]
-    pub fn places(&self) -> &[Place] {
-        &self.places
+    /// The mailboxes that can hold a message, the first one first.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.all.iter().chain(&self.places)
     }
 
     /// The other mailboxes as whose message one of this mailbox with these labels may be copied, the first
@@ -135,8 +146,12 @@ impl Labels {
         mailbox: &'l WireName,
         labels: &'l [Label],
     ) -> impl Iterator<Item = &'l Place> {
+        let is_rest = self.places.iter().any(|place| place.name == *mailbox && place.is_rest);
+        // Whatever is there may be in All Mail; what All Mail shows is nobody's whose rest is copied.
+        let all = self.all.iter().filter(move |_| is_rest);
         let before = self.places.iter().take_while(|place| place.name != *mailbox);
-        before.filter(|place| labels.iter().any(|label| place.is_of(label)))
+        let before = before.filter(move |place| is_rest || !place.is_rest);
+        all.chain(before.filter(|place| labels.iter().any(|label| place.is_of(label))))
     }
 }
 

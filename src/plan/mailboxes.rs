@@ -189,6 +189,8 @@ pub struct Wishes<'a> {
     /// Whether the source has labels, and a mailbox of all messages: that one is an archive, then, and
     /// the other views are left out.
     pub has_labels: bool,
+    /// Mailboxes of which that one does not show everything: the rest is copied from them.
+    pub beyond_all: &'a BTreeSet<WireName>,
     /// Only what is below it is copied, as if it were the account's root.
     pub source_root: Option<&'a MailboxPath>,
     /// Everything goes below it, and nothing by use.
@@ -239,7 +241,9 @@ pub fn plan(source: &[Mailbox], target: &[Mailbox], naming: &Naming, wishes: Wis
     if all.as_ref().is_some_and(|all| own.iter().any(|own: &Own| own.mailbox.name == *all)) {
         let mode = wishes.rules.labels;
         let is_shown = |own: &Own| {
-            all.as_ref() != Some(&own.mailbox.name) && labels::is_in_all_mail(own.mailbox, mode)
+            all.as_ref() != Some(&own.mailbox.name)
+                && labels::is_in_all_mail(own.mailbox, mode)
+                && !wishes.beyond_all.contains(&own.mailbox.name)
         };
         let (views, places) = own.into_iter().partition(is_shown);
         own = places;

@@ -155,6 +155,43 @@ async fn what_a_mailbox_does_not_show_is_copied_from_the_next_one_that_does() {
     }
 }
 
+/// D17: a limit of messages hides in All Mail what stands in other mailboxes, and in views only.
+#[tokio::test(start_paused = true)]
+async fn what_all_mail_does_not_show_is_copied_from_where_it_stands() {
+    for mode in [GmailLabels::Keywords, GmailLabels::Primary, GmailLabels::Folders] {
+        let mut world = gmail();
+        world.config.rules.labels = mode;
+        world.config.scan_messages_max = 2;
+        let anna = world.anna();
+        for message in anna.messages(&ALL) {
+            // In the INBOX and with a label; sent and with a label; starred.
+            if [1, 3, 4].iter().any(|number| message.body == letter(*number).body) {
+                assert!(anna.hide(&ALL, message.uid));
+            }
+        }
+        for _ in 0..2 {
+            let report = world.run().await;
+            assert_eq!(report.verdict, Verdict::Done, "{:#?}", report.remarks);
+            let (inbox, sent, work, archive): (&[u32], &[u32], &[u32], &[u32]) = match mode {
+                GmailLabels::Keywords => (&[1], &[3], &[], &[2, 5, 6]),
+                GmailLabels::Primary => (&[1, 2, 6], &[3], &[], &[5]),
+                GmailLabels::Folders => (&[1, 2, 6], &[3], &[1, 3], &[5]),
+            };
+            assert_at(&world, &INBOX, inbox);
+            assert_at(&world, &["Sent"], sent);
+            assert_at(&world, &WORK, work);
+            assert_at(&world, &ARCHIVE, archive);
+            assert_at(&world, &STARRED, &[4]);
+            assert!(is_left_out(&report, &IMPORTANT));
+            world.assert_source_untouched();
+        }
+        if mode == GmailLabels::Keywords {
+            assert_eq!(flags_at(&world, &INBOX, 1), [WORK_KEYWORD, "\\Answered", "\\Seen"]);
+        }
+        assert_same_at_both_ends(&world.compare().await);
+    }
+}
+
 /// What comes while a pass runs is not taken for hidden.
 #[tokio::test(start_paused = true)]
 async fn what_gets_its_label_while_a_pass_runs_is_looked_for_once_more() {

@@ -48,7 +48,14 @@ impl Asked {
             source,
             target,
             naming,
-            Wishes { rules, has_labels: false, source_root, target_root, fixed },
+            Wishes {
+                rules,
+                has_labels: false,
+                beyond_all: &<_>::default(),
+                source_root,
+                target_root,
+                fixed,
+            },
         )
     }
 
