@@ -128,8 +128,8 @@ pub trait Target: Send {
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Sets flags of messages of the open mailbox, or takes them away; never any other (RFC 9051
-    /// section 6.4.6). Gives those, as they stand on the wire, that the server does not store. What
-    /// is not there any more is left out.
+    /// section 6.4.6). Gives those, as they stand on the wire, that the server does not store, or does not
+    /// take away. What is not there any more is left out.
     fn change_flags(
         &mut self,
         uids: &[Uid],

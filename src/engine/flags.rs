@@ -1,7 +1,7 @@
 //! Flags in step: what was set or taken away at the source since the last pass is set or taken away at
 //! the copies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::window::Place;
 use super::work::Work;
@@ -9,12 +9,13 @@ use crate::event::Event;
 use crate::fate::RemarkKind;
 use crate::fault::Fault;
 use crate::ledger::Ledger;
-use crate::mail::Uid;
+use crate::mail::{Flags, Uid};
 use crate::plan::delta::Reflag;
 use crate::target::{FlagChange, Target};
 
 /// Changes flags of copies in the open target mailbox. What is about to be changed is durable before:
-/// when a pass dies here and the source goes back to what it was, the copies must follow that, too.
+/// when a pass dies here and the source goes back to what it was, the copies must follow that, too. False where
+/// the target does not take flags away: then that is still to be done.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ pub(super) async fn follow<T: Target, L: Ledger>(
     place: &Place,
     target: &mut T,
     reflags: Vec<Reflag>,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let ledger = &work.run.ledger;
     let touched = reflags.iter().map(|reflag| (reflag.uid, reflag.touched())).collect();
     ledger.intend_flags(place.mailbox, touched).await?;
@@ -39,25 +40,31 @@ pub(super) async fn follow<T: Target, L: Ledger>(
         }
     }
     let mut left_out: BTreeMap<Uid, Vec<String>> = BTreeMap::new();
+    let mut kept: BTreeSet<Uid> = BTreeSet::new();
     for ((change, names), reflags) in alike {
         let mut copies: Vec<Uid> = reflags.iter().map(|reflag| reflag.target_uid).collect();
         copies.sort_unstable();
         copies.dedup(); // A server may keep one copy for several messages.
         let not_stored = target.change_flags(&copies, change, &names).await?;
-        if change == FlagChange::Set && !not_stored.is_empty() {
-            left_out.extend(reflags.iter().map(|reflag| (reflag.uid, not_stored.clone())));
+        let uids = reflags.iter().map(|reflag| reflag.uid);
+        match change {
+            _ if not_stored.is_empty() => {}
+            FlagChange::Set => left_out.extend(uids.map(|uid| (uid, not_stored.clone()))),
+            FlagChange::Unset => kept.extend(uids),
         }
     }
+    let is_all = kept.is_empty();
+    let done = reflags.into_iter().filter(|reflag| !kept.contains(&reflag.uid));
+    let flags: Vec<(Uid, Flags)> = done.map(|reflag| (reflag.uid, reflag.now)).collect();
     work.event(Event::FlagsFollowed {
         account: work.label.clone(),
         mailbox: place.pair.source.path.to_string(),
-        messages: reflags.len() as u64,
+        messages: flags.len() as u64,
     });
-    let flags = reflags.into_iter().map(|reflag| (reflag.uid, reflag.now)).collect();
     ledger.set_flags(place.mailbox, flags).await?;
     for (uid, names) in left_out {
         let text = Some(names.join(" "));
         ledger.set_remark(place.mailbox, uid, RemarkKind::FlagsReduced, text).await?;
     }
-    Ok(())
+    Ok(is_all)
 }

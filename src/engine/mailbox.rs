@@ -125,6 +125,7 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
         is_reset: false,
         retry_last: Vec::new(),
         census: Census::after(known, mark.as_ref()),
+        flags_kept: false,
         left_out: mark.is_some_and(|mark| mark.filter.is_some()),
     };
     let passed = copying.pass(source, target, mark).await;
@@ -362,6 +363,8 @@ struct Copying<'a, 'w, L> {
     retry_last: Vec<Owed>,
     census: Census,
     noted: Noted,
+    /// Whether the target has not taken away flags that are gone at the source.
+    flags_kept: bool,
     /// Whether the filter has left out any message, in this pass or below its watermark.
     left_out: bool,
 }
@@ -422,7 +425,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let watermark = Watermark {
             uid_next: opened.uid_next,
             // What was not followed is looked at once it is to be.
-            modseq: opened.highest_modseq.filter(|_| follow),
+            modseq: opened.highest_modseq.filter(|_| follow && !self.flags_kept),
             listed: opened.messages,
             counted: totals,
             filter: left_out.then(|| filter.digest()),
@@ -473,7 +476,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             self.note_gone(delta.gone).await?;
             self.note_filtered(delta.filtered, &elsewhere).await?;
             if let Some(place) = self.place.as_ref().filter(|_| !delta.reflag.is_empty()) {
-                flags::follow(self.work, place, target, delta.reflag).await?;
+                self.flags_kept |= !flags::follow(self.work, place, target, delta.reflag).await?;
             }
             if delta.copy.is_empty() {
                 return Ok(Pass::Through);
@@ -550,7 +553,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                     return Ok(false); // Everything is looked at again.
                 }
                 if let Some(place) = &self.place {
-                    flags::follow(self.work, place, target, reflags).await?;
+                    self.flags_kept |= !flags::follow(self.work, place, target, reflags).await?;
                 }
             }
         }

@@ -119,6 +119,23 @@ async fn a_flag_that_the_target_refuses_is_listed_and_the_others_follow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flag_that_the_target_does_not_take_away_is_taken_away_by_the_next_pass() {
+    for profile in [Profile::dovecot(), Profile::courier()] {
+        let mut world = World::new(profile.clone(), profile);
+        world.deliver(1..2); // It is answered and seen.
+        world.run().await.assert_done(1);
+        assert!(world.anna().set_flags(&INBOX, 1, &[]));
+        // Both together, then the first one alone.
+        let refusal = Deed::Answer("UID STORE".to_owned(), "BAD what".to_owned());
+        world.target.faults().arm(Fault { times: Some(2), ..Fault::once(refusal) });
+        world.run().await.assert_done(1);
+        assert_eq!(copied_flags(&world, 0).len(), 1);
+        world.run().await.assert_done(1);
+        assert_eq!(copied_flags(&world, 0), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_that_dies_among_the_flags_is_done_again() {
     for sent in (0..1_000).step_by(20) {
         let mut world = World::usual();

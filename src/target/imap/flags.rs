@@ -50,7 +50,8 @@ impl ImapTarget {
         Ok(())
     }
 
-    /// Changes flags of messages of the open mailbox; gives those that the server does not store.
+    /// Changes flags of messages of the open mailbox; gives those that the server does not store, or does not
+    /// take away.
     pub(super) async fn store(
         &mut self,
         uids: &[Uid],
@@ -63,6 +64,9 @@ impl ImapTarget {
         };
         let (names, mut left_out): (Vec<String>, Vec<String>) =
             names.iter().cloned().partition(|name| open.storable.takes(name));
+        if change == FlagChange::Unset {
+            left_out.clear(); // No copy has them.
+        }
         if names.is_empty() || self.all(uids, change, &names).await? {
             return Ok(left_out);
         }
