@@ -401,7 +401,7 @@ impl Model {
         let mut wrong = Vec::new();
         self.check_source(world, &mut wrong);
         let claims = self.claims(world).await;
-        self.check_claims(&claims, &mut wrong);
+        self.check_claims(&claims, report, &mut wrong);
         if let Some(report) = report {
             self.check_report(report, &claims, &mut wrong);
         }
@@ -506,7 +506,7 @@ impl Model {
     }
 
     /// P1: what is said to be copied is there, equal, and for one message each.
-    fn check_claims(&self, claims: &[Claim], wrong: &mut Vec<String>) {
+    fn check_claims(&self, claims: &[Claim], report: Option<&Report>, wrong: &mut Vec<String>) {
         let mut taken: BTreeMap<(&Path, u32, u32), &Claim> = BTreeMap::new();
         for claim in claims.iter().filter(|claim| claim.fate.is_there()) {
             let what = format!(
@@ -531,13 +531,17 @@ impl Model {
             {
                 wrong.push(format!("P1: {what} is also the copy of UID {}", other.source_uid));
             }
-            // Of what servers are known to change, an altered copy and somebody else's namesake look the
-            // same.
+            // An altered copy and somebody else's namesake look the same: of what servers are known to change,
+            // and, as it is told, where the target names the UID of what it did not store.
             let is_namesake = |guid: u64, body: &Bytes| {
                 let is_alike = |original: &Original| {
                     Identity::of(&original.body).headers == Identity::of(body).headers
                 };
-                self.others.contains(&guid) && claim.risky && original.is_some_and(is_alike)
+                let is_told = report.is_some_and(|report| {
+                    remarked(&report.remarks, claim, RemarkKind::BytesAltered)
+                });
+                let may_be = claim.risky || (is_told && self.traits.lies);
+                self.others.contains(&guid) && may_be && original.is_some_and(is_alike)
             };
             let (body, may_be_another) = match self.copy(claim) {
                 Copy::There(message) => {
