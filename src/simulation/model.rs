@@ -798,8 +798,22 @@ impl Model {
         // It may have another name at the target.
         let own = claims.iter().filter(|claim| claim.source == source);
         let targets: BTreeSet<&Path> = own.map(|claim| &claim.target).collect();
-        let mut there = targets.into_iter().flat_map(|target| self.target.messages(target));
-        there.any(|message| !claimed.contains_key(&message.guid))
+        // A MOVE that was cut off leaves a second one where it went, of the one that is claimed.
+        let is_elsewhere = |target: &Path, guid: u64| {
+            claims.iter().any(|claim| {
+                claim.target != *target
+                    && matches!(self.copy(claim), Copy::There(copy) if copy.guid == guid)
+            })
+        };
+        targets.into_iter().any(|target| {
+            let is_claimed = |uid: u32| {
+                claims.iter().any(|claim| claim.target == *target && claim.uid == Some(uid))
+            };
+            self.target.messages(target).into_iter().any(|message| {
+                !claimed.contains_key(&message.guid)
+                    || (!is_claimed(message.uid) && is_elsewhere(target, message.guid))
+            })
+        })
     }
 }
 
