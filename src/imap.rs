@@ -14,6 +14,7 @@ pub mod download;
 pub mod exec;
 pub mod listing;
 pub mod names;
+pub mod outbox;
 pub mod reply;
 pub mod sharing;
 pub mod tcp;

@@ -7,7 +7,7 @@
 //! the connection can be lent for bulk transfer.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, Rea
 use tokio::time::{Instant, Sleep};
 
 use super::compress::Deflated;
+use super::outbox::Outbox;
 use crate::crash;
 
 /// Any bidirectional stream of bytes.
@@ -342,6 +343,18 @@ impl BulkWriter<'_> {
         written
     }
 
+    /// Writes all that is there, in as few calls as the stream takes.
+    ///
+    /// # Errors
+    ///
+    /// The stream's.
+    pub async fn write_out(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+        crash::point();
+        let written = self.writer.write_all_buf(outbox).await;
+        crash::point();
+        written
+    }
+
     /// Sees to it that everything written is on its way.
     ///
     /// # Errors
@@ -485,6 +498,19 @@ impl AsyncWrite for Guarded {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.watch(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.watch(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use super::super::storable::{Arguments, Attempt};
 use super::{ACTION, Command, Feedback, Form, Kind, Sent, Single, broken};
 use crate::fault::Fault;
 use crate::identity::Identity;
+use crate::imap::outbox::Outbox;
 use crate::imap::wire::BulkWriter;
 use crate::octets::Octets;
 use crate::source::{Chunk, Streamed};
@@ -28,7 +29,7 @@ pub(super) struct Writer<'a> {
     again: VecDeque<Single>,
     windows_in_flight: usize,
     tag: u64,
-    out: BytesMut,
+    out: Outbox,
 }
 
 impl<'a> Writer<'a> {
@@ -46,12 +47,12 @@ impl<'a> Writer<'a> {
             again: VecDeque::new(),
             windows_in_flight: 0,
             tag: 0,
-            out: BytesMut::new(),
+            out: Outbox::default(),
         }
     }
 
     pub(super) fn unselect(&mut self) {
-        self.out.extend_from_slice(b"M0 UNSELECT\r\n");
+        self.out.put(b"M0 UNSELECT\r\n");
         self.tell(Sent::Unselect);
     }
 
@@ -164,16 +165,16 @@ impl<'a> Writer<'a> {
             },
             sent: Instant::now(),
         }));
-        self.out.extend_from_slice(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
+        self.out.put(format!("M{tag} APPEND {}", self.appending.name).as_bytes());
         for (index, arguments) in indexes.into_iter().zip(arguments) {
             let Body::Whole(octets) = &window.messages[index].body else {
                 continue;
             };
             let head = format!("{} {{{}+}}\r\n", arguments.text, octets.len());
-            self.out.extend_from_slice(head.as_bytes());
+            self.out.put(head.as_bytes());
             self.body(octets).await?;
         }
-        self.out.extend_from_slice(b"\r\n");
+        self.out.put(b"\r\n");
         Ok(())
     }
 
@@ -209,7 +210,7 @@ impl<'a> Writer<'a> {
             arguments.text,
             message.body.size()
         );
-        self.out.extend_from_slice(head.as_bytes());
+        self.out.put(head.as_bytes());
         if synchronising && !self.may_send_literal().await? {
             return Ok(());
         }
@@ -223,7 +224,7 @@ impl<'a> Writer<'a> {
                 self.stream(window, body, identity).await?;
             }
         }
-        self.out.extend_from_slice(b"\r\n");
+        self.out.put(b"\r\n");
         Ok(())
     }
 
@@ -275,21 +276,16 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    async fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+    async fn write(&mut self, octets: &Bytes) -> Result<(), Fault> {
         if self.out.len() + octets.len() > WRITE_BYTES {
             self.write_out().await?;
         }
-        if octets.len() > WRITE_BYTES {
-            return self.writer.write(octets).await.map_err(broken);
-        }
-        self.out.extend_from_slice(octets);
+        self.out.put_piece(octets);
         Ok(())
     }
 
     async fn write_out(&mut self) -> Result<(), Fault> {
-        self.writer.write(&self.out).await.map_err(broken)?;
-        self.out.clear();
-        Ok(())
+        self.writer.write_out(&mut self.out).await.map_err(broken)
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {
