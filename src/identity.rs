@@ -88,6 +88,11 @@ impl IdentityHasher {
         let mut rest = octets;
         while !rest.is_empty() {
             let block = &rest[..rest.len().min(BLOCK_BYTES)];
+            // Behind the header most lines are plain.
+            let block = match self.folded.in_body {
+                true => block,
+                false => &block[..header_end(block).unwrap_or(block.len())],
+            };
             let lines = &block[..memchr::memrchr(b'\n', block).map_or(0, |at| at + 1)];
             let may_be_plain = self.folded.in_body && self.risk.is_at_plain_line();
             let taken = if may_be_plain && are_plain(lines) {
@@ -116,6 +121,16 @@ impl IdentityHasher {
             risky: self.risk.finish(),
         }
     }
+}
+
+/// Where an empty line ends that is not the first one.
+fn header_end(octets: &[u8]) -> Option<usize> {
+    let mut line_ends = memchr::memchr_iter(b'\n', octets);
+    line_ends.find_map(|at| match octets.get(at + 1..)? {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
 }
 
 /// So much of a body is looked at at once.
