@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::fate::{Fate, RemarkKind};
 use crate::fault::Side;
 use crate::identity::Identity;
-use crate::ledger::{BoundMailbox, Ledger, RemarkRow};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, RemarkRow};
 use crate::plan::sweep::Key;
 use crate::rehearsal::{Message, Snapshot, Store, StoredMessage};
 use crate::repair::{Repairs, repair};
@@ -81,6 +81,8 @@ struct Claim {
     size: u64,
     source_uid: u32,
     source: Path,
+    /// As the ledger knows it: under one UIDVALIDITY.
+    bound: MailboxId,
     /// Whether a MOVE was asked for, and nothing is known of its outcome yet.
     is_moving: bool,
 }
@@ -500,6 +502,7 @@ impl Model {
                 size: entry.size,
                 source_uid: uid.0,
                 source: source.clone(),
+                bound: bound.id,
                 is_moving: moving.contains(&(bound.id, uid)),
             });
         }
@@ -832,7 +835,7 @@ fn validity(store: &Store, path: &Path) -> u32 {
 fn remarked(remarks: &[RemarkRow], claim: &Claim, kind: RemarkKind) -> bool {
     remarks.iter().any(|row| {
         row.remark.kind == kind
-            && row.mailbox.names() == claim.source
+            && row.cursor.mailbox == claim.bound
             && row.uid.0 == claim.source_uid
     })
 }
