@@ -11,7 +11,7 @@ use crate::fate::Fate;
 use crate::fault::Fault;
 use crate::history::{Entry, History};
 use crate::ledger::{BoundMailbox, Doubt, Ledger, MailboxId, Outcome, Settlement};
-use crate::mail::{InternalDate, MessageInfo, Uid};
+use crate::mail::{MessageInfo, Uid};
 use crate::plan::adopt::{Matched, Outline, Unclear, match_by_class};
 use crate::plan::settle::{self, Candidate, Claim, Sought};
 use crate::source::{Opened, Source};
@@ -116,8 +116,8 @@ fn is_wanted(entry: &Entry) -> bool {
     entry.digest.is_some() && entry.fate != Fate::Gone
 }
 
-/// What header lines did not match, by size and date: some servers (Zimbra) tell other header lines
-/// than stand in the message.
+/// What header lines and date did not match, by size: some servers (Zimbra) tell other header lines than
+/// stand in the message, or (Mailutils) the hour of the session as the date of what has none.
 fn of_one_size(
     known: &History,
     infos: &BTreeMap<Uid, MessageInfo>,
@@ -134,22 +134,22 @@ fn of_one_size(
         .map(|(_, new)| *new)
         .chain(unclear.iter().flat_map(|class| class.there.iter().copied()))
         .collect();
-    let mut classes: BTreeMap<(u64, Option<i64>), Unclear> = BTreeMap::new();
-    let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
+    let mut classes: BTreeMap<u64, Unclear> = BTreeMap::new();
     let wanted =
         known.iter().filter(|(uid, entry)| is_wanted(entry) && !wanted_before.contains(uid));
     for (uid, entry) in wanted {
-        classes.entry((entry.size, seconds(entry.date))).or_default().wanted.push(uid);
+        classes.entry(entry.size).or_default().wanted.push(uid);
     }
     for info in infos.values().filter(|info| !there_before.contains(&info.uid)) {
-        if let Some(class) = classes.get_mut(&(info.size, seconds(info.date))) {
+        if let Some(class) = classes.get_mut(&info.size) {
             class.there.push(info.uid);
         }
     }
     classes.into_values().filter(|class| !class.there.is_empty()).collect()
 }
 
-/// Reads the bodies of a class to tell which message is which.
+/// Reads the bodies of a class to tell which message is which. Where these are equal, dates tell nothing
+/// more.
 async fn by_body<S: Source>(
     source: &mut S,
     known: &History,
@@ -160,19 +160,19 @@ async fn by_body<S: Source>(
         .wanted
         .iter()
         .filter_map(|uid| {
-            let Entry { size, date, digest, .. } = *known.get(*uid)?;
+            let Entry { size, digest, .. } = *known.get(*uid)?;
             let digests = digest.map(<_>::from);
             let claim = Claim::InDoubt;
-            Some(Sought { key: *uid, claim, size, date, digests, may_be_altered: false })
+            Some(Sought { key: *uid, claim, size, date: None, digests, may_be_altered: false })
         })
         .collect();
     let read = source.identify(&class.there).await?;
     let candidates: Vec<Candidate> = read
         .into_iter()
         .filter_map(|(uid, (_, identity))| {
-            let MessageInfo { size, date, .. } = *infos.get(&uid)?;
+            let size = infos.get(&uid)?.size;
             let headers = Some(identity.headers);
-            Some(Candidate { uid, size, date, headers, identity: Some(identity) })
+            Some(Candidate { uid, size, date: None, headers, identity: Some(identity) })
         })
         .collect();
     Ok(settle::settle(&sought, &candidates).found)

@@ -54,11 +54,37 @@ fn mailutils_moves_to_dovecot_cyrus_and_courier() {
         let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
         let migration = Migration::new(&[account]);
         for _ in 0..2 {
+            // Its UIDVALIDITY is the second in which a mailbox is opened, and each time its last message gets
+            // another UID.
+            std::thread::sleep(Duration::from_millis(1_100));
             let run = migration.run_expecting(exit::ALL_THERE);
             let copied = Dump::read(&mut target.client("u0001"));
             let difference = stored.difference(&copied);
             assert!(difference.is_empty(), "on {}: {difference}\n{run}", target.name);
         }
+    }
+}
+
+/// A27 (M): its UIDVALIDITY is a time, and the date of a message without one that of the session.
+#[test]
+fn mail_without_a_date_is_copied_once_from_mailutils() {
+    if !available() {
+        return;
+    }
+    let (source, target) = (mailutils::start(1), dovecot::start(&Options::default()));
+    let mut contents = plain(35, 12);
+    for mail in contents.mails.iter_mut().step_by(2) {
+        let text = String::from_utf8_lossy(&mail.body);
+        let lines = text.split_inclusive("\r\n").filter(|line| !line.starts_with("Date:"));
+        mail.body = lines.collect::<String>().into_bytes();
+    }
+    let owed = bodies(&mut fill(&source, &contents));
+    let account = Account::new("u0001", (&source, Link::Plain), (&target, Link::Plain));
+    let migration = Migration::new(&[account]);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(1_100));
+        let run = migration.run_expecting(exit::ALL_THERE);
+        assert_eq!(bodies(&mut target.client("u0001")), owed, "{run}");
     }
 }
 
