@@ -106,8 +106,8 @@ fn taken_over_in_its_sleep(migration: &Migration, target: &Server, more: &[&str]
     refused.assert_code(exit::LEDGER);
     assert!(refused.output().contains("--take-over"), "{refused}");
     let take_over = [more, &["--take-over"]].concat();
-    let deadline = Deadline::after(Duration::from_secs(60));
-    loop {
+    let deadline = Deadline::after(Duration::from_secs(180));
+    for pause in (20..).step_by(7) {
         let second = migration.start_as("second", &take_over).wait();
         // Nobody can write while the sleeper holds the lock of the file: the user is told so.
         if !second.output().contains("in the middle of a write") {
@@ -116,7 +116,7 @@ fn taken_over_in_its_sleep(migration: &Migration, target: &Server, more: &[&str]
         }
         assert!(!deadline.is_over(), "{second}");
         first.signal("CONT");
-        sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(pause));
         first.signal("STOP");
     }
     first.signal("CONT");
