@@ -103,6 +103,12 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
             surplus.entry(key).or_default().push(uid);
         }
     }
+    // Whose first copy is gone has no second one.
+    let (_, gone): (Vec<_>, Vec<_>) = noted
+        .iter()
+        .cloned()
+        .partition(|noted| surplus.contains_key(&(noted.doubt.mailbox, noted.doubt.uid)));
+    forget(work, &gone).await?;
     let removes = work.run.config.surplus == config::Surplus::Remove && target.can_stage();
     let others_came = removes && {
         let known = |uid| claimed.contains(&uid); // The surplus copies, too.
