@@ -55,7 +55,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         return Ok(false);
     }
     let ends = Ends { work, bound, opened, there: &there, destination };
-    let (mut copies, found) = ends.match_all(source, target, &mut wanted).await?;
+    let (mut copies, seen) = ends.match_all(source, target, &mut wanted).await?;
     let is_new = !bound.fixed && from == Uid::FIRST;
     if is_new && looks_foreign(there.unclaimed.len(), copies.len()) {
         let action = format!("copy into {}", bound.binding.target_path);
@@ -79,7 +79,7 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     // What is adopted has a fate before the pass has counted it.
     let messages = census.messages + bound.scan.vanished;
     noted.at_least(&work.run.ledger, messages, census.bytes).await?;
-    let adopted = ends.write(source, &wanted.ours, &copies, &found).await?;
+    let adopted = ends.write(source, &wanted.ours, &copies, &seen).await?;
     if adopted > 0 {
         work.event(Event::Adopted {
             account: work.label.clone(),
@@ -255,6 +255,13 @@ pub(super) fn new_entry(info: &MessageInfo) -> Entry {
 /// Which message has its copy where.
 type Copies = BTreeMap<Uid, Uid>;
 
+/// What was seen of the copies of messages that were sent before, and of those that were read their digests.
+#[derive(Default)]
+struct SeenCopies {
+    found: BTreeMap<Uid, Found>,
+    stored: BTreeMap<Uid, Identity>,
+}
+
 /// The two mailboxes that are compared.
 struct Ends<'a, 'w, L> {
     work: &'a Work<'w, L>,
@@ -267,19 +274,19 @@ struct Ends<'a, 'w, L> {
 impl<L: Ledger> Ends<'_, '_, L> {
     /// First those that were sent before, by all that is known of them; then by Message-ID and Date, and
     /// where these are missing or their counts differ, by the bodies. Of the copies of the first gives what
-    /// was found, too.
+    /// was seen, too.
     async fn match_all<S: Source, T: Target>(
         &self,
         source: &mut S,
         target: &mut T,
         wanted: &mut Wanted,
-    ) -> Result<(Copies, BTreeMap<Uid, Found>), Fault> {
-        let (mut copies, found) = self.ours(target, wanted).await?;
+    ) -> Result<(Copies, SeenCopies), Fault> {
+        let (mut copies, seen) = self.ours(target, wanted).await?;
         let taken: BTreeSet<Uid> = copies.values().copied().collect();
         let free = self.there.unclaimed.iter().filter(|(uid, _)| !taken.contains(uid));
         let free: Vec<(Uid, u64)> = free.copied().collect();
         if wanted.dates.is_empty() || free.is_empty() {
-            return Ok((copies, found));
+            return Ok((copies, seen));
         }
         let (mut letters, mut bare) = (Vec::new(), Vec::new());
         for part in free.chunks(self.work.run.config.scan_messages_max as usize) {
@@ -305,7 +312,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
             by_body.decide(source, target, class).await?;
         }
         copies.extend(by_body.pairs);
-        Ok((copies, found))
+        Ok((copies, seen))
     }
 
     /// The copies of messages that were sent before.
@@ -313,7 +320,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
         &self,
         target: &mut T,
         wanted: &Wanted,
-    ) -> Result<(Copies, BTreeMap<Uid, Found>), Fault> {
+    ) -> Result<(Copies, SeenCopies), Fault> {
         let Self { work, bound, there, destination, .. } = self;
         let sought: Vec<Sought<Uid>> = wanted
             .ours
@@ -341,7 +348,16 @@ impl<L: Ledger> Ends<'_, '_, L> {
         let digests = sought.iter().filter(of_one_date).filter_map(|one| one.digests);
         others.read_alike(digests.map(|digests| digests.headers));
         let look = settle_among(target, plausible, &sought, &others).await?;
-        Ok((look.settlement.found.into_iter().collect(), look.there))
+        let copies: Copies = look.settlement.found.into_iter().collect();
+        let mut seen = SeenCopies { found: look.there, stored: look.stored };
+        // Of what servers are known to change it is told whether it is as it was.
+        let risky =
+            copies.iter().filter(|(uid, _)| wanted.ours.get(uid).is_some_and(|it| it.risky));
+        let unread = risky.map(|(_, copy)| *copy).filter(|copy| !seen.stored.contains_key(copy));
+        let mut unread: Vec<Uid> = unread.collect();
+        unread.sort_unstable();
+        seen.stored.extend(target.identify(&unread).await?);
+        Ok((copies, seen))
     }
 
     /// What is known of the messages of which bodies have to tell.
@@ -412,7 +428,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
         source: &mut S,
         ours: &BTreeMap<Uid, Entry>,
         copies: &Copies,
-        found: &BTreeMap<Uid, Found>,
+        seen: &SeenCopies,
     ) -> Result<u64, Fault> {
         let Self { work, bound, opened, .. } = self;
         let mut adopted = 0;
@@ -427,8 +443,8 @@ impl<L: Ledger> Ends<'_, '_, L> {
                     Some(entry) => (entry.clone(), true),
                     None => (known.remove(uid)?, false), // What is not there any more needs no copy.
                 };
-                let remarks = match found.get(copy) {
-                    Some(found) if is_ours => judge(&entry, found, None),
+                let remarks = match seen.found.get(copy) {
+                    Some(found) if is_ours => judge(&entry, found, seen.stored.get(copy)),
                     _ => differs(&entry, self.there.size(*copy)?),
                 };
                 let fate = if is_ours { Fate::Copied } else { Fate::Adopted };
