@@ -265,6 +265,27 @@ proptest! {
     }
 }
 
+/// F07: what is adopted in a part of a mailbox that the run has not come to yet is counted, too.
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_run_killed_behind_an_adoption_adds_up() {
+    for point in 1.. {
+        let mut world = World::new(Profile::courier(), Profile::courier());
+        world.config.scan_messages_max = 2;
+        world.deliver(0..5);
+        world.run().await.assert_done(5);
+        // One is gone, one is new and there already; the first part has something to be done.
+        assert!(world.anna().expunge(&INBOX, 5));
+        world.anna().deliver(&INBOX, letter(8));
+        world.copy().deliver(&INBOX, letter(8));
+        assert!(world.anna().set_flags(&INBOX, 1, &["\\Flagged"]));
+        let through = world.run_until(Kill::Point(point)).await.is_some();
+        assert_adds_up(&world).await;
+        if through {
+            break;
+        }
+    }
+}
+
 /// Each mailbox has as many fates as messages; gives how many those are.
 async fn assert_adds_up(world: &World) -> u64 {
     let snapshot = world.ledger.snapshot().await.unwrap();
