@@ -36,6 +36,7 @@ pub async fn identities(
             continue;
         }
         // What came with a refusal is not believed, and of which message it speaks is not said.
+        let mut refused = None;
         for uid in part {
             let (given, status) = read(connection, &[*uid]).await?;
             if status.kind == StatusKind::Ok {
@@ -48,7 +49,10 @@ pub async fn identities(
             if fault.scope > Scope::Mailbox && !is_bug {
                 return Err(fault.at(side));
             }
-            // A mailbox that is gone, or another one by now, refuses everything.
+            refused = Some(uid);
+        }
+        // A mailbox that is gone, or another one by now, refuses everything.
+        if let Some(uid) = refused {
             let (_, statuses) = run(connection, &[format!("UID FETCH {uid} (UID FLAGS)")]).await?;
             if let Some(status) = statuses.into_iter().find(|status| status.kind != StatusKind::Ok)
             {
