@@ -36,7 +36,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     };
     let destination = match target.open(&bound.binding.target_name).await {
         Err(fault) if fault.scope <= Scope::Mailbox => {
-            forget(work, &noted).await?; // What is not there holds nothing twice.
+            forget(work, noted.iter().map(key_of)).await?; // What is not there holds nothing twice.
             return Err(fault);
         }
         opened => opened?,
@@ -46,9 +46,8 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     }
     if destination.uid_validity != bound.binding.target_validity {
         // The UIDs told are another mailbox's by now. Those of others that go there may be known anew.
-        let (own, _): (Vec<_>, Vec<_>) =
-            noted.into_iter().partition(|noted| noted.doubt.mailbox == bound.id);
-        return forget(work, &own).await;
+        let own = noted.iter().map(key_of).filter(|(mailbox, _)| *mailbox == bound.id);
+        return forget(work, own).await;
     }
     let mut claimed: BTreeSet<Uid> = ledger.claimed(bound.id, lo).await?.into_iter().collect();
     let mut present: BTreeSet<Uid> =
@@ -71,7 +70,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         resolve::look(target, lo, &claimed, &asked.lacking, &without).await?;
     let mut given = Settlement::default();
     for (key, uid) in settlement.found {
-        let Some(noted) = noted.iter().find(|one| (one.doubt.mailbox, one.doubt.uid) == key) else {
+        let Some(noted) = noted.iter().find(|one| key_of(one) == key) else {
             continue;
         };
         claimed.insert(uid);
@@ -104,11 +103,8 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         }
     }
     // Whose first copy is gone has no second one.
-    let (_, gone): (Vec<_>, Vec<_>) = noted
-        .iter()
-        .cloned()
-        .partition(|noted| surplus.contains_key(&(noted.doubt.mailbox, noted.doubt.uid)));
-    forget(work, &gone).await?;
+    let keys = noted.iter().map(key_of);
+    forget(work, keys.filter(|key| !surplus.contains_key(key))).await?;
     let removes = work.run.config.surplus == config::Surplus::Remove && target.can_stage();
     let others_came = removes && {
         let known = |uid| claimed.contains(&uid); // The surplus copies, too.
@@ -116,7 +112,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     };
     for ((mailbox, uid), mut copies) in surplus {
         let mut why = String::new();
-        let of_it = |one: &&Doubted| (one.doubt.mailbox, one.doubt.uid) == (mailbox, uid);
+        let of_it = |one: &&Doubted| key_of(one) == (mailbox, uid);
         if removes
             && !copies.is_empty()
             && let Some(noted) = noted.iter().find(of_it)
@@ -156,9 +152,7 @@ async fn read_adopted<T: Target>(
     having: &mut [Sought<Key>],
 ) -> Result<(), Fault> {
     let copies = noted.iter().filter(|noted| noted.entry.digest.is_none());
-    let copies = copies.filter_map(|noted| {
-        Some(((noted.doubt.mailbox, noted.doubt.uid), noted.entry.target_uid?))
-    });
+    let copies = copies.filter_map(|noted| Some((key_of(noted), noted.entry.target_uid?)));
     let mut copies: BTreeMap<Key, Uid> = copies.collect();
     copies.retain(|key, _| having.iter().any(|sought| sought.key == *key));
     let uids: BTreeSet<Uid> = copies.values().copied().collect();
@@ -171,11 +165,18 @@ async fn read_adopted<T: Target>(
     Ok(())
 }
 
+fn key_of(noted: &Doubted) -> Key {
+    (noted.doubt.mailbox, noted.doubt.uid)
+}
+
 /// Takes back what was said of second copies.
-async fn forget<L: Ledger>(work: &Work<'_, L>, noted: &[Doubted]) -> Result<(), Fault> {
-    for Doubted { doubt, .. } in noted {
+async fn forget<L: Ledger>(
+    work: &Work<'_, L>,
+    keys: impl Iterator<Item = Key>,
+) -> Result<(), Fault> {
+    for (mailbox, uid) in keys {
         let kind = RemarkKind::PossibleDuplicate;
-        work.run.ledger.set_remark(doubt.mailbox, doubt.uid, kind, None).await?;
+        work.run.ledger.set_remark(mailbox, uid, kind, None).await?;
     }
     Ok(())
 }
