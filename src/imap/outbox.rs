@@ -36,18 +36,6 @@ impl Outbox {
         self.pieces.push_back(piece.clone());
         self.len += piece.len();
     }
-
-    /// How many octets are to be written.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 impl Buf for Outbox {
@@ -108,8 +96,8 @@ mod tests {
             }
             let mut written = Vec::new();
             for step in steps.iter().cycle() {
-                prop_assert_eq!(outbox.len(), wanted.len() - written.len());
-                if outbox.is_empty() {
+                prop_assert_eq!(outbox.remaining(), wanted.len() - written.len());
+                if !outbox.has_remaining() {
                     break;
                 }
                 let mut slices = [IoSlice::new(&[]); 4];

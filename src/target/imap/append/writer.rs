@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -277,7 +277,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn write(&mut self, octets: &Bytes) -> Result<(), Fault> {
-        if self.out.len() + octets.len() > WRITE_BYTES {
+        if self.out.remaining() + octets.len() > WRITE_BYTES {
             self.write_out().await?;
         }
         self.out.put_piece(octets);
@@ -289,7 +289,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn flush(&mut self) -> Result<(), Fault> {
-        if !self.out.is_empty() {
+        if self.out.has_remaining() {
             self.write_out().await?;
         }
         self.writer.flush().await.map_err(broken)
