@@ -8,9 +8,10 @@ use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::scan::Ranges;
+use crate::config::Config;
 use crate::fault::{Fault, Scope, Side};
 use crate::mail::{Mailbox, MailboxPath, SpecialUse, Uid, UidValidity, WireName};
-use crate::plan::labels::{self, GmailLabels, Labels, Place};
+use crate::plan::labels::{self, Labels, Place};
 use crate::source::{Opened, Source};
 
 /// The mailboxes that messages count as of, where that is not the one in which they were seen.
@@ -50,8 +51,8 @@ struct Asked<'l> {
 /// shows more, it shows everything.
 const LIMIT_MAX: u64 = 10_000;
 
-/// The mailboxes that show what All Mail does not, though All Mail should show all of them. Nothing is open
-/// after that.
+/// The mailboxes that show what All Mail does not, though All Mail should show all of them. Another mailbox
+/// than before is open after that.
 ///
 /// # Errors
 ///
@@ -59,9 +60,9 @@ const LIMIT_MAX: u64 = 10_000;
 pub(super) async fn beyond_all<S: Source>(
     source: &mut S,
     listed: &[Mailbox],
-    mode: GmailLabels,
-    messages_max: u32,
+    config: &Config,
 ) -> Result<BTreeSet<WireName>, Fault> {
+    let (mode, messages_max) = (config.rules.labels, config.scan_messages_max);
     let mut beyond = BTreeSet::new();
     let all = listed.iter().find(|one| one.special_use == Some(SpecialUse::All) && one.selectable);
     let Some(all) = all.filter(|_| source.has_labels()) else {

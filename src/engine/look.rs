@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::work::{End, Pass, Place, Run};
 use super::{account, compare, labels, prepare, preview};
 use crate::accounts::Account;
-use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::fault::{Fault, Scope, Side};
@@ -165,12 +164,9 @@ pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Liste
     let target = ends.target.list(Namespaces::default()).await?;
     let asked = looking.run.config.rules.namespaces;
     let source = ends.source.list(asked).await?;
-    let Config { rules, scan_messages_max, .. } = &looking.run.config;
-    let mode = rules.labels;
-    let beyond_all =
-        labels::beyond_all(&mut ends.source, &source, mode, *scan_messages_max).await?;
+    let beyond_all = labels::beyond_all(&mut ends.source, &source, &looking.run.config).await?;
     let wishes = Wishes {
-        rules,
+        rules: &looking.run.config.rules,
         has_labels: ends.source.has_labels(),
         beyond_all: &beyond_all,
         source_root: looking.account.source_root.as_ref(),
@@ -179,6 +175,7 @@ pub(super) async fn list(looking: &Looking<'_>, ends: &mut Ends) -> Result<Liste
     };
     let plan = mailboxes::plan(&source, &target, &ends.target.naming(), wishes);
     prepare::check_root(looking.account, &source)?;
+    let mode = looking.run.config.rules.labels;
     let labels = ends.source.has_labels().then(|| Labels::of(mode, &source, &plan.pairs));
     Ok(Listed { target, plan, labels })
 }

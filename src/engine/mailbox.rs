@@ -116,7 +116,6 @@ pub(super) async fn copy<S: Source, T: Target, L: Ledger>(
     let mut copying = Copying {
         work,
         job,
-        mailbox: bound.id,
         noted: Noted { mailbox: bound.id, totals: known },
         bound,
         opened,
@@ -351,7 +350,6 @@ async fn bind<S: Source, L: Ledger>(
 struct Copying<'a, 'w, L> {
     work: &'a Work<'w, L>,
     job: &'a mut Job,
-    mailbox: MailboxId,
     bound: BoundMailbox,
     opened: Opened,
     /// What the target told when it was opened together with the source.
@@ -414,7 +412,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let totals = self.census.totals(opened.uid_next);
         if totals != self.noted.totals {
             self.noted.totals = totals;
-            ledger.scanned(self.mailbox, totals).await?;
+            ledger.scanned(self.bound.id, totals).await?;
         }
         let left_out = self.left_out && !self.job.is_by_labels();
         // Under whatever UIDVALIDITY it was noted; before the watermark, behind which no pass looks here
@@ -431,7 +429,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             filter: left_out.then(|| filter.digest()),
         };
         if self.bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
-            ledger.set_watermark(self.mailbox, watermark).await?;
+            ledger.set_watermark(self.bound.id, watermark).await?;
         }
         let (account, mailbox) = (work.label.clone(), self.job.pair.source.path.to_string());
         work.event(Event::MailboxDone { account, mailbox });
@@ -450,7 +448,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let mut first = retries;
         loop {
             let scan = source.scan(range.clone()).await?;
-            let history = ledger.history(self.mailbox, range.clone()).await?;
+            let history = ledger.history(self.bound.id, range.clone()).await?;
             let elsewhere = self.elsewhere(source, range.clone()).await?;
             let filter = &self.work.run.config.filter;
             let takes =
@@ -536,7 +534,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 let (Some((low, _)), Some((high, _))) = (near.first(), near.last()) else {
                     continue;
                 };
-                let history = self.work.run.ledger.history(self.mailbox, *low..=*high).await?;
+                let history = self.work.run.ledger.history(self.bound.id, *low..=*high).await?;
                 let is_taken = |(uid, flags): &(Uid, Flags)| {
                     delta::is_taken_now(*uid, flags, &history, &config.filter)
                 };
@@ -598,7 +596,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let (Some(low), Some(high)) = (uids.first().copied(), uids.last().copied()) else {
             return Ok(Pass::Through);
         };
-        let history = self.work.run.ledger.history(self.mailbox, low..=high).await?;
+        let history = self.work.run.ledger.history(self.bound.id, low..=high).await?;
         let is_owed =
             |owed: &Owed| history.get(owed.info.uid).is_some_and(|entry| entry.fate.is_retried());
         let still_owed: Vec<Owed> = owed.into_iter().filter(is_owed).collect();
@@ -623,7 +621,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         if outcomes.is_empty() {
             return Ok(());
         }
-        self.work.run.ledger.record(self.mailbox, outcomes).await
+        self.work.run.ledger.record(self.bound.id, outcomes).await
     }
 
     fn windows(&self, owed: Vec<Owed>, target_waits: bool) -> Vec<Window> {
@@ -739,7 +737,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             outcomes.push(self.not_copied(&owed, fate, reason));
         }
         if !outcomes.is_empty() {
-            self.work.run.ledger.record(self.mailbox, outcomes).await?;
+            self.work.run.ledger.record(self.bound.id, outcomes).await?;
         }
         Ok(windows(owed_again, self.bounds(1)))
     }
@@ -794,7 +792,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             let remarks = reason.into_iter().collect();
             Outcome { uid: info.uid, entry, remarks, subject: None }
         });
-        self.work.run.ledger.record(self.mailbox, outcomes.collect()).await
+        self.work.run.ledger.record(self.bound.id, outcomes.collect()).await
     }
 
     async fn note_gone(&mut self, gone: Vec<(Uid, Entry)>) -> Result<(), Fault> {
@@ -812,7 +810,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             }
         });
         let outcomes = outcomes.collect();
-        self.work.run.ledger.record(self.mailbox, outcomes).await
+        self.work.run.ledger.record(self.bound.id, outcomes).await
     }
 
     /// Opens the target's mailbox the first time something is to be done there. True where the ledger
@@ -847,17 +845,17 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let Self { work, bound, opened, noted, .. } = self;
         let adopted =
             adopt::adopt(work, source, target, bound, opened, &destination, noted).await?;
-        self.work.run.ledger.set_target_uid_next(self.mailbox, uid_next).await?;
+        self.work.run.ledger.set_target_uid_next(self.bound.id, uid_next).await?;
         self.bound.target_uid_next = uid_next;
         // What was taken for a copy just now may have come since: no later message has its UID.
         let lo = match adopted {
             true => {
-                next_after(uid_next, self.work.run.ledger.claimed(self.mailbox, uid_next).await?)
+                next_after(uid_next, self.work.run.ledger.claimed(self.bound.id, uid_next).await?)
             }
             false => uid_next,
         };
         self.place = Some(Place {
-            mailbox: self.mailbox,
+            mailbox: self.bound.id,
             pair: self.job.pair.clone(),
             validity,
             lo,

@@ -9,7 +9,6 @@ use super::mailbox::{self, Job};
 use super::work::Work;
 use super::{lock, preview, renames};
 use crate::accounts::Account;
-use crate::config::Config;
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::ledger::{BoundMailbox, Ledger};
 use crate::mail::{Mailbox, MailboxPath, WireName};
@@ -43,11 +42,9 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
         .filter(|bound| bound.fixed)
         .map(|bound| (bound.binding.source_name.clone(), bound.binding.target_path.clone()))
         .collect();
-    let Config { rules, scan_messages_max, .. } = &work.run.config;
-    let mode = rules.labels;
-    let beyond_all = labels::beyond_all(source, &listed, mode, *scan_messages_max).await?;
+    let beyond_all = labels::beyond_all(source, &listed, &work.run.config).await?;
     let wishes = Wishes {
-        rules,
+        rules: &work.run.config.rules,
         has_labels: source.has_labels(),
         beyond_all: &beyond_all,
         source_root: account.source_root.as_ref(),
@@ -71,6 +68,7 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     }
     preview::tell_left_out(observer, label, &plan);
     let pairs = plan.pairs;
+    let mode = work.run.config.rules.labels;
     let labels =
         source.has_labels().then(|| Arc::new(Placing::new(Labels::of(mode, &listed, &pairs))));
     let mut taken: BTreeSet<MailboxPath> = pairs.iter().map(|pair| pair.target.clone()).collect();

@@ -132,7 +132,8 @@ pub(super) fn known(
 }
 
 /// The UID that the next message of an open mailbox gets at least. A server that tells none is asked for its
-/// last message, above which others may have been, and been copied.
+/// last message, above which others may have been, and been copied. Where these are gone, fewer are there than
+/// were counted.
 pub(super) async fn uid_next<L: Ledger>(
     ledger: &L,
     mailbox: &BoundMailbox,
