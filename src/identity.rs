@@ -169,6 +169,9 @@ struct Risk {
     ended: bool,
 }
 
+/// So many octets can follow the first one of a UTF-8 character (RFC 3629 section 3).
+const LACKING_MAX: usize = 3;
+
 impl Risk {
     /// RFC 5322 section 2.1.1.
     const LINE_MAX: usize = 998;
@@ -236,6 +239,14 @@ impl Risk {
 
     /// A 0x80 that is no part of a UTF-8 character: Dovecot gives NUL so.
     fn look_for_0x80(&mut self, octets: &[u8]) {
+        let mut octets = octets;
+        if let Some((_, last)) = octets.split_last_chunk::<LACKING_MAX>()
+            && memchr::memchr(0x80, octets).is_none()
+        {
+            // Only a character that is not at its end is of interest, and these tell of it alone.
+            self.lacking = 0;
+            octets = last;
+        }
         for &octet in octets {
             self.lacking = match octet {
                 0xc2..=0xdf => 1,
@@ -519,14 +530,14 @@ mod tests {
         #[test]
         fn lines_are_looked_at_as_their_octets_are(
             lines in proptest::collection::vec(
-                (0_usize..11, proptest::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r", ""])),
+                (0_usize..12, proptest::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r", ""])),
                 0..8,
             ),
             cut in 0_usize..9_000,
         ) {
             let long = b"plain text\r\n \r\n\r\n".repeat(300);
-            let texts: [&[u8]; 11] = [
-                &long, b"", b"\xe2\x80\x99s \xc3", b"Subject: X", b": x", b"plain X text", b"na me: x", b"t\tb", b"\xff8-bit", b"N\0L", b"\x80",
+            let texts: [&[u8]; 12] = [
+                &long, b"gr\xc3\xbc\xc3", b"", b"\xe2\x80\x99s \xc3", b"Subject: X", b": x", b"plain X text", b"na me: x", b"t\tb", b"\xff8-bit", b"N\0L", b"\x80",
             ];
             let message: Vec<u8> =
                 lines.iter().flat_map(|(text, end)| [texts[*text], end.as_bytes()].concat()).collect();
