@@ -66,7 +66,7 @@ impl SqliteLedger {
             let connection = schema::open(path)?;
             let ballast = Ballast::hold(path)?;
             let number = schema::take(&connection)?;
-            Ok((Store::new(connection, noted), number, schema::open_read_only(path)?, ballast))
+            Ok((Store::new(connection, noted)?, number, schema::open_read_only(path)?, ballast))
         })
         .await?;
         let store = Arc::new(Mutex::new(store));
@@ -99,7 +99,8 @@ impl SqliteLedger {
         let failed = |error| store_fault("open", &path, error);
         let connection = schema::in_memory().map_err(failed)?;
         let number = schema::take(&connection).map_err(failed)?;
-        let store = Arc::new(Mutex::new(Store::new(connection, headers.clone())));
+        let store = Store::new(connection, headers.clone()).map_err(failed)?;
+        let store = Arc::new(Mutex::new(store));
         let writer = Writer::start(PathBuf::from(":memory:"), store, number, true, None);
         Ok(Self { path, writer: Some(writer), reader: None, headers })
     }
@@ -179,8 +180,8 @@ impl SqliteLedger {
             let answer = writer.barrier(move |store| Ok(read(store.connection())));
             return answer.await?.map_err(|error| store_fault("read", &self.path, error));
         };
-        if self.writer.is_some() {
-            self.flush().await?;
+        if let Some(writer) = &self.writer {
+            writer.committed().await?;
         }
         let reader = Arc::clone(reader);
         blocking("read", &self.path, move |_| {

@@ -34,9 +34,15 @@ impl StoreError {
             Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 Some(Refusal::Full(error.to_string()))
             }
+            Self::Io(error) if is_full(error) => Some(Refusal::Full(error.to_string())),
             _ => None,
         }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// What SQLite said, and what to do about it.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
-use crate::mutant::{self, Mutant};
 
 /// `mhld`: tells a ledger from other SQLite files (`file` shows it).
 const APPLICATION_ID: i32 = 0x6d68_6c64;
@@ -182,9 +181,7 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     settings(connection)?;
     let version = version(connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
-    // A window must outlive a power loss, or its messages are sent twice: NORMAL does not sync.
-    let synchronous = if mutant::is(Mutant::NoSync) { "off" } else { "full" };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let tables = match version {

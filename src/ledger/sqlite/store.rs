@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::fs::File;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,6 +12,7 @@ use crate::ledger::{
     Refusal, ScanTotals, Settlement, Watermark, WindowId,
 };
 use crate::mail::{Flags, Mailbox, Uid, UidValidity};
+use crate::mutant::{self, Mutant};
 
 use super::codes;
 use super::error::StoreError;
@@ -23,6 +25,10 @@ pub(super) struct Store {
     /// What would have to be asked for every message; forgotten when it grows large.
     known: HashMap<MailboxId, Known>,
     headers: Headers,
+    /// The write-ahead log, if this is on a disk.
+    log: Option<File>,
+    /// How many rows had been changed when it was synced last.
+    synced: u64,
 }
 
 /// What is known of a mailbox that is being written.
@@ -53,8 +59,19 @@ impl From<&NewWindow> for EncodedWindow {
 const KNOWN_MAILBOXES_MAX: usize = 4_096;
 
 impl Store {
-    pub(super) fn new(connection: Connection, headers: Headers) -> Self {
-        Self { connection, known: HashMap::new(), headers }
+    /// A store of a connection that was written through, and all on the disk.
+    pub(super) fn new(connection: Connection, headers: Headers) -> Result<Self, StoreError> {
+        let log = match connection.path() {
+            Some(path) if !path.is_empty() => {
+                Some(File::options().write(true).open(format!("{path}-wal"))?)
+            }
+            _ => None,
+        };
+        // A commit leaves the log whole; to sync it is our own affair from here on
+        // (https://www.sqlite.org/pragma.html#pragma_synchronous).
+        connection.pragma_update(None, "synchronous", "normal")?;
+        let synced = connection.total_changes();
+        Ok(Self { connection, known: HashMap::new(), headers, log, synced })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -64,14 +81,31 @@ impl Store {
     /// Begins a transaction of the writer that [`super::schema::take`] gave this number, unless
     /// another took the ledger since: nobody else can until the end of the transaction.
     pub(super) fn begin(&self, writer: i64) -> Result<(), StoreError> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let sql = "SELECT value = CAST(?1 AS TEXT) FROM meta WHERE key = 'writer'";
         let is_own = self.connection.prepare_cached(sql)?.query_row([writer], |row| row.get(0))?;
         if is_own { Ok(()) } else { Err(Refusal::TakenOver.into()) }
     }
 
+    /// Readers see what was written. On the disk it is only once it was synced.
     pub(super) fn commit(&self) -> Result<(), StoreError> {
-        Ok(self.connection.execute_batch("COMMIT")?)
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    /// Waits until all that was committed is on the disk.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        let changed = self.connection.total_changes();
+        if changed == self.synced {
+            return Ok(());
+        }
+        if let Some(log) = &self.log
+            && !mutant::is(Mutant::NoSync)
+        {
+            log.sync_data()?;
+        }
+        self.synced = changed;
+        Ok(())
     }
 
     /// Best effort: a writer whose transaction failed writes nothing more.

@@ -2,7 +2,9 @@
 //!
 //! The order of effects is the order of the queue. Whoever must know that something is on the disk
 //! queues it as a barrier and waits for the answer; a barrier commits at once, with everything
-//! before it. The rest waits a moment for company. What fails once fails for ever: nothing may
+//! before it. Whoever only reads what was queued waits until it is committed, which no disk has to be waited
+//! for: what a power loss takes away then is the end of the log, and nothing at a server may rest on it before
+//! a barrier has put it on the disk. The rest waits a moment for company. What fails once fails for ever: nothing may
 //! follow a gap. On a full disk the ballast makes room for what was queued before the first barrier.
 
 use std::path::{Path, PathBuf};
@@ -70,8 +72,19 @@ impl From<StoreError> for Failure {
 
 struct Request {
     records: usize,
-    barrier: bool,
+    wait: Wait,
     apply: Box<Apply>,
+}
+
+/// What whoever queues a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wait {
+    /// Nothing.
+    Queued,
+    /// That readers see it.
+    Committed,
+    /// That it is on the disk.
+    Synced,
 }
 
 /// Makes the change. The answer stays alive after an error, until the failure is noted. A change that
@@ -112,12 +125,25 @@ impl Writer {
             let nobody: Answer = Box::new(|| ());
             (apply(store), nobody)
         });
-        self.send(Request { records, barrier: false, apply }).await
+        self.send(Request { records, wait: Wait::Queued, apply }).await
+    }
+
+    /// Waits until readers see everything that was queued before.
+    pub(super) async fn committed(&self) -> Result<(), Fault> {
+        self.wait(Wait::Committed, |_| Ok(())).await
     }
 
     /// Queues a change and waits until it is on the disk, with everything queued before.
     pub(super) async fn barrier<T: Send + 'static>(
         &self,
+        apply: impl Fn(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.wait(Wait::Synced, apply).await
+    }
+
+    async fn wait<T: Send + 'static>(
+        &self,
+        wait: Wait,
         apply: impl Fn(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Fault> {
         let (sender, answer) = oneshot::channel();
@@ -137,7 +163,7 @@ impl Writer {
             });
             (done, answer)
         });
-        self.send(Request { records: 1, barrier: true, apply }).await?;
+        self.send(Request { records: 1, wait, apply }).await?;
         // Unanswered means that the transaction failed, or that the runtime is ending.
         let answered = answer.await.map_err(|_| self.shared.fault());
         crash::point();
@@ -228,19 +254,19 @@ async fn write(mut requests: mpsc::Receiver<Request>, shared: Arc<Shared>) {
 async fn gather(requests: &mut mpsc::Receiver<Request>) -> Option<Vec<Request>> {
     let first = requests.recv().await?;
     let deadline = Instant::now() + COMPANY;
-    let (mut records, mut barrier) = (first.records.max(1), first.barrier);
+    let (mut records, mut wait) = (first.records.max(1), first.wait);
     let mut batch = vec![first];
     while records < RECORDS_MAX {
         let next = match requests.try_recv() {
             Ok(request) => request,
-            Err(_) if barrier => break,
+            Err(_) if wait > Wait::Queued => break,
             Err(_) => match tokio::time::timeout_at(deadline, requests.recv()).await {
                 Ok(Some(request)) => request,
                 Ok(None) | Err(_) => break,
             },
         };
         records += next.records.max(1);
-        barrier |= next.barrier;
+        wait = wait.max(next.wait);
         batch.push(next);
     }
     Some(batch)
@@ -259,7 +285,7 @@ fn commit(shared: &Shared, mut batch: Vec<Request>) {
     let is_full = matches!(error.refusal(), Some(Refusal::Full(_)));
     if is_full && let Some(ballast) = &shared.ballast {
         ballast.release();
-        let queued = batch.iter().take_while(|request| !request.barrier).count();
+        let queued = batch.iter().take_while(|request| request.wait == Wait::Queued).count();
         if transact(shared, &mut store, &mut batch[..queued], &mut answers).is_err() {
             store.roll_back(); // It is looked up by the next run.
         }
@@ -273,11 +299,13 @@ fn transact(
     batch: &mut [Request],
     answers: &mut Vec<Answer>,
 ) -> Result<(), StoreError> {
+    let wait = batch.iter().map(|request| request.wait).max();
     store.begin(shared.number)?;
     for request in batch {
         let (done, answer) = (request.apply)(store);
         answers.push(answer);
         done?;
     }
-    store.commit()
+    store.commit()?;
+    if wait == Some(Wait::Synced) { store.sync() } else { Ok(()) }
 }
