@@ -54,11 +54,13 @@ pub(super) async fn prepare<S: Source, T: Target, L: Ledger>(
     let plan = mailboxes::plan(&listed, &there, &target.naming(), wishes);
     check_root(account, &listed)?;
     let names = plan.pairs.iter().map(|pair| pair.source.name.clone()).collect::<Vec<WireName>>();
-    let statuses = source.statuses(&names).await?;
+    let is_new = work.run.config.dry_run || bound.is_empty();
+    let quota = async { if is_new { target.quota().await } else { Ok(None) } };
+    let (statuses, quota) = tokio::join!(source.statuses(&names), quota);
+    let (statuses, quota) = (statuses?, quota?);
     let (observer, label) = (&*work.run.observer, &work.label);
     preview::tell_listed(observer, label, &statuses);
-    if work.run.config.dry_run || bound.is_empty() {
-        let quota = target.quota().await?;
+    if is_new {
         preview::warn_of_quota(observer, label, source, &statuses, quota).await?;
     }
     let sources = listed.iter().map(|mailbox| mailbox.name.clone()).collect();

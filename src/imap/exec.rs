@@ -65,6 +65,8 @@ impl Capabilities {
     }
 }
 
+const ALL_MAILBOXES: &str = "LIST \"\" \"*\"";
+
 /// What a connection has learnt of its server, for further ones to the same account.
 #[derive(Debug, Clone, Default)]
 pub struct Server {
@@ -85,6 +87,9 @@ pub struct Connection {
     server: Server,
     rewrites: bool,
     side: Side,
+    /// What a LIST and LSUB brought that went out with the question for the names' form, as long as
+    /// nothing else was asked.
+    listed_ahead: Option<Together>,
 }
 
 /// What came of the question for compression.
@@ -110,6 +115,17 @@ pub struct Together {
     pub statuses: Vec<Status>,
     /// Every untagged response, as sent. Of which command it tells its content says, not its place:
     /// servers answer as they are ready.
+    pub untagged: Vec<Bytes>,
+}
+
+/// The mailboxes of an account.
+#[derive(Debug)]
+pub struct Listed {
+    /// Each mailbox, once.
+    pub lines: Vec<ListLine>,
+    /// The names of those that are subscribed.
+    pub subscribed: BTreeSet<WireName>,
+    /// All that the server said, STATUS among it where it was asked for with the list.
     pub untagged: Vec<Bytes>,
 }
 
@@ -140,7 +156,7 @@ pub enum Select {
 
 impl Connection {
     pub(super) fn new(session: Session<Wire>, server: Server, rewrites: bool, side: Side) -> Self {
-        Self { session, server, rewrites, side }
+        Self { session, server, rewrites, side, listed_ahead: None }
     }
 
     /// What was learnt of the server.
@@ -181,6 +197,7 @@ impl Connection {
 
     /// Both directions for bulk transfer; only while no command is in flight.
     pub fn lend(&mut self) -> (BulkReader<'_>, BulkWriter<'_>) {
+        self.listed_ahead = None;
         self.session.get_mut().lend()
     }
 
@@ -217,6 +234,7 @@ impl Connection {
         &mut self,
         command: &str,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.listed_ahead = None;
         self.session.get_mut().take_heard();
         let id = self.session.run_command(command).await?;
         let response = self.session.read_response().await?.ok_or("the connection ended")?;
@@ -343,13 +361,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Learns prefix and delimiter: from NAMESPACE (RFC 2342), else from the root's LIST.
+    /// Learns prefix and delimiter: from NAMESPACE (RFC 2342), else from the root's LIST. Whoever asks that lists
+    /// the mailboxes next, so they are asked for in the same round trip.
     async fn ask_hierarchy(&mut self) -> Result<(), Fault> {
         const ACTION: &str = "ask how mailboxes are named";
         if self.server.capabilities.has("NAMESPACE") {
-            let done = self.run("NAMESPACE", ACTION).await?;
-            if let Some(hierarchy) = done.untagged.iter().find_map(namespaces) {
+            let [list, lsub] = self.listing();
+            let commands = [list, lsub, "NAMESPACE".to_owned()];
+            let mut together = self.run_together(&commands, ACTION).await?;
+            if let Some(hierarchy) = together.untagged.iter().find_map(namespaces) {
                 self.server.hierarchy = hierarchy;
+                together.statuses.truncate(2);
+                self.listed_ahead = Some(together);
                 return Ok(());
             }
         }
@@ -367,36 +390,62 @@ impl Connection {
         Ok(())
     }
 
+    /// The commands that list all mailboxes as richly as the server can. A source tells in the same answer how
+    /// they stand, where it can do that (LIST-STATUS, RFC 5819).
+    fn listing(&self) -> [String; 2] {
+        let can = |capability| self.server.capabilities.has(capability);
+        let mut options = Vec::new();
+        if can("LIST-EXTENDED") && can("SPECIAL-USE") {
+            options.push("SPECIAL-USE".to_owned());
+        }
+        if can("LIST-EXTENDED") && can("LIST-STATUS") && self.side == Side::Source {
+            options.push(format!("STATUS ({})", self.status_items()));
+        }
+        let list = match options.as_slice() {
+            [] => ALL_MAILBOXES.to_owned(),
+            options => format!("{ALL_MAILBOXES} RETURN ({})", options.join(" ")),
+        };
+        [list, "LSUB \"\" \"*\"".to_owned()]
+    }
+
+    /// What STATUS is to tell of a mailbox.
+    #[must_use]
+    pub fn status_items(&self) -> String {
+        let more = [("STATUS=SIZE", " SIZE"), ("CONDSTORE", " HIGHESTMODSEQ")].into_iter();
+        let more = more.filter(|(capability, _)| self.server.capabilities.has(capability));
+        more.fold("MESSAGES UIDNEXT UIDVALIDITY".to_owned(), |items, (_, item)| items + item)
+    }
+
     /// Lists every mailbox that the server tells of unasked, INBOX, and what is in namespaces of others
-    /// that are `asked` for (Courier tells of them only then), each name once; and the names of subscribed
+    /// that are `asked` for (Courier tells of them only then), each name once; with the names of subscribed
     /// ones, none where the server refuses to tell.
     ///
     /// # Errors
     ///
     /// A server that refuses to list cannot be copied: an account fault.
-    pub async fn list(
-        &mut self,
-        asked: Namespaces,
-    ) -> Result<(Vec<ListLine>, BTreeSet<WireName>), Fault> {
+    pub async fn list(&mut self, asked: Namespaces) -> Result<Listed, Fault> {
         let action = "list the mailboxes";
-        let plain = || "LIST \"\" \"*\"".to_owned();
-        let special = self.server.capabilities.has("SPECIAL-USE")
-            && self.server.capabilities.has("LIST-EXTENDED");
-        let list = if special { plain() + " RETURN (SPECIAL-USE)" } else { plain() };
+        let commands = self.listing();
+        let told = match self.listed_ahead.take() {
+            Some(told) => told,
+            None => self.run_together(&commands, action).await?,
+        };
+        let Together { mut statuses, mut untagged } = told;
+        if commands[0] != ALL_MAILBOXES && statuses[0].kind != StatusKind::Ok {
+            // Some announce it and cannot (Proton Bridge).
+            let mut again = self.run_together(&[ALL_MAILBOXES.to_owned()], action).await?;
+            statuses[0] = again.statuses.remove(0);
+            untagged.append(&mut again.untagged);
+        }
         let foreign = self.server.hierarchy.foreign.iter();
         let foreign = foreign.filter(|foreign| asked.has(foreign.namespace));
         let all_of = |foreign: &Foreign| {
             let pattern = WireName([foreign.prefix.as_slice(), b"*"].concat());
             Some(format!("LIST \"\" {}", names::quoted(&pattern)?))
         };
-        let mut commands = vec![list, "LSUB \"\" \"*\"".to_owned()];
-        commands.extend(foreign.filter_map(all_of));
-        let Together { mut statuses, mut untagged } = self.run_together(&commands, action).await?;
-        if special && statuses[0].kind != StatusKind::Ok {
-            // Some announce it and cannot (Proton Bridge).
-            let mut again = self.run_together(&[plain()], action).await?;
-            statuses[0] = again.statuses.remove(0);
-            untagged.append(&mut again.untagged);
+        let of_others: Vec<String> = foreign.filter_map(all_of).collect();
+        if !of_others.is_empty() {
+            untagged.append(&mut self.run_together(&of_others, action).await?.untagged);
         }
         let status = statuses.swap_remove(0);
         if status.kind != StatusKind::Ok {
@@ -414,7 +463,7 @@ impl Connection {
         let subscribed = untagged.iter().filter_map(|line| ListLine::parse(line, "LSUB"));
         // LSUB marks a parent that is not itself subscribed with \Noselect (RFC 3501 section 6.3.9).
         let subscribed = subscribed.filter(|line| !line.has("\\Noselect")).map(|line| line.name);
-        Ok((listed, subscribed.collect()))
+        Ok(Listed { lines: listed, subscribed: subscribed.collect(), untagged })
     }
 
     /// Opens a mailbox. One that is only read is asked for its HIGHESTMODSEQ, where the server keeps

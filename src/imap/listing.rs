@@ -1,10 +1,11 @@
 //! LIST and FETCH of attributes, as both ends ask for them.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use super::exec::{Connection, ListLine, Selected};
+use super::exec::{Connection, ListLine, Listed, Selected};
 use super::names;
 use super::reply::{self, Fetched, Value};
 use super::wire::Incoming;
@@ -24,7 +25,19 @@ pub async fn mailboxes(
     connection: &mut Connection,
     asked: Namespaces,
 ) -> Result<Vec<Mailbox>, Fault> {
-    let (lines, subscribed) = connection.list(asked).await?;
+    mailboxes_and_statuses(connection, asked).await.map(|(mailboxes, _)| mailboxes)
+}
+
+/// As [`mailboxes`]; and how they stand, where the server tells that with the list.
+///
+/// # Errors
+///
+/// As [`Connection::list`].
+pub async fn mailboxes_and_statuses(
+    connection: &mut Connection,
+    asked: Namespaces,
+) -> Result<(Vec<Mailbox>, BTreeMap<WireName, MailboxStatus>), Fault> {
+    let Listed { lines, subscribed, untagged } = connection.list(asked).await?;
     let hierarchy = connection.hierarchy();
     let mailboxes = lines.into_iter().map(|line| Mailbox {
         path: hierarchy.path(&line.name),
@@ -34,7 +47,8 @@ pub async fn mailboxes(
         namespace: hierarchy.namespace(&line.name),
         name: line.name,
     });
-    Ok(mailboxes.collect())
+    let status = |response| Some((status_name(response)?, status(response)?));
+    Ok((mailboxes.collect(), untagged.iter().filter_map(status).collect()))
 }
 
 const SPECIAL_USES: [(&str, SpecialUse); 8] = [
@@ -124,10 +138,7 @@ pub async fn statuses(
     names: &[WireName],
 ) -> Result<Vec<Option<MailboxStatus>>, Fault> {
     let side = connection.side();
-    let mut items = "MESSAGES UIDNEXT UIDVALIDITY".to_owned();
-    for (capability, item) in [("STATUS=SIZE", " SIZE"), ("CONDSTORE", " HIGHESTMODSEQ")] {
-        items.push_str(if connection.capabilities().has(capability) { item } else { "" });
-    }
+    let items = connection.status_items();
     let broken = |error: std::io::Error| Fault::session("count the messages", error).at(side);
     let mut statuses = vec![None; names.len()];
     let quoted: Vec<(usize, String)> = names
@@ -177,6 +188,12 @@ fn status(response: &Bytes) -> Option<MailboxStatus> {
 fn status_uid_next(response: &Bytes) -> Option<Uid> {
     let uid_next = status_item(response, "UIDNEXT").filter(|number| *number > 0)?;
     u32::try_from(uid_next).ok().map(Uid)
+}
+
+/// The mailbox that an untagged STATUS tells of.
+fn status_name(response: &Bytes) -> Option<WireName> {
+    let values = reply::values(&response.starts_with(b"* ").then(|| response.slice(2..))?);
+    Some(WireName(values.get(1)?.octets()?.to_vec()))
 }
 
 /// One number of an untagged STATUS.

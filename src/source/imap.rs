@@ -27,6 +27,8 @@ pub struct ImapSource {
     body_bytes_max: u64,
     /// What a range was found to hold when the mailbox was opened.
     ahead: Option<(RangeInclusive<Uid>, Vec<MessageInfo>)>,
+    /// How mailboxes stood when they were listed, as far as the server told.
+    counted: BTreeMap<WireName, MailboxStatus>,
     /// Whether labels are told as keywords. Nothing tells when they change then.
     are_labels_keywords: bool,
 }
@@ -35,7 +37,8 @@ impl ImapSource {
     /// Reads by this connection; bodies above `body_bytes_max` octets are streamed, not held.
     #[must_use]
     pub fn new(connection: Connection, body_bytes_max: u64) -> Self {
-        Self { connection, body_bytes_max, ahead: None, are_labels_keywords: false }
+        let (ahead, counted) = (None, BTreeMap::new());
+        Self { connection, body_bytes_max, ahead, counted, are_labels_keywords: false }
     }
 
     /// The same, where labels are told in this way.
@@ -110,11 +113,21 @@ fn infos(
 
 impl Source for ImapSource {
     async fn list(&mut self, asked: Namespaces) -> Result<Vec<Mailbox>, Fault> {
-        listing::mailboxes(&mut self.connection, asked).await
+        let (mailboxes, counted) =
+            listing::mailboxes_and_statuses(&mut self.connection, asked).await?;
+        self.counted = counted;
+        Ok(mailboxes)
     }
 
     async fn statuses(&mut self, names: &[WireName]) -> Result<Vec<Option<MailboxStatus>>, Fault> {
-        let mut statuses = listing::statuses(&mut self.connection, names).await?;
+        // What the list has told, once: later they may stand otherwise.
+        let mut counted = std::mem::take(&mut self.counted);
+        let mut statuses: Vec<_> = names.iter().map(|name| counted.remove(name)).collect();
+        let unknown = || names.iter().zip(&statuses).filter(|(_, status)| status.is_none());
+        let asked: Vec<WireName> = unknown().map(|(name, _)| name.clone()).collect();
+        let told = listing::statuses(&mut self.connection, &asked).await?;
+        let unknown = statuses.iter_mut().filter(|status| status.is_none());
+        unknown.zip(told).for_each(|(status, told)| *status = told);
         if self.are_labels_keywords {
             statuses.iter_mut().flatten().for_each(|status| status.highest_modseq = None);
         }

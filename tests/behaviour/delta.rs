@@ -161,19 +161,22 @@ async fn source_commands(world: &mut World, commands: [&str; 3], messages: u64) 
 
 #[tokio::test(start_paused = true)]
 async fn what_has_not_changed_is_not_even_opened() {
-    let mut world = World::usual();
-    for number in 0..8 {
-        world
-            .anna()
-            .deliver(&[["INBOX", "Work", "Old", "Sent"][number as usize % 4]], letter(number));
+    // How mailboxes stand, a server tells with their list or when it is asked for each.
+    for (list_extended, statuses) in [(true, 0), (false, 5)] {
+        let source = Profile { list_extended, ..Profile::dovecot() };
+        let mut world = World::new(source, Profile::dovecot());
+        for number in 0..8 {
+            let name = ["INBOX", "Work", "Old", "Sent"][number as usize % 4];
+            world.anna().deliver(&[name], letter(number));
+        }
+        world.anna().create_mailbox(&["Empty"], None).unwrap();
+        world.run().await.assert_done(8);
+        let selects = world.target.counters().command("SELECT");
+        let commands = source_commands(&mut world, ["STATUS", "EXAMINE", "UID FETCH"], 8).await;
+        assert_eq!(commands, [statuses, 0, 0]);
+        assert_eq!(world.target.counters().command("SELECT"), selects);
+        world.assert_copied();
     }
-    world.anna().create_mailbox(&["Empty"], None).unwrap();
-    world.run().await.assert_done(8);
-    let selects = world.target.counters().command("SELECT");
-    let commands = source_commands(&mut world, ["STATUS", "EXAMINE", "UID FETCH"], 8).await;
-    assert_eq!(commands, [5, 0, 0]);
-    assert_eq!(world.target.counters().command("SELECT"), selects);
-    world.assert_copied();
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ impl ImapTarget {
 
     /// Servers say in many words that a mailbox is there, or is not.
     async fn exists(&mut self, name: &WireName) -> Result<bool, Fault> {
-        let (listed, _) = self.connection.list(Namespaces::default()).await?;
+        let listed = self.connection.list(Namespaces::default()).await?.lines;
         let is_there = |attribute: &str| !attribute.eq_ignore_ascii_case("\\NonExistent");
         Ok(listed
             .iter()
