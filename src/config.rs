@@ -98,7 +98,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             accounts_max: 8,
-            connections_max: 4,
+            connections_max: 8,
             host_connections_max: 16,
             rates: Rates::default(),
             memory_bytes_max: 16 * 1024 * 1024,

@@ -175,7 +175,7 @@ pub(super) struct LookFlags {
 #[derive(Debug, Args)]
 pub(super) struct ConfigFlags {
     /// Connections of one account to one side
-    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Limits")]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=100))]
     connections: usize,
     /// How long a message of a lost connection may take to appear on the target

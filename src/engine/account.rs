@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
@@ -233,6 +234,8 @@ impl Plan {
 
 /// Messages for which a further connection is worth its login.
 const LANE_MESSAGES: u64 = 50;
+/// The same where both servers have much to do: it could be had only once others had ended.
+const LATE_LANE_MESSAGES: u64 = 1_000;
 
 /// How many connections the mailboxes that are to be done are worth.
 /// Where several can share a mailbox, they may be more than there are mailboxes.
@@ -242,9 +245,12 @@ fn lanes<'j>(
     share: bool,
 ) -> usize {
     let mailboxes = if share { connections_max } else { jobs.len() };
-    let messages = jobs.map(Job::new_messages).fold(0, u64::saturating_add);
-    let worth = usize::try_from(messages / LANE_MESSAGES).unwrap_or(usize::MAX);
+    let worth = usize::try_from(new_messages(jobs) / LANE_MESSAGES).unwrap_or(usize::MAX);
     connections_max.min(mailboxes).min(worth.saturating_add(1)).max(1)
+}
+
+fn new_messages<'j>(jobs: impl Iterator<Item = &'j Job>) -> u64 {
+    jobs.map(Job::new_messages).fold(0, u64::saturating_add)
 }
 
 /// Whether several connections may append to one mailbox: only where its order does not matter.
@@ -336,18 +342,26 @@ async fn attempt<L: Ledger>(
     if shares {
         target.share(&helpers);
     }
-    let lanes = lanes(plan.jobs().iter(), work.run.config.connections_max, shares);
-    let failed = Mutex::new(Vec::new());
-    let known = (source.server().clone(), target.server().clone());
-    let first = lane(work, plan, &failed, source, target);
-    let count = AtomicUsize::new(1);
-    let more =
-        (1..lanes).map(|_| another_lane(work, account, &known, &helpers, plan, &failed, &count));
+    let wanted = lanes(plan.jobs().iter(), work.run.config.connections_max, shares);
+    let lanes = Lanes {
+        plan,
+        failed: Mutex::default(),
+        known: (source.server().clone(), target.server().clone()),
+        helpers,
+        count: AtomicUsize::new(1),
+        over: watch::Sender::new(false),
+    };
+    let first = async {
+        let first = lane(work, &lanes, source, target).await;
+        lanes.over.send_replace(true);
+        first
+    };
+    let more = (1..wanted).map(|_| another_lane(work, account, &lanes));
     let more = join_all(more);
     let (first, more) = Box::pin(async { tokio::join!(first, more) }).await;
     drop(permit);
     // A mailbox that broke off is settled and done again by the next try, on new connections.
-    plan.jobs().extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+    plan.jobs().extend(lanes.failed.into_inner().unwrap_or_else(PoisonError::into_inner));
     let outcomes: Vec<Result<Pass, Fault>> = more.into_iter().chain([first]).collect();
     let stopped = outcomes.iter().any(|outcome| matches!(outcome, Ok(Pass::Stopped)));
     let worst = outcomes.into_iter().filter_map(Result::err).max_by_key(|fault| fault.scope);
@@ -475,14 +489,28 @@ async fn connect<L: Ledger>(
     work.run.logins.connect(endpoint, side, connect).await
 }
 
+/// What the lanes of one try have in common.
+struct Lanes<'a> {
+    plan: &'a Plan,
+    /// Mailboxes that broke off.
+    failed: Mutex<Vec<Job>>,
+    /// What the first connections have learnt of both servers.
+    known: (Server, Server),
+    helpers: Arc<Helpers>,
+    /// Lanes that there are.
+    count: AtomicUsize,
+    /// Whether the first one is through: there is nothing left to take then.
+    over: watch::Sender<bool>,
+}
+
 /// Works on mailboxes until there are none left, or the connections break.
 async fn lane<S: Source, T: Target, L: Ledger>(
     work: &Work<'_, L>,
-    plan: &Plan,
-    failed: &Mutex<Vec<Job>>,
+    lanes: &Lanes<'_>,
     mut source: S,
     mut target: T,
 ) -> Result<Pass, Fault> {
+    let (plan, failed) = (lanes.plan, &lanes.failed);
     loop {
         if work.run.stop.is_requested() {
             break;
@@ -530,26 +558,37 @@ async fn is_removed<T: Target>(target: &mut T, job: &mut Job, fault: &Fault) -> 
     job.was_removed
 }
 
-/// One more lane, if both servers let us have it: an account can do with one.
+/// One more lane, as soon as both servers let us have it, if enough is left to do then: an account can do
+/// with one.
 async fn another_lane<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
-    known: &(Server, Server),
-    helpers: &Arc<Helpers>,
-    plan: &Plan,
-    failed: &Mutex<Vec<Job>>,
-    count: &AtomicUsize,
+    lanes: &Lanes<'_>,
 ) -> Result<Pass, Fault> {
-    let Some(_permit) = work.run.hosts.try_lane(account, count.load(Ordering::Relaxed)) else {
-        return Ok(Pass::Through);
+    let (count, mut over) = (&lanes.count, lanes.over.subscribe());
+    let hosts = &work.run.hosts;
+    let permit = hosts.try_lane(account, count.load(Ordering::Relaxed));
+    let _permit = match permit {
+        Some(permit) => permit,
+        None => {
+            let permit = tokio::select! {
+                biased;
+                _ = over.wait_for(|over| *over) => return Ok(Pass::Through),
+                permit = hosts.further_lane(account, || count.load(Ordering::Relaxed)) => permit,
+            };
+            if new_messages(lanes.plan.jobs().iter()) < LATE_LANE_MESSAGES {
+                return Ok(Pass::Through);
+            }
+            permit
+        }
     };
     count.fetch_add(1, Ordering::Relaxed);
-    match connect_both(work, account, Some(known)).await {
+    match connect_both(work, account, Some(&lanes.known)).await {
         Ok((source, mut target)) => {
             if may_share(&work.run.config) {
-                target.share(helpers);
+                target.share(&lanes.helpers);
             }
-            Box::pin(lane(work, plan, failed, source, target)).await
+            Box::pin(lane(work, lanes, source, target)).await
         }
         Err(fault) => {
             let others = count.fetch_sub(1, Ordering::Relaxed) - 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
 
@@ -135,12 +136,35 @@ impl Hosts {
         permit
     }
 
-    /// One more connection to each end for an account that has `lanes`, if both are free now, and
-    /// both hosts are known to grant an account that many.
+    /// Waits for one more connection to each end for an account that has `lanes`.
+    pub(super) async fn further_lane(
+        &self,
+        account: &Account,
+        lanes: impl Fn() -> usize,
+    ) -> LanePermit {
+        loop {
+            let needed = self.needed(account);
+            let mut freed: Vec<_> =
+                needed.iter().map(|(host, _)| Box::pin(host.freed.notified())).collect();
+            freed.iter_mut().for_each(|freed| {
+                freed.as_mut().enable();
+            });
+            if let Some(permit) = self.try_lane(account, lanes()) {
+                return permit;
+            }
+            select_all(freed).await;
+        }
+    }
+
+    /// One more connection to each end for an account that has `lanes`, if both are free now, no account
+    /// waits for its first, and both hosts are known to grant an account that many.
     pub(super) fn try_lane(&self, account: &Account, lanes: usize) -> Option<LanePermit> {
         let mut permit = LanePermit::default();
         let now = self.begun.elapsed();
         for (host, count) in self.needed(account) {
+            if host.queue.try_lock().is_err() {
+                return None;
+            }
             let is_granted = lanes < host.state().each.limit(now);
             if !is_granted {
                 self.tell(host, Whose::Each);

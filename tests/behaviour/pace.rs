@@ -263,3 +263,32 @@ async fn a_server_with_too_much_to_do_gets_fewer_connections() {
         "{told:?}"
     );
 }
+
+/// An account with much mail, and two with little, over two connections to each host.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_free_goes_to_who_has_none_then_to_who_has_much_left() {
+    for (left, connections) in [(1_100, 4), (900, 3)] {
+        let mut world = World::usual();
+        for (mailbox, messages) in [("a", 400), ("b", left)] {
+            (0..messages).for_each(|number| {
+                world.anna().deliver(&[mailbox], letter(number));
+            });
+        }
+        for user in ["ben@example.org", "cem@example.org"] {
+            world.add(user).deliver(&INBOX, letter(0));
+        }
+        world.config.host_connections_max = 2;
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let order = ended.clone();
+        world.on_event(move |event| {
+            if let Event::AccountDone { account, .. } = event {
+                order.lock().unwrap().push(account.to_string());
+            }
+        });
+        world.run().await.assert_done(402 + u64::from(left));
+        world.assert_copied();
+        assert!(ended.lock().unwrap()[2].contains(ANNA), "{ended:?}");
+        assert_eq!(world.target.counters().connections, connections);
+        assert_eq!(world.target.counters().connections_peak, 2);
+    }
+}
