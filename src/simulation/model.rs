@@ -16,7 +16,7 @@ use crate::report::Verdict;
 
 use super::plan::{Letter, MAILBOXES, Other, Plan, RENAMED, Traits};
 use super::world::{Report, World};
-use crate::config::{Delivery, LaterFlags};
+use crate::config::{Delivery, LaterFlags, Moves};
 
 type Path = Vec<String>;
 
@@ -48,6 +48,7 @@ pub struct Model {
     traits: Traits,
     is_staged: bool,
     follows: bool,
+    follows_moves: bool,
     /// What the target refuses, and what is repaired then.
     refused: Repairs,
     repairs: Repairs,
@@ -113,6 +114,7 @@ impl Model {
             traits: plan.traits(),
             is_staged: plan.setup.delivery == Delivery::Staged,
             follows: plan.setup.later_flags == LaterFlags::Follow,
+            follows_moves: plan.setup.moves == Moves::Follow,
             refused: plan.refused,
             repairs: plan.setup.repairs,
             merge: plan.setup.merge,
@@ -762,12 +764,13 @@ impl Model {
         }
     }
 
-    /// Whether an APPEND or a MOVE may have taken effect after settling. Junk is never staged.
+    /// Whether an APPEND or a MOVE may have taken effect after settling. Junk is never staged; what was
+    /// moved at the source goes along by MOVE either way.
     fn may_be_twice(&self, mailbox: usize) -> bool {
         if self.is_staged && MAILBOXES[mailbox] != ["Junk"] {
             self.traits.late_move || self.traits.falls_back
         } else {
-            self.traits.late
+            self.traits.late || (self.follows_moves && self.traits.late_move)
         }
     }
 
