@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         give_up_after: Duration::from_secs(60), // Of no progress; a person waits for the answer.
         ..Config::default()
     };
-    mailhaul::run(config, batch, ledger.clone(), Arc::new(()), Stop::new()).await?;
+    mailhaul::run(config, &batch, ledger.clone(), Arc::new(()), Stop::new()).await?;
 
     let snapshot = ledger.snapshot().await?;
     let verdict = Verdict::of(&snapshot);

@@ -59,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config { extra_roots_pem: Some(certificate.pem().into()), ..Config::default() };
     let observer = Arc::new(Counting::default());
     let ledger = SqliteLedger::in_memory()?; // A real migration keeps it in a file.
-    mailhaul::run(config, batch, ledger, observer.clone(), Stop::new()).await?;
+    mailhaul::run(config, &batch, ledger, observer.clone(), Stop::new()).await?;
     for (name, count) in &*observer.0.lock().unwrap_or_else(PoisonError::into_inner) {
         println!("  {name}: {count}");
     }

@@ -68,7 +68,7 @@ pub struct Env<L> {
 /// failure is told to the observer and noted in the ledger.
 pub async fn run<L: Ledger>(
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     ledger: L,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -85,7 +85,7 @@ pub async fn run<L: Ledger>(
 pub async fn run_in<L: Ledger>(
     env: Env<L>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
@@ -100,7 +100,7 @@ pub async fn run_in<L: Ledger>(
 /// Only what stops the whole run, which is unusable settings.
 pub async fn compare(
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     bound: Bound,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -117,7 +117,7 @@ pub async fn compare(
 pub async fn compare_in(
     env: Env<()>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     bound: Bound,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -133,7 +133,7 @@ pub async fn compare_in(
 /// Only what stops the whole run, which is unusable settings.
 pub async fn tune(
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     trial: Trial,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -150,7 +150,7 @@ pub async fn tune(
 pub async fn tune_in(
     env: Env<()>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     trial: Trial,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -165,7 +165,7 @@ pub async fn tune_in(
 /// Only what stops the whole run, which is unusable settings.
 pub async fn preview(
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     bound: Bound,
     observer: Arc<dyn Observer>,
     stop: Stop,
@@ -182,7 +182,7 @@ pub async fn preview(
 pub async fn preview_in(
     env: Env<()>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     bound: Bound,
     observer: Arc<dyn Observer>,
     stop: Stop,

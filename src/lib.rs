@@ -18,7 +18,7 @@
 //! let batch = read.expect("a good CSV").batch;
 //! let state = StateDir::open(Path::new("accounts.mailhaul"))?; // One process at a time.
 //! let ledger = SqliteLedger::open(&state.ledger_path()).await?;
-//! mailhaul::run(Config::default(), batch, ledger.clone(), Arc::new(()), Stop::new()).await?;
+//! mailhaul::run(Config::default(), &batch, ledger.clone(), Arc::new(()), Stop::new()).await?;
 //! let verdict = Verdict::of(&ledger.snapshot().await?);
 //! # Ok(())
 //! # }

@@ -64,7 +64,7 @@ impl Pair {
         let batch = Batch { accounts: self.users.iter().map(account).collect() };
         let env = Env { dial: Arc::new(dial), ledger, seed: 1 };
         let begun = Instant::now();
-        Box::pin(engine::run_in(env, config, batch, Arc::new(()), Stop::new()))
+        Box::pin(engine::run_in(env, config, &batch, Arc::new(()), Stop::new()))
             .await
             .map_err(|fault| fault.chain())?;
         let taken = begun.elapsed();

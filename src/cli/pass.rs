@@ -62,7 +62,7 @@ impl Pass {
         let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), left_out.clone()];
         // Boxed: a run is too large a value for this function's frame.
         let run = Box::pin(async {
-            let (config, batch, observers) = (config.clone(), batch.clone(), Arc::new(observers));
+            let (config, observers) = (config.clone(), Arc::new(observers));
             let (is_dry_run, with_subjects) = (config.dry_run, config.report_headers);
             let accounts = batch.accounts.iter().map(|account| account.name().key).collect();
             let ran = engine::run(config, batch, ledger.clone(), observers, stop.clone()).await;

@@ -49,7 +49,7 @@ impl Arguments {
 
         let stop = Stop::new();
         let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), plans.clone()];
-        let run = engine::preview(config, batch, bound, Arc::new(observers), stop.clone());
+        let run = engine::preview(config, &batch, bound, Arc::new(observers), stop.clone());
         let ended = supervise(Box::pin(run), async || signals.next().await, &stop, || {}).await;
         let tally = ui.tally();
         drop(ui); // What follows stands below the bars.

@@ -64,13 +64,13 @@ impl Arguments {
         let trial = Trial { write: self.write, ..Trial::default() };
         let run = async {
             let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), plans.clone()];
-            let (observers, all) = (Arc::new(observers), batch.clone());
-            engine::preview(config.clone(), all, bound, observers, stop.clone()).await?;
+            let observers = Arc::new(observers);
+            engine::preview(config.clone(), &batch, bound, observers, stop.clone()).await?;
             let Some(batch) = to_measure(&batch, &plans.preview()) else {
                 return Ok(());
             };
             let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), measuring.clone()];
-            engine::tune(config.clone(), batch, trial, Arc::new(observers), stop.clone()).await
+            engine::tune(config.clone(), &batch, trial, Arc::new(observers), stop.clone()).await
         };
         let stopping = || ui.note("stopping: what was written is removed; once more to stop now");
         let ended = supervise(Box::pin(run), async || signals.next().await, &stop, stopping).await;

@@ -120,7 +120,7 @@ impl Look {
         let ui = state::show(show.clone(), batch, config, &visited.log())?;
         let depth = config.depth;
         let observers: Vec<Arc<dyn Observer>> = vec![ui.observer(), findings.clone()];
-        let (config, batch, bound) = (config.clone(), batch.clone(), std::mem::take(bound));
+        let (config, batch, bound) = (config.clone(), &*batch, std::mem::take(bound));
         let run = engine::compare(config, batch, bound, Arc::new(observers), stop.clone());
         let stopping =
             || ui.note("stopping: what is being compared is finished; once more to stop now");

@@ -24,11 +24,11 @@ use crate::throttle::Memory;
 pub(super) async fn run<L: Ledger>(
     env: Env<L>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let run = begin(env, config, &batch, observer, stop)?;
+    let run = begin(env, config, batch, observer, stop)?;
     let one = |run: Arc<Run<L>>, account: Account, place| async move {
         account::run(&run, &account, place).await
     };
@@ -45,12 +45,12 @@ pub(super) async fn look(
     env: Env<()>,
     task: Task,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     bound: Bound,
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let run = begin(env, config, &batch, observer, stop)?;
+    let run = begin(env, config, batch, observer, stop)?;
     let bound = Arc::new(bound);
     let one = move |run: Arc<Run<()>>, account: Account, place| {
         let bound = bound.clone();
@@ -65,12 +65,12 @@ pub(super) async fn look(
 pub(super) async fn measure(
     env: Env<()>,
     config: Config,
-    batch: Batch,
+    batch: &Batch,
     trial: Trial,
     observer: Arc<dyn Observer>,
     stop: Stop,
 ) -> Result<(), Fault> {
-    let run = begin(env, Config { accounts_max: 1, ..config }, &batch, observer, stop)?;
+    let run = begin(env, Config { accounts_max: 1, ..config }, batch, observer, stop)?;
     let one = move |run: Arc<Run<()>>, account: Account, place| async move {
         Ok(tune::run(&run, &trial, &account, place).await)
     };
@@ -118,14 +118,14 @@ fn tell_finished<L>(run: &Run<L>, [done, failed, stopped]: [usize; 3]) {
 /// After a stop was asked for it is waited only as long as what is in flight may take.
 async fn each<L, F>(
     run: &Arc<Run<L>>,
-    batch: Batch,
+    batch: &Batch,
     one: impl Fn(Arc<Run<L>>, Account, Place) -> F,
 ) -> Result<[usize; 3], Fault>
 where
     F: Future<Output = Result<End, Fault>> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
-    let mut waiting = batch.accounts.into_iter();
+    let mut waiting = batch.accounts.iter();
     let mut counts = [0; 3];
     let mut broken = None;
     let drained = async {
@@ -144,7 +144,7 @@ where
             Some(joined) = tasks.join_next() => joined,
             Some(place) = run.place(), if !are_begun => {
                 if let Some(account) = waiting.next() {
-                    tasks.spawn(one(run.clone(), account, place));
+                    tasks.spawn(one(run.clone(), account.clone(), place));
                 }
                 continue;
             }

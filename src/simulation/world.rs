@@ -197,7 +197,7 @@ impl World {
         let ended = tokio::select! {
             biased;
             () = fuse.blown.notified() => None,
-            ended = run_in(env, self.config.clone(), batch, events.clone(), stop) => Some(ended),
+            ended = run_in(env, self.config.clone(), &batch, events.clone(), stop) => Some(ended),
             () = tokio::time::sleep(RUN_LIMIT) => panic!("the run does not end: {:#?}", events.last()),
         };
         self.network.set_fuse(None);
@@ -225,8 +225,8 @@ impl World {
         let bound = bound(&known, true)
             .with_repaired(self.ledger.repaired().await)
             .with_merged(&known, &self.ledger.merged().await);
-        self.look(|env, config, batch, observer, stop| {
-            compare_in(env, config, batch, bound, observer, stop)
+        self.look(|env, config, batch, observer, stop| async move {
+            compare_in(env, config, &batch, bound, observer, stop).await
         })
         .await
     }
@@ -234,16 +234,16 @@ impl World {
     /// Tells which mailbox would go where.
     pub async fn preview(&self) -> Vec<Event> {
         let bound = bound(&self.ledger.bound().await, false);
-        self.look(|env, config, batch, observer, stop| {
-            preview_in(env, config, batch, bound, observer, stop)
+        self.look(|env, config, batch, observer, stop| async move {
+            preview_in(env, config, &batch, bound, observer, stop).await
         })
         .await
     }
 
     /// Measures both ends.
     pub async fn tune(&self, trial: Trial) -> Vec<Event> {
-        self.look(|env, config, batch, observer, stop| {
-            tune_in(env, config, batch, trial, observer, stop)
+        self.look(|env, config, batch, observer, stop| async move {
+            tune_in(env, config, &batch, trial, observer, stop).await
         })
         .await
     }

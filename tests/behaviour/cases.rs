@@ -35,7 +35,7 @@ async fn a_ledger_whose_end_is_lost_doubles_and_loses_nothing() {
     let run = async |world: &World, ledger: &SqliteLedger| {
         let env = Env { dial: world.network.clone(), ledger: ledger.clone(), seed: 7 };
         let batch = Batch { accounts: world.accounts.clone() };
-        run_in(env, world.config.clone(), batch, Arc::new(()), Stop::new()).await.unwrap();
+        run_in(env, world.config.clone(), &batch, Arc::new(()), Stop::new()).await.unwrap();
         ledger.flush().await.unwrap();
     };
     let whole = SqliteLedger::open(&path).await.unwrap();

@@ -50,7 +50,7 @@ async fn no_password_is_in_the_ledger_file() {
     let ledger = SqliteLedger::open(&path).await.unwrap();
     let env = Env { dial: world.network.clone(), ledger: ledger.clone(), seed: 7 };
     let batch = Batch { accounts: world.accounts.clone() };
-    run_in(env, world.config.clone(), batch, Arc::new(()), Stop::new()).await.unwrap();
+    run_in(env, world.config.clone(), &batch, Arc::new(()), Stop::new()).await.unwrap();
     ledger.flush().await.unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let octets = std::fs::read(file.unwrap().path()).unwrap();
