@@ -173,10 +173,7 @@ async fn wanted<S: Source, L: Ledger>(
 ) -> Result<Wanted, Fault> {
     // What others have brought is copied beside, but not what is there by ourselves.
     let sent_before: Option<BTreeSet<Uid>> = match work.run.config.adopt {
-        Adopt::None => {
-            let noted = work.run.ledger.doubted(bound.id).await?.into_iter().map(|one| one.doubt);
-            Some(noted.filter(|doubt| doubt.mailbox == bound.id).map(|doubt| doubt.uid).collect())
-        }
+        Adopt::None => Some(doubted(work, bound).await?),
         Adopt::Match => None,
     };
     let mut wanted = Wanted::default();
@@ -203,6 +200,15 @@ async fn wanted<S: Source, L: Ledger>(
     }
     wanted.dates.sort_unstable();
     Ok(wanted)
+}
+
+/// The messages that were sent and not found.
+async fn doubted<L: Ledger>(
+    work: &Work<'_, L>,
+    bound: &BoundMailbox,
+) -> Result<BTreeSet<Uid>, Fault> {
+    let noted = work.run.ledger.doubted(bound.id).await?.into_iter().map(|one| one.doubt);
+    Ok(noted.filter(|doubt| doubt.mailbox == bound.id).map(|doubt| doubt.uid).collect())
 }
 
 /// What is known of those messages that are still to be copied, and of those that were sent and are not
@@ -341,11 +347,14 @@ impl<L: Ledger> Ends<'_, '_, L> {
             mailbox == bound.id && wanted.ours.contains_key(&uid)
         });
         let mut others = others.await?;
-        // One that was adopted before, unread, may be a namesake of one that was sent.
-        let of_one_date = |one: &&Sought<Uid>| {
+        // One that was adopted before, unread, may be a namesake of one that was sent; so may what others
+        // brought, of one that was not found before.
+        let doubted = doubted(work, bound).await?;
+        let may_have_namesakes = |one: &&Sought<Uid>| {
             wanted.dates.binary_search(&one.date.map(InternalDate::seconds)).is_ok()
+                || doubted.contains(&one.key)
         };
-        let digests = sought.iter().filter(of_one_date).filter_map(|one| one.digests);
+        let digests = sought.iter().filter(may_have_namesakes).filter_map(|one| one.digests);
         others.read_alike(digests.map(|digests| digests.headers));
         let look = settle_among(target, plausible, &sought, &others).await?;
         let copies: Copies = look.settlement.found.into_iter().collect();

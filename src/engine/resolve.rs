@@ -230,10 +230,10 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             let twins = self.work.run.ledger.twins(first.id, headers).await?;
             let own: BTreeSet<Key> = open.iter().map(|one| one.key).collect();
             others = Others::of(&twins, |key| own.contains(&key));
-            if is_renumbered {
-                // What was there before may be a namesake.
-                others.read_alike(sought.iter().filter_map(|one| Some(one.digests?.headers)));
-            }
+            // What was delivered meanwhile, or was there before, may be a namesake: where the target has not told of
+            // a copy, its octets do.
+            let untold = sought.iter().filter(|one| is_renumbered || one.claim == Claim::InDoubt);
+            others.read_alike(untold.filter_map(|one| Some(one.digests?.headers)));
             let uids = there.iter().map(|found| found.uid);
             lapsed = lapsed_of(target, twins, lo, uids).await?;
             sought.extend(lapsed.iter().map(|(key, entry)| lapsed_sought(*key, entry, alters)));

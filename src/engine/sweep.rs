@@ -61,9 +61,12 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let sought = asked.lacking.iter().chain(&asked.having);
     let headers = sought.filter_map(|sought| Some(sought.digests?.headers)).collect();
     let twins = ledger.twins(bound.id, headers).await?;
-    // A late copy of one of these is no rewritten copy of a namesake that is not among them.
+    // A late copy of one of these is no rewritten copy of a namesake that is not among them. What came meanwhile may
+    // be one, too: its octets tell.
     let others = |sought: &[Sought<Key>]| {
-        Others::of(&twins, |key| sought.iter().any(|sought| sought.key == key))
+        let mut others = Others::of(&twins, |key| sought.iter().any(|sought| sought.key == key));
+        others.read_alike(sought.iter().filter_map(|sought| Some(sought.digests?.headers)));
+        others
     };
     let without = others(&asked.lacking);
     let Look { settlement, there, stored } =

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mailhaul::config::Adopt;
 use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
@@ -214,4 +215,33 @@ async fn a_stop_does_not_wait_longer_than_it_may_for_a_server_that_hangs() {
     assert!(report.took < world.config.drain_max * 2, "{:?}", report.took);
     world.run().await.assert_done(20);
     world.assert_copied();
+}
+
+/// R4: size, date and header lines are those of a message that is in doubt, and its octets are not.
+#[tokio::test(start_paused = true)]
+async fn a_namesake_that_arrives_while_a_message_is_in_doubt_is_not_its_copy() {
+    let namesake = |octet: u8| {
+        let body = [&letter(1).body[..], &[octet], b"\r\n"].concat().into();
+        Message { body, ..letter(1) }
+    };
+    for (cut, adopt) in [Deed::CutBefore as fn(_) -> _, Deed::CutAfter]
+        .into_iter()
+        .flat_map(|cut| [(cut, Adopt::Match), (cut, Adopt::None)])
+    {
+        let mut world = World::usual();
+        world.config.adopt = adopt;
+        world.anna().deliver(&INBOX, namesake(b'a'));
+        world.target.faults().arm(Fault::once(cut("APPEND".to_owned())));
+        let (copy, others) = (world.copy(), namesake(b'b'));
+        world.on_event(move |event| {
+            if matches!(event, Event::AccountParked { .. }) {
+                copy.deliver(&INBOX, others.clone());
+            }
+        });
+        world.run().await.assert_done(1);
+        let bodies: Vec<_> =
+            world.copy().messages(&INBOX).into_iter().map(|one| one.body).collect();
+        assert_eq!(bodies.len(), 2, "{bodies:?}");
+        assert!(bodies.contains(&namesake(b'a').body), "{bodies:?}");
+    }
 }
