@@ -537,15 +537,21 @@ impl Model {
                 wrong.push(format!("P1: {what} is also the copy of UID {}", other.source_uid));
             }
             // An altered copy and somebody else's namesake look the same: of what servers are known to change,
-            // and, as it is told, where the target names the UID of what it did not store.
+            // and, as it is told, where the target names the UID of what it did not store, or the copy was
+            // acknowledged and then removed by its owner.
             let is_namesake = |guid: u64, body: &Bytes| {
                 let is_alike = |original: &Original| {
                     Identity::of(&original.body).headers == Identity::of(body).headers
                 };
-                let is_told = report.is_some_and(|report| {
+                let is_told = report.is_none_or(|report| {
                     remarked(&report.remarks, claim, RemarkKind::BytesAltered)
                 });
-                let may_be = claim.risky || (is_told && self.traits.lies);
+                let is_removed = |original: &Original| {
+                    let class = self.class(&original.body);
+                    self.removed.iter().any(|one| self.class(&one.body) == class)
+                };
+                let may_be_taken = self.traits.lies || original.is_some_and(is_removed);
+                let may_be = claim.risky || (is_told && may_be_taken);
                 self.others.contains(&guid) && may_be && original.is_some_and(is_alike)
             };
             let (body, may_be_another) = match self.copy(claim) {
