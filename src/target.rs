@@ -168,8 +168,9 @@ pub trait Target: Send {
     /// The longest that an APPEND took to be answered on this connection.
     fn slowest_append(&self) -> Duration;
 
-    /// Whether each message waits for the server's leave, so that a connection takes one a round trip.
-    fn waits_for_leave(&self) -> bool;
+    /// Whether several connections send into one mailbox faster than one: each message waits for the server's
+    /// leave, so that a connection takes one a round trip.
+    fn is_faster_shared(&self) -> bool;
 
     /// Whether it is Gmail (`X-GM-EXT-1`), which keeps one copy of equal messages: an APPEND of another one
     /// is acknowledged with a UID of its own, where it does not stay.

@@ -338,7 +338,7 @@ async fn attempt<L: Ledger>(
     let plan = &*plan;
     plan.leave_unchanged(work).await?;
     let helpers = Arc::new(Helpers::default());
-    let shares = may_share(&work.run.config) && target.waits_for_leave();
+    let shares = may_share(&work.run.config) && target.is_faster_shared();
     if shares {
         target.share(&helpers);
     }
@@ -473,7 +473,7 @@ async fn connect_target<L: Ledger>(
     known: Option<&Server>,
 ) -> Result<ImapTarget, Fault> {
     let connection = connect(work, &account.target, Side::Target, known).await?;
-    if connection.rewrites() {
+    if connection.habits().rewrites {
         work.note_alters();
     }
     Ok(ImapTarget::new(connection, work.run.config.windows_in_flight_max))

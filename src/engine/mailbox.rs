@@ -480,7 +480,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
                 return Ok(Pass::Through);
             }
             self.note_pending(&delta.copy, &history).await?;
-            let mut windows = self.windows(delta.copy, target.waits_for_leave());
+            let mut windows = self.windows(delta.copy, target.is_faster_shared());
             if self.work.run.config.order == Order::Newest {
                 windows.reverse();
             }
@@ -602,7 +602,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
         let still_owed: Vec<Owed> = owed.into_iter().filter(is_owed).collect();
         self.note_pending(&still_owed, &history).await?;
         self.job.tried.extend(uids);
-        let windows = self.windows(still_owed, target.waits_for_leave());
+        let windows = self.windows(still_owed, target.is_faster_shared());
         if self.move_windows(source, target, windows).await? {
             return self.part(source, target, low..=high, false).await;
         }
@@ -624,14 +624,14 @@ impl<L: Ledger> Copying<'_, '_, L> {
         self.work.run.ledger.record(self.bound.id, outcomes).await
     }
 
-    fn windows(&self, owed: Vec<Owed>, target_waits: bool) -> Vec<Window> {
+    fn windows(&self, owed: Vec<Owed>, is_shared: bool) -> Vec<Window> {
         let config = &self.work.run.config;
         // At a low rate a window is a second's worth: no long silence, then a burst.
         let rates = [config.rates.account_messages, config.rates.host_messages];
         let by_rate = rates.into_iter().flatten().map(|rate| rate.get() as usize).min();
         let by_rate = by_rate.unwrap_or(usize::MAX);
         // Several connections share a mailbox then, and none should wait long for the last one.
-        let by_turn = if target_waits { TURN_MESSAGES } else { usize::MAX };
+        let by_turn = if is_shared { TURN_MESSAGES } else { usize::MAX };
         let messages_max = config.window_messages_max.min(by_rate).min(by_turn).max(1);
         windows(owed, self.bounds(messages_max))
     }
@@ -676,7 +676,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             moved.outcome.and(verified)?;
             again |= moved.halted;
             if !moved.to_repair.is_empty() {
-                let windows = self.windows(moved.to_repair, target.waits_for_leave());
+                let windows = self.windows(moved.to_repair, target.is_faster_shared());
                 self.queue(&mut queue, windows, true);
             }
             if !moved.missing.is_empty() {

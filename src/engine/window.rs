@@ -153,7 +153,7 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
 
 /// So many windows may be open: two for each connection that may share the mailbox.
 fn in_flight_max(config: &Config, target: &impl Target) -> usize {
-    let shared = if target.waits_for_leave() { 2 * config.connections_max } else { 0 };
+    let shared = if target.is_faster_shared() { 2 * config.connections_max } else { 0 };
     config.windows_in_flight_max.max(shared).max(1)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_imap::Client;
 
 use super::auth;
-use super::exec::{Capabilities, Compressed, Connection, Server};
+use super::exec::{Capabilities, Compressed, Connection, Habits, Server};
 use super::reply::{Refusal, Status, StatusKind};
 use super::tls::TlsSettings;
 use super::wire::{BoxStream, Wire};
@@ -44,8 +44,7 @@ struct Greeted {
     client: Client<Wire>,
     /// The capabilities, where the greeting tells them.
     capabilities: Option<Capabilities>,
-    /// Whether it is of a server that rewrites mail.
-    rewrites: bool,
+    habits: Habits,
 }
 
 impl Connector {
@@ -94,7 +93,7 @@ impl Connector {
         known: Option<&Server>,
     ) -> Result<Connection, Fault> {
         let connected = tokio::time::timeout(self.connect_timeout, self.greeted(endpoint)).await;
-        let Greeted { client, capabilities, rewrites } = connected.unwrap_or_else(|_| {
+        let Greeted { client, capabilities, habits } = connected.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", self.connect_timeout.as_secs());
             Err(Fault::session(format!("connect to {}", endpoint.address()), text))
         })?;
@@ -103,7 +102,7 @@ impl Connector {
             Some(known) => known.clone(),
             None => Server::announcing(capabilities.unwrap_or_default()),
         };
-        let mut connection = Connection::new(session, server, rewrites, side);
+        let mut connection = Connection::new(session, server, habits, side);
         if known.is_none() {
             connection.learn().await?;
         }
@@ -151,12 +150,12 @@ impl Connector {
                 self.greeting(stream, &address).await
             }
             Tls::StartTls => {
-                let Greeted { client, rewrites, .. } = self.greeting(stream, &address).await?;
+                let Greeted { client, habits, .. } = self.greeting(stream, &address).await?;
                 let stream = start_tls(client, &address).await?;
                 let stream = self.tls.begin(endpoint, stream).await?;
                 let client = Client::new(Wire::new(stream, self.idle_timeout));
                 // What was said of capabilities before TLS does not count.
-                Ok(Greeted { client, capabilities: None, rewrites })
+                Ok(Greeted { client, capabilities: None, habits })
             }
         }
     }
@@ -169,10 +168,8 @@ impl Connector {
         match status {
             Some(status) if status.kind == StatusKind::Ok => {
                 let capabilities = Capabilities::from_code(&status);
-                // Exchange makes each message anew from what it has taken in of it; its greeting has had
-                // several forms, with these words in each.
-                let rewrites = status.text.contains("Microsoft Exchange");
-                Ok(Greeted { client: Client::new(wire), capabilities, rewrites })
+                let habits = Habits::of(&status.text);
+                Ok(Greeted { client: Client::new(wire), capabilities, habits })
             }
             Some(status) if status.kind == StatusKind::Preauth => Err(Fault::new(
                 Scope::Account,

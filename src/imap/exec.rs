@@ -81,11 +81,31 @@ impl Server {
     }
 }
 
+/// What is known of a server by its greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Habits {
+    /// Exchange makes each message anew from what it has taken in of it.
+    pub rewrites: bool,
+    /// Courier locks a mailbox for each APPEND, by a file that whoever waits looks for once a second: of four
+    /// connections that append to one mailbox over 40 ms, two were seen to wait for two minutes.
+    pub appends_in_turn: bool,
+}
+
+impl Habits {
+    /// The greetings of Exchange have had several forms, with these words in each.
+    pub(super) fn of(greeting: &str) -> Self {
+        Self {
+            rewrites: greeting.contains("Microsoft Exchange"),
+            appends_in_turn: greeting.contains("Courier-IMAP"),
+        }
+    }
+}
+
 /// A logged-in connection.
 pub struct Connection {
     session: Session<Wire>,
     server: Server,
-    rewrites: bool,
+    habits: Habits,
     side: Side,
     /// What a LIST and LSUB brought that went out with the question for the names' form, as long as
     /// nothing else was asked.
@@ -155,8 +175,8 @@ pub enum Select {
 }
 
 impl Connection {
-    pub(super) fn new(session: Session<Wire>, server: Server, rewrites: bool, side: Side) -> Self {
-        Self { session, server, rewrites, side, listed_ahead: None }
+    pub(super) fn new(session: Session<Wire>, server: Server, habits: Habits, side: Side) -> Self {
+        Self { session, server, habits, side, listed_ahead: None }
     }
 
     /// What was learnt of the server.
@@ -165,10 +185,10 @@ impl Connection {
         &self.server
     }
 
-    /// Whether the server is known to give mail back with other octets than it was given.
+    /// What is known of the server by its greeting.
     #[must_use]
-    pub fn rewrites(&self) -> bool {
-        self.rewrites
+    pub fn habits(&self) -> Habits {
+        self.habits
     }
 
     /// What the server announced after the login.

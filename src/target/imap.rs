@@ -78,10 +78,10 @@ impl ImapTarget {
     }
 
     /// Has others send along, where the server wants to be asked before each message (it has no
-    /// LITERAL+, RFC 7888), and helps them when it has no mailbox of its own any more. Messages
+    /// LITERAL+, RFC 7888) and does not have them wait for each other, and helps them when it has no mailbox of its own any more. Messages
     /// then come into a mailbox in about the order in which they are sent.
     pub fn share(&mut self, helpers: &Arc<Helpers>) {
-        self.helpers = self.waits_for_leave().then(|| Working::of(helpers.clone()));
+        self.helpers = self.is_faster_shared().then(|| Working::of(helpers.clone()));
     }
 
     /// What is known of the server.
@@ -390,8 +390,8 @@ impl Target for ImapTarget {
         self.slowest_append
     }
 
-    fn waits_for_leave(&self) -> bool {
-        !self.connection.capabilities().has("LITERAL+")
+    fn is_faster_shared(&self) -> bool {
+        !self.connection.capabilities().has("LITERAL+") && !self.connection.habits().appends_in_turn
     }
 
     async fn retire(mut self) {
