@@ -33,6 +33,19 @@ async fn they_share_one_mailbox() {
     }
 }
 
+/// Courier locks a mailbox for each message, and has connections wait for each other.
+#[tokio::test(start_paused = true)]
+async fn courier_is_sent_to_over_one_connection_a_mailbox() {
+    for (name, connections) in [("plain", 3), ("Courier-IMAP", 1)] {
+        let target = Profile { name: name.to_owned(), ..Profile::plain() };
+        let mut world = World::new(Profile::dovecot(), target);
+        world.deliver(0..MESSAGES);
+        world.run().await.assert_done(MESSAGES.into());
+        world.assert_copied();
+        assert_eq!(world.target.counters().connections, connections, "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whichever_of_them_is_cut_whenever_each_message_arrives_once() {
     for uidplus in [true, false] {
