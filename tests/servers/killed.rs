@@ -13,14 +13,6 @@ const USERS: usize = 200;
 /// Kills of one migration, after which it is let to its end.
 const KILLS_MAX: usize = 6;
 
-/// How long this server may take to store what it was sent before the connection was lost.
-///
-/// Courier looks once a second for the lock of a mailbox that two connections append to: a message was
-/// seen stored 1.1 s after the process that had sent it was killed.
-fn settle(target: &Server) -> Duration {
-    Duration::from_millis(if target.name == "Courier" { 3_000 } else { 200 })
-}
-
 /// A06 (D, C, K): `MAILHAUL_KILLS` says how many kills in each direction, `MAILHAUL_SEED` when.
 #[test]
 fn in_every_direction_a_killed_program_loses_and_doubles_nothing() {
@@ -66,14 +58,10 @@ fn killed_on_the_way(
     random: &mut Random,
 ) -> usize {
     let account = Account::new("u0001", (source, Link::Plain), (target, Link::Plain));
-    let settle = settle(target);
-    let account = account.with("target_user", user);
-    let migration = Migration::new(&[account]).settling_for(settle);
+    let migration = Migration::new(&[account.with("target_user", user)]);
     let mut kills = 0;
     for _ in 0..KILLS_MAX {
-        // While it still waits for what an earlier process sent, or when it has gone on.
-        let waited = settle * u32::from(kills > 0 && random.below(2) == 0);
-        let delay = Duration::from_millis(20 + random.below(400) as u64) + waited;
+        let delay = Duration::from_millis(20 + random.below(400) as u64);
         if !migration.start().kill_after(delay) {
             break;
         }

@@ -74,22 +74,14 @@ impl Account {
 pub(crate) struct Migration {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
-    settle: Duration,
 }
 
 impl Migration {
     pub(crate) fn new(accounts: &[Account]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settle = Duration::from_millis(200);
-        let migration = Self { folder, arguments: Vec::new(), settle };
+        let migration = Self { folder, arguments: Vec::new() };
         migration.write_accounts(accounts);
         migration
-    }
-
-    /// For a target that may take this long to store what a lost connection sent.
-    pub(crate) fn settling_for(mut self, settle: Duration) -> Self {
-        self.settle = settle;
-        self
     }
 
     /// Replaces the accounts file; the state stays.
@@ -160,8 +152,7 @@ impl Migration {
     fn spawn(&self, name: &'static str, more: &[&str], environment: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailhaul"));
         command
-            .args(["migrate", "accounts.csv", "--progress", "none"])
-            .args(["--settle", &format!("{}ms", self.settle.as_millis())])
+            .args(["migrate", "accounts.csv", "--progress", "none", "--settle", "200ms"])
             .args(more)
             .envs(environment.iter().copied());
         self.run_in_folder(command, name)
