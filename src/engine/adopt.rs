@@ -202,6 +202,9 @@ async fn wanted<S: Source, L: Ledger>(
     Ok(wanted)
 }
 
+/// Copies of ours in a mailbox with a new UIDVALIDITY are told by their octets, if they are no more than this.
+const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// The messages that were sent and not found.
 async fn doubted<L: Ledger>(
     work: &Work<'_, L>,
@@ -347,11 +350,13 @@ impl<L: Ledger> Ends<'_, '_, L> {
             mailbox == bound.id && wanted.ours.contains_key(&uid)
         });
         let mut others = others.await?;
-        // One that was adopted before, unread, may be a namesake of one that was sent; so may what others
-        // brought, of one that was not found before.
+        // What others brought may be a namesake of one that was sent. Where there is much, only where more speaks
+        // for it: one of that date may have been adopted, unread, or the copy was looked for and not found.
+        let is_little = plausible.iter().map(|found| found.size).sum::<u64>() <= READ_BYTES_MAX;
         let doubted = doubted(work, bound).await?;
         let may_have_namesakes = |one: &&Sought<Uid>| {
-            wanted.dates.binary_search(&one.date.map(InternalDate::seconds)).is_ok()
+            is_little
+                || wanted.dates.binary_search(&one.date.map(InternalDate::seconds)).is_ok()
                 || doubted.contains(&one.key)
         };
         let digests = sought.iter().filter(may_have_namesakes).filter_map(|one| one.digests);
