@@ -225,6 +225,13 @@ pub fn settle<Key: Ord + Clone>(
             settling.take(key, uid);
         }
     }
+    // Of equal octets those of the same date first: each of several keeps its own.
+    let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
+    settling.claim(
+        |message| Some((message.digests?.exact, seconds(message.date))),
+        |candidate| Some((candidate.identity?.exact, seconds(candidate.date))),
+        |_, _| true,
+    );
     settling.claim(
         |message| Some(message.digests?.exact),
         |candidate| Some(candidate.identity?.exact),
@@ -324,6 +331,21 @@ mod tests {
         let headers = Some(identity.headers);
         let size = body.len() as u64;
         Candidate { uid: Uid(uid), size, date: None, headers, identity: Some(identity) }
+    }
+
+    #[test]
+    fn of_equal_octets_each_keeps_its_date() {
+        let at = |seconds| Some(InternalDate::new(seconds, 0));
+        let body = b"Subject: a\r\n\r\nbody\r\n";
+        let sought =
+            [(1, at(100)), (2, at(200))].map(|(key, date)| Sought { date, ..sought(key, body) });
+        let there = [(7, at(200)), (8, at(100))]
+            .map(|(uid, date)| Candidate { date, ..candidate(uid, body) });
+        let mut found = settle(&sought, &there).found;
+        found.sort_unstable();
+        assert_eq!(found, [(1, Uid(8)), (2, Uid(7))]);
+        // One that came with another date is a copy all the same.
+        assert_eq!(settle(&sought[..1], &there[..1]).found, [(1, Uid(7))]);
     }
 
     fn unread(uid: u32, body: &[u8]) -> Candidate {
