@@ -75,12 +75,18 @@ impl Host {
     /// Takes so many connections, if there may be so many more.
     fn take(&self, count: usize, now: Duration) -> bool {
         let mut state = self.state();
-        // A lane needs what it needs.
-        let is_room = state.open + count <= state.all.limit(now).max(count);
-        if is_room {
+        let has_room = state.has_room(count, now);
+        if has_room {
             state.open += count;
         }
-        is_room
+        has_room
+    }
+}
+
+impl State {
+    fn has_room(&mut self, count: usize, now: Duration) -> bool {
+        // A lane needs what it needs.
+        self.open + count <= self.all.limit(now).max(count)
     }
 }
 
@@ -159,22 +165,26 @@ impl Hosts {
     /// One more connection to each end for an account that has `lanes`, if both are free now, no account
     /// waits for its first, and both hosts are known to grant an account that many.
     pub(super) fn try_lane(&self, account: &Account, lanes: usize) -> Option<LanePermit> {
-        let mut permit = LanePermit::default();
         let now = self.begun.elapsed();
-        for (host, count) in self.needed(account) {
-            if host.queue.try_lock().is_err() {
-                return None;
-            }
-            let is_granted = lanes < host.state().each.limit(now);
-            if !is_granted {
-                self.tell(host, Whose::Each);
-            }
-            if !is_granted || !host.take(count, now) {
-                return None;
-            }
-            permit.held.push((host.clone(), count));
+        let needed = self.needed(account);
+        let denies = |host: &Host| lanes >= host.state().each.limit(now);
+        if let Some((host, _)) = needed.iter().find(|(host, _)| denies(host)) {
+            self.tell(host, Whose::Each);
+            return None;
         }
-        Some(permit)
+        if needed.iter().any(|(host, _)| host.queue.try_lock().is_err()) {
+            return None;
+        }
+        // All or none: one that is given back wakes whoever waits, also the one that gave it back.
+        let mut states: Vec<_> = needed.iter().map(|(host, _)| host.state()).collect();
+        let mut rooms = states.iter_mut().zip(&needed);
+        if !rooms.all(|(state, (_, count))| state.has_room(*count, now)) {
+            return None;
+        }
+        states.iter_mut().zip(&needed).for_each(|(state, (_, count))| state.open += count);
+        drop(states);
+        let held = needed.into_iter().map(|(host, count)| (host.clone(), count)).collect();
+        Some(LanePermit { held })
     }
 
     /// Learns from a connection that an account with `lanes` others could not have.

@@ -8,7 +8,9 @@ use mailhaul::event::Event;
 use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
 use tokio::time::Instant;
 
-use mailhaul::simulation::world::{ANNA, INBOX, Report, TARGET_HOST, World, account, letter};
+use mailhaul::simulation::world::{
+    ANNA, INBOX, Report, TARGET_HOST, World, account, letter, password,
+};
 
 #[tokio::test(start_paused = true)]
 async fn messages_flow_no_faster_than_they_may() {
@@ -291,4 +293,26 @@ async fn a_connection_that_is_free_goes_to_who_has_none_then_to_who_has_much_lef
         assert_eq!(world.target.counters().connections, connections);
         assert_eq!(world.target.counters().connections_peak, 2);
     }
+}
+
+/// Two sources, of which each has a connection left, and a target that has none.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_connection_to_one_end_takes_none_from_the_other() {
+    let mut world = World::usual();
+    world.add("ben@example.org");
+    for user in [ANNA, "ben@example.org"] {
+        let store = world.source.account(user, &password(user));
+        for mailbox in ["a", "b", "c"] {
+            (0..60).for_each(|number| {
+                store.deliver(&[mailbox], letter(number));
+            });
+        }
+    }
+    for (one, source_host) in world.accounts.iter_mut().zip(["a.example.org", "b.example.org"]) {
+        *one = account(&one.source.user, source_host, TARGET_HOST);
+    }
+    world.config.host_connections_max = 2;
+    world.run().await.assert_done(360);
+    world.assert_copied();
+    assert_eq!(world.target.counters().connections_peak, 2);
 }
