@@ -353,7 +353,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
         // What others brought may be a namesake of one that was sent. Where there is much, only where more speaks
         // for it: one of that date may have been adopted, unread, or the copy was looked for and not found.
         let is_little = plausible.iter().map(|found| found.size).sum::<u64>() <= READ_BYTES_MAX;
-        let doubted = doubted(work, bound).await?;
+        let doubted = if is_little { BTreeSet::new() } else { doubted(work, bound).await? };
         let may_have_namesakes = |one: &&Sought<Uid>| {
             is_little
                 || wanted.dates.binary_search(&one.date.map(InternalDate::seconds)).is_ok()

@@ -78,8 +78,9 @@ impl ImapTarget {
     }
 
     /// Has others send along, where the server wants to be asked before each message (it has no
-    /// LITERAL+, RFC 7888) and does not have them wait for each other, and helps them when it has no mailbox of its own any more. Messages
-    /// then come into a mailbox in about the order in which they are sent.
+    /// LITERAL+, RFC 7888) and does not have them wait for each other, and helps them when it has no
+    /// mailbox of its own any more. Messages then come into a mailbox in about the order in which they
+    /// are sent.
     pub fn share(&mut self, helpers: &Arc<Helpers>) {
         self.helpers = self.is_faster_shared().then(|| Working::of(helpers.clone()));
     }
