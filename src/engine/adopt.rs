@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::resolve::{Others, lapsed_of, settle_among};
+use super::resolve::{Others, lapsed_of, settle_among, withheld};
 use super::scan::{Census, Noted, Ranges};
 use super::work::Work;
 use crate::config::Adopt;
@@ -362,6 +362,7 @@ impl<L: Ledger> Ends<'_, '_, L> {
         let digests = sought.iter().filter(may_have_namesakes).filter_map(|one| one.digests);
         others.read_alike(digests.map(|digests| digests.headers));
         let look = settle_among(target, plausible, &sought, &others).await?;
+        all_given(&look.settlement.undecided)?;
         let copies: Copies = look.settlement.found.into_iter().collect();
         let mut seen = SeenCopies { found: look.there, stored: look.stored };
         // Of what servers are known to change it is told whether it is as it was.
@@ -431,6 +432,10 @@ impl<L: Ledger> Ends<'_, '_, L> {
             copies.iter().filter(|(uid, _)| is_alike(uid)).map(|(_, copy)| *copy).collect();
         alike.sort_unstable();
         let stored = target.identify(&alike).await?;
+        let not_given = alike.into_iter().filter(|uid| !stored.contains_key(uid));
+        let withheld = withheld(target, not_given).await?;
+        let undecided = copies.iter().filter(|(_, copy)| withheld.contains(copy));
+        all_given(&undecided.map(|(uid, _)| *uid).collect::<Vec<_>>())?;
         let stored = |uid| stored.get(&uid).map(|identity| identity.exact);
         Ok(give_back(copies, stored, lapsed.into_iter().map(|(claim, digest)| (claim, digest.0))))
     }
@@ -567,17 +572,34 @@ impl BodyMatch {
                 Some(sought(*uid, self.known.get(uid)?, read, self.alters))
             })
             .collect();
-        let candidates: Vec<Candidate> = class
-            .there
-            .iter()
-            .filter_map(|uid| {
-                let found = self.found.get(uid)?;
-                let identity = Some(*stored.get(uid)?);
-                let headers = identity.map(|identity| identity.headers);
-                Some(Candidate { uid: *uid, size: found.size, date: found.date, headers, identity })
-            })
-            .collect();
-        self.pairs.extend(settle::settle(&sought, &candidates).found);
+        let candidates = class.there.iter().filter_map(|uid| {
+            let found = self.found.get(uid)?;
+            let identity = stored.get(uid).copied();
+            let headers = identity.map(|identity| identity.headers);
+            Some(Candidate { uid: *uid, size: found.size, date: found.date, headers, identity })
+        });
+        let (candidates, mut not_given): (Vec<_>, Vec<_>) =
+            candidates.partition(|one| one.identity.is_some());
+        let withheld = withheld(target, not_given.iter().map(|one| one.uid)).await?;
+        not_given.retain(|one| withheld.contains(&one.uid));
+        let mut settlement = settle::settle(&sought, &candidates);
+        all_given(settlement.withhold(&sought, &not_given))?;
+        self.pairs.extend(settlement.found);
         Ok(())
     }
+}
+
+/// # Errors
+///
+/// A mailbox fault where the target does not give what could be the copies of these messages.
+fn all_given(undecided: &[Uid]) -> Result<(), Fault> {
+    let Some(uid) = undecided.first() else {
+        return Ok(());
+    };
+    let action = format!("compare what is there with {} messages of the source", undecided.len());
+    let cause = format!(
+        "the target lists messages that it does not give, and one may be the copy of UID {uid}: \
+         they must be readable, or go, before the rest is copied"
+    );
+    Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target))
 }

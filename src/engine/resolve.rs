@@ -440,7 +440,7 @@ impl Told {
 /// Its window stays open: the next pass asks the source again.
 fn held(entry: Entry) -> (Entry, Vec<Remark>, bool) {
     let text = "it was sent, and whether it arrived cannot be told: the source does not give it any \
-                more to compare";
+                more to compare, or the target does not give what could be its copy";
     let remark = Remark::new(RemarkKind::Reason, text);
     (Entry { fate: Fate::Held, ..entry }, vec![remark], true)
 }
@@ -595,13 +595,29 @@ pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
     for candidate in &mut candidates {
         candidate.identity = stored.get(&candidate.uid).copied();
     }
-    // What was to be read and is not given is gone.
-    candidates.retain(|one| one.identity.is_some() || unread.binary_search(&one.uid).is_err());
+    let is_not_given =
+        |one: &mut Candidate| one.identity.is_none() && unread.binary_search(&one.uid).is_ok();
+    let mut not_given: Vec<Candidate> = candidates.extract_if(.., is_not_given).collect();
+    let withheld = withheld(target, not_given.iter().map(|one| one.uid)).await?;
+    not_given.retain(|one| withheld.contains(&one.uid));
     let exact: BTreeSet<Digest> =
         sought.iter().filter_map(|one| Some(one.digests?.exact)).collect();
     candidates.retain(|one| {
         one.identity.is_none_or(|it| exact.contains(&it.exact) || !others.has(it.exact))
     });
     let there = there.into_iter().map(|found| (found.uid, found)).collect();
-    Ok(Look { settlement: settle(sought, &candidates), there, stored })
+    let mut settlement = settle(sought, &candidates);
+    settlement.withhold(sought, &not_given);
+    Ok(Look { settlement, there, stored })
+}
+
+/// Of what was to be read and was not given that which stands there still: the rest is gone.
+pub(super) async fn withheld<T: Target>(
+    target: &mut T,
+    not_given: impl Iterator<Item = Uid>,
+) -> Result<BTreeSet<Uid>, Fault> {
+    let not_given: BTreeSet<Uid> = not_given.collect();
+    let uids: Vec<Uid> = not_given.into_iter().collect();
+    let there = target.read_back(&uids).await?;
+    Ok(there.into_iter().map(|found| found.uid).collect())
 }

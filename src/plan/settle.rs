@@ -117,6 +117,28 @@ pub struct Settlement<Key> {
     pub undecided: Vec<Key>,
 }
 
+impl<Key: Ord + Clone> Settlement<Key> {
+    /// Leaves open what is missing and could be one of these, which stand there and whose bodies the
+    /// target does not give: to send it again could make a second copy. Gives what was left open.
+    pub fn withhold(&mut self, sought: &[Sought<Key>], withheld: &[Candidate]) -> &[Key] {
+        let may_be = |message: &Sought<Key>, one: &Candidate| {
+            let headers = message.digests.zip(one.headers);
+            headers.map_or_else(
+                || is_close(message.size, one.size),
+                |(digests, headers)| digests.headers == headers,
+            )
+        };
+        let open: BTreeSet<&Key> = sought
+            .iter()
+            .filter(|message| withheld.iter().any(|one| may_be(message, one)))
+            .map(|message| &message.key)
+            .collect();
+        let before = self.undecided.len();
+        self.undecided.extend(self.missing.extract_if(.., |key| open.contains(key)));
+        &self.undecided[before..]
+    }
+}
+
 /// Sizes that a rewriting server can make of each other: within a tenth, or 64 octets.
 #[must_use]
 pub fn is_close(sent: u64, stored: u64) -> bool {
@@ -354,6 +376,26 @@ mod tests {
 
     fn pairs(settlement: &Settlement<u32>) -> Vec<(u32, u32)> {
         settlement.found.iter().map(|(source, target)| (*source, target.0)).collect()
+    }
+
+    #[test]
+    fn what_stands_there_and_is_not_given_is_not_taken_for_gone() {
+        let body: &[u8] = b"Subject: a\r\n\r\none\r\n";
+        let other: &[u8] = b"Subject: b\r\n\r\ntwo\r\n";
+        let all = [sought(1, body), sought(2, other)];
+        let missing = || settle(&all, &[]);
+        let mut settlement = missing();
+        assert_eq!(settlement.withhold(&all, &[unread(7, body)]), [1]);
+        assert_eq!((settlement.undecided, settlement.missing), (vec![1], vec![2]));
+        // Of a message without a header to read the size is all that is known.
+        let bare = Candidate { headers: None, ..unread(7, body) };
+        assert_eq!(missing().withhold(&all, &[bare]), [1, 2]);
+        let large = Candidate { headers: None, size: 10_000, ..unread(7, body) };
+        assert_eq!(missing().withhold(&all, &[large]), [0; 0]);
+        // What has its copy is found all the same.
+        let mut settlement = settle(&all, &[candidate(8, body)]);
+        assert_eq!(settlement.withhold(&all, &[unread(7, body)]), [0; 0]);
+        assert_eq!(pairs(&settlement), [(1, 8)]);
     }
 
     #[test]

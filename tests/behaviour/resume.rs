@@ -8,7 +8,7 @@ use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
 use mailhaul::fault::Side;
 use mailhaul::ledger::AccountState;
-use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
+use mailhaul::rehearsal::{BodyFault, Deed, Fault, Message, Profile};
 use mailhaul::report::Verdict;
 
 use mailhaul::simulation::network::Kill;
@@ -243,5 +243,36 @@ async fn a_namesake_that_arrives_while_a_message_is_in_doubt_is_not_its_copy() {
             world.copy().messages(&INBOX).into_iter().map(|one| one.body).collect();
         assert_eq!(bodies.len(), 2, "{bodies:?}");
         assert!(bodies.contains(&namesake(b'a').body), "{bodies:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_be_a_copy_and_is_not_given_is_not_sent_again() {
+    for body in [BodyFault::Nil, BodyFault::Nothing, BodyFault::No] {
+        let mut world = World::usual();
+        world.deliver(0..3);
+        world.target.faults().arm(Fault::once(Deed::CutAfter("APPEND".to_owned())));
+        world.target.faults().arm(Fault::always(Deed::Body(2, body)));
+        let report = world.run().await;
+        let fates = [Fate::Copied, Fate::Held].map(|fate| report.fate(fate));
+        assert_eq!((report.verdict, fates), (Verdict::InDoubt, [2, 1]), "{body:?}");
+        world.target.faults().clear();
+        world.run().await.assert_done(3);
+        world.assert_copied();
+
+        // Its copy may be any that is there, under a new UIDVALIDITY.
+        assert!(world.copy().bump_uid_validity(&INBOX).is_some());
+        world.target.faults().arm(Fault::always(Deed::Body(2, body)));
+        let report = world.run().await;
+        assert_eq!(report.verdict, Verdict::Incomplete, "{body:?}");
+        let said = |event: &Event| match event {
+            Event::MailboxFailed { reason, .. } => reason.contains("does not give"),
+            _ => false,
+        };
+        assert!(report.events.iter().any(said), "{:?}", report.events);
+        assert_eq!(world.copy().snapshot().messages(), 3);
+        world.target.faults().clear();
+        world.run().await.assert_done(3);
+        world.assert_copied();
     }
 }
