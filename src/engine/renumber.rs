@@ -37,14 +37,14 @@ pub(super) async fn renumber<S: Source, L: Ledger>(
         let keys = source.headers(&uids).await?;
         there.extend(scan.iter().filter_map(|info| {
             let headers = keys.get(&info.uid)?.headers;
-            Some((Outline::of(info.size, info.date, headers), info.uid))
+            Some((Outline::of(info.size, info.date, headers)?, info.uid))
         }));
         infos.extend(scan.into_iter().map(|info| (info.uid, info)));
     }
     let known = History::new(known.iter().map(|(uid, entry)| (uid, entry.at_source())));
     let wanted = known.iter().filter(|(_, entry)| is_wanted(entry)).filter_map(|(uid, entry)| {
         let (_, headers) = entry.digest?;
-        Some((Outline::of(entry.size, entry.date, headers), uid))
+        Some((Outline::of(entry.size, entry.date, headers)?, uid))
     });
     let Matched { mut pairs, unclear } = match_by_class(wanted.collect(), there);
     let of_one_size = of_one_size(&known, &infos, &pairs, &unclear);
@@ -116,8 +116,8 @@ fn is_wanted(entry: &Entry) -> bool {
     entry.digest.is_some() && entry.fate != Fate::Gone
 }
 
-/// What header lines and date did not match, by size: some servers (Zimbra) tell other header lines than
-/// stand in the message, or (Mailutils) the hour of the session as the date of what has none.
+/// What header lines and date did not match, by size: what has no such lines; and some servers (Zimbra) tell other
+/// ones than stand in the message, or (Mailutils) the hour of the session as the date of what has none.
 fn of_one_size(
     known: &History,
     infos: &BTreeMap<Uid, MessageInfo>,

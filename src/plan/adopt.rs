@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::{Digest, HeaderKeys};
+use crate::identity::{Digest, HeaderKeys, Identity};
 use crate::mail::{InternalDate, Uid};
 
 /// What makes two messages one.
@@ -29,10 +29,12 @@ impl Class for Letter {
 }
 
 impl Outline {
-    /// By size, date and header lines.
+    /// By size, date and header lines; none where there are no such lines, which all messages without them have
+    /// in common.
     #[must_use]
-    pub fn of(size: u64, date: Option<InternalDate>, headers: u64) -> Self {
-        Self(size, date.map(InternalDate::seconds), headers)
+    pub fn of(size: u64, date: Option<InternalDate>, headers: u64) -> Option<Self> {
+        let tells = headers != Identity::of(b"").headers;
+        tells.then(|| Self(size, date.map(InternalDate::seconds), headers))
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn namesakes_known_by_their_outline_are_told_by_their_bodies_and_the_rest_by_order() {
-        let class = Outline::of(1, None, 2);
+        let class = Outline::of(1, None, 2).expect("it has header lines");
         let list = |uids: [u32; 3]| uids.map(|uid| (class, Uid(uid))).to_vec();
         let matched = match_by_class(list([1, 2, 3]), list([11, 12, 13]));
         assert_eq!(matched.pairs, []);
@@ -164,6 +166,11 @@ mod tests {
         assert_eq!(unclear.rest(&told), [(Uid(2), Uid(11)), (Uid(3), Uid(13))]);
         let fewer = Unclear { there: vec![Uid(11), Uid(12)], ..unclear.clone() };
         assert_eq!(fewer.rest(&told), []);
+    }
+
+    #[test]
+    fn what_has_no_header_lines_has_no_outline() {
+        assert_eq!(Outline::of(16, None, Identity::of(b"no header\r\n").headers), None);
     }
 
     #[test]

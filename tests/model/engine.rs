@@ -658,8 +658,9 @@ impl Doing<'_> {
     /// As `engine::adopt::match_all`.
     fn match_all(&self, wanted: &[u8], there: &Listed) -> BTreeMap<u8, u8> {
         let known = wanted.iter().filter(|key| self.row(**key).is_some());
-        let known = known.map(|key| (outline(self.content(*key)), source_uid(*key)));
-        let outlines = there.iter().map(|(uid, content)| (outline(*content), wide(*uid)));
+        let known = known.filter_map(|key| Some((outline(self.content(*key))?, source_uid(*key))));
+        let outlines =
+            there.iter().filter_map(|(uid, content)| Some((outline(*content)?, wide(*uid))));
         let Matched { pairs, mut unclear } = match_by_class(known.collect(), outlines.collect());
         let mut copies: BTreeMap<Uid, Uid> = pairs.into_iter().collect();
         let is_unclear = |uid: Uid, unclear: &[mailhaul::plan::adopt::Unclear]| {

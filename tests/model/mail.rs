@@ -94,6 +94,6 @@ pub(crate) fn candidate(uid: u8, content: u8) -> Candidate {
     }
 }
 
-pub(crate) fn outline(content: u8) -> Outline {
+pub(crate) fn outline(content: u8) -> Option<Outline> {
     Outline::of(size(content), date(content), identity(content).headers)
 }
