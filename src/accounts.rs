@@ -421,6 +421,7 @@ impl<'a> Check<'a> {
         }
         self.twice(&accounts);
         self.unused_flags(&accounts);
+        accounts.shrink_to_fit();
         accounts
     }
 

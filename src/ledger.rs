@@ -559,15 +559,6 @@ pub struct Snapshot {
     pub accounts: Vec<AccountSnapshot>,
 }
 
-impl Snapshot {
-    /// How the accounts with these keys stand: those of one wave, say.
-    #[must_use]
-    pub fn of_accounts(&self, keys: &BTreeSet<String>) -> Self {
-        let of_them = self.accounts.iter().filter(|account| keys.contains(&account.name.key));
-        Self { accounts: of_them.cloned().collect() }
-    }
-}
-
 /// How one account stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSnapshot {

@@ -85,11 +85,17 @@ impl Verdict {
     /// What the ledger says of runs that went to their end.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let totals = Totals::of_all(snapshot);
+        Self::of_accounts(snapshot.accounts.iter())
+    }
+
+    /// The same of some accounts: those of one wave, say.
+    #[must_use]
+    pub fn of_accounts<'a>(accounts: impl Iterator<Item = &'a AccountSnapshot> + Clone) -> Self {
+        let totals = Totals::of(accounts.clone().flat_map(|account| &account.mailboxes));
         let duplicates = totals.remarks.get(&RemarkKind::PossibleDuplicate);
         if totals.sum(&[Fate::Held]).messages > 0 || duplicates.is_some_and(|n| *n > 0) {
             Self::InDoubt
-        } else if snapshot.accounts.iter().all(is_through) {
+        } else if accounts.into_iter().all(is_through) {
             Self::Done
         } else {
             Self::Incomplete

@@ -9,7 +9,6 @@ mod line;
 mod progress;
 mod words;
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -19,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use console::style;
-use mailhaul::accounts::Batch;
+use mailhaul::accounts::{Account, Batch};
 use mailhaul::config::Config;
 use mailhaul::escape;
 use mailhaul::event::{Event, Observer};
@@ -146,24 +145,13 @@ impl Drop for Ui {
     }
 }
 
-/// Events may call an account by its key in the ledger or by its label. Several accounts may have
-/// one label: then all their lines are named.
+/// Events call an account by its key in the ledger; people by its label and its line.
 fn names(batch: &Batch, file: &str) -> Names {
-    let mut names = HashMap::new();
-    let mut lines: HashMap<String, Vec<String>> = HashMap::new();
-    for account in &batch.accounts {
-        let line = account.line.to_string();
-        lines.entry(account.label()).or_default().push(line.clone());
+    let called = |account: &Account| {
         let label = escape::display(&account.label()).into_owned();
-        let place = format!("{file}:{line}: {label}");
-        names.insert(account.name().key, (label, place));
-    }
-    for (label, lines) in lines {
-        let shown = escape::display(&label).into_owned();
-        let place = format!("{file}:{}: {shown}", lines.join(","));
-        names.insert(label, (shown, place));
-    }
-    Names(names)
+        (account.name().key, (account.line, label))
+    };
+    Names { file: file.to_owned(), accounts: batch.accounts.iter().map(called).collect() }
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
@@ -379,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_found_by_key_and_by_label() {
+    fn an_account_is_found_by_its_key() {
         let csv = "source_host,source_user,source_password,target_host,target_user,target_password\n\
                    a,info,s,b,info,t\nc,info,s,d,info,t\na,x\u{202e},s,b,y,t\n";
         let path = Path::new("accounts.csv");
@@ -387,8 +375,8 @@ mod tests {
             mailhaul::accounts::parse(csv.as_bytes(), path, &Default::default(), &|_| None);
         let names = names(&loaded.expect("good").batch, "accounts.csv");
         assert_eq!(names.place("info@a info@b"), "accounts.csv:2: info");
-        assert_eq!(names.place("info"), "accounts.csv:2,3: info");
-        assert_eq!(names.place("x\u{202e} -> y"), "accounts.csv:4: x\\u{202e} -> y");
+        assert_eq!(names.place("info@c info@d"), "accounts.csv:3: info");
+        assert_eq!(names.place("x\u{202e}@a y@b"), "accounts.csv:4: x\\u{202e} -> y");
         assert_eq!(names.label("x\u{202e}@a y@b"), "x\\u{202e} -> y");
     }
 

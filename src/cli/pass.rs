@@ -64,7 +64,6 @@ impl Pass {
         let run = Box::pin(async {
             let (config, observers) = (config.clone(), Arc::new(observers));
             let (is_dry_run, with_subjects) = (config.dry_run, config.report_headers);
-            let accounts = batch.accounts.iter().map(|account| account.name().key).collect();
             let ran = engine::run(config, batch, ledger.clone(), observers, stop.clone()).await;
             if let Err(fault) = ran {
                 // Its ledger takes nothing more: somebody else writes it, or nobody can.
@@ -81,7 +80,7 @@ impl Pass {
                 is_complete: tally.is_complete(),
                 with_subjects,
                 left_out: left_out.mailboxes(),
-                accounts,
+                accounts: batch.accounts.iter().map(|account| account.name().key).collect(),
             };
             Ok(Passed { end: state::conclude(ledger, state, ran).await?, tally })
         });

@@ -10,7 +10,7 @@ use mailhaul::engine::{self, Bound};
 use mailhaul::fault::Fault;
 use mailhaul::ledger::hold::{StateDir, Visited, ledger_path};
 use mailhaul::ledger::sqlite::SqliteLedger;
-use mailhaul::ledger::{Ledger, Snapshot};
+use mailhaul::ledger::{AccountSnapshot, Ledger, Snapshot};
 use mailhaul::report::{self, LeftOutMailbox, Verdict};
 
 use crate::ui::{Show, Ui};
@@ -116,9 +116,10 @@ pub(super) async fn conclude(
     ran: Ran,
 ) -> Result<End, Failure> {
     let failed = |fault| Failure::ledger(&fault, UNUSABLE);
-    let snapshot = ledger.snapshot().await.map_err(failed)?;
-    let own = snapshot.of_accounts(&ran.accounts);
-    let verdict = match Verdict::of(&own) {
+    let mut snapshot = ledger.snapshot().await.map_err(failed)?;
+    let is_own = |account: &AccountSnapshot| ran.accounts.contains(&account.name.key);
+    let own = snapshot.accounts.iter().filter(|account| is_own(account));
+    let verdict = match Verdict::of_accounts(own) {
         _ if ran.is_stopped => Verdict::Stopped,
         // Accounts that never got as far as the ledger are known to this run only.
         Verdict::Done if !ran.is_complete => Verdict::Incomplete,
@@ -131,8 +132,9 @@ pub(super) async fn conclude(
     let written = report::write_json(&snapshot, verdict, &ran.left_out, &state.report_json());
     written.map_err(failed)?;
     ledger.finish().await.map_err(failed)?;
+    snapshot.accounts.retain(is_own);
     Ok(End {
-        text: report::summary_text(&own, verdict, Some(&csv)),
+        text: report::summary_text(&snapshot, verdict, Some(&csv)),
         exit: match verdict {
             Verdict::Done => Exit::Complete,
             Verdict::Incomplete => Exit::Incomplete,

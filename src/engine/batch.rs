@@ -93,7 +93,7 @@ fn begin<L>(
         logins: Logins::default(),
         places: Arc::new(Semaphore::new(config.accounts_max.max(1))),
         begun: Instant::now(),
-        identities: Identities::of(config.acl_map.iter().cloned().chain(users(batch))),
+        identities: identities(batch, &config),
         ledger: env.ledger,
         seed: env.seed,
         observer,
@@ -104,10 +104,14 @@ fn begin<L>(
     Ok(Arc::new(run))
 }
 
-/// Who at the source is who at the target.
-fn users(batch: &Batch) -> impl Iterator<Item = (String, String)> {
+/// Who at the source is who at the target, where that is asked for.
+fn identities(batch: &Batch, config: &Config) -> Identities {
+    if !config.acl {
+        return Identities::default();
+    }
     let users = |account: &Account| (account.source.user.clone(), account.target.user.clone());
-    batch.accounts.iter().map(users)
+    let users = batch.accounts.iter().map(users);
+    Identities::of(config.acl_map.iter().cloned().chain(users))
 }
 
 fn tell_finished<L>(run: &Run<L>, [done, failed, stopped]: [usize; 3]) {

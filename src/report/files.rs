@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::escape::escaped;
 use crate::fate::{Fate, RemarkKind};
@@ -145,7 +145,7 @@ struct Report<'a> {
     version: u32,
     exit_code: u8,
     totals: BTreeMap<Fate, Count>,
-    accounts: Vec<Account<'a>>,
+    accounts: Accounts<'a>,
     /// Mailboxes that the last run left out.
     left_out: &'a [LeftOutMailbox],
 }
@@ -156,9 +156,18 @@ impl<'a> Report<'a> {
             version: 1,
             exit_code: verdict.exit_code(),
             totals: all_fates(&Totals::of_all(snapshot)),
-            accounts: snapshot.accounts.iter().map(Account::of).collect(),
+            accounts: Accounts(&snapshot.accounts),
             left_out: &[],
         }
+    }
+}
+
+/// They may be thousands: each is made when it is written.
+struct Accounts<'a>(&'a [AccountSnapshot]);
+
+impl Serialize for Accounts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Account::of))
     }
 }
 

@@ -42,21 +42,26 @@ impl Line {
     }
 }
 
-/// By the account's name in events: how it is called, and that with its place in the CSV.
+/// How people call accounts.
 #[derive(Debug, Default)]
-pub(super) struct Names(pub(super) HashMap<String, (String, String)>);
+pub(super) struct Names {
+    /// Of the CSV.
+    pub(super) file: String,
+    /// By the account's name in events: its line in the CSV, and its label.
+    pub(super) accounts: HashMap<String, (u64, String)>,
+}
 
 impl Names {
     pub(super) fn label(&self, account: &str) -> String {
-        match self.0.get(account) {
-            Some((label, _)) => label.clone(),
+        match self.accounts.get(account) {
+            Some((_, label)) => label.clone(),
             None => display(account).into_owned(),
         }
     }
 
     pub(super) fn place(&self, account: &str) -> String {
-        match self.0.get(account) {
-            Some((_, place)) => place.clone(),
+        match self.accounts.get(account) {
+            Some((line, label)) => format!("{}:{line}: {label}", self.file),
             None => display(account).into_owned(),
         }
     }
@@ -242,9 +247,8 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        let place = "accounts.csv:17: anna@old.example".to_owned();
-        let shown = ("anna@old.example".to_owned(), place);
-        Names([("key".to_owned(), shown)].into())
+        let called = (17, "anna@old.example".to_owned());
+        Names { file: "accounts.csv".to_owned(), accounts: [("key".to_owned(), called)].into() }
     }
 
     fn line(event: &Event, mode: Mode, verbosity: Verbosity) -> Option<String> {

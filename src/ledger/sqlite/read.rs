@@ -407,8 +407,9 @@ fn mailbox_snapshots(
             remarks: remarks.remove(&id).unwrap_or_default(),
             in_doubt: in_doubt.remove(&id).unwrap_or_default(),
         };
-        let account: &mut Vec<MailboxSnapshot> =
-            accounts.entry(AccountId(row.get(1)?)).or_default();
+        // Most of thousands of accounts may have one.
+        let account =
+            accounts.entry(AccountId(row.get(1)?)).or_insert_with(|| Vec::with_capacity(1));
         // A mailbox whose UIDVALIDITY has changed has several rows, and is one mailbox to people.
         match account.iter_mut().find(|known| known.source == mailbox.source) {
             Some(known) => add(known, mailbox),
