@@ -222,6 +222,10 @@ pub(super) async fn is_unchanged<L: Ledger>(work: &Work<'_, L>, job: &Job) -> Re
     if !work.run.ledger.doubted(mailbox).await?.is_empty() {
         return Ok(false);
     }
+    // Before it had this name, no mailbox of this name could be opened, perhaps.
+    for other in job.bound.iter().filter(|bound| bound.id != mailbox) {
+        work.run.ledger.set_mailbox_fault(other.id, None).await?;
+    }
     let (account, mailbox) = (work.label.clone(), job.pair.source.path.to_string());
     work.event(Event::MailboxStarted {
         account: account.clone(),
