@@ -40,6 +40,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// A connection on which we wait is given up when nothing moved for this long.
     pub idle_timeout: Duration,
+    /// Two servers that answer sooner than this are near: then an account gets further connections only as
+    /// long as what is measured shows that they bring more.
+    pub near: Duration,
     /// Which connections are compressed, where the server offers it.
     pub compress: Compress,
     /// The shortest pause before an account is tried again.
@@ -110,6 +113,7 @@ impl Default for Config {
             settle_max: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
+            near: Duration::from_millis(10),
             compress: Compress::default(),
             retry_pause_min: Duration::from_secs(1),
             retry_pause_max: Duration::from_secs(300),

@@ -8,6 +8,7 @@ pub mod dating;
 pub mod delta;
 pub mod filter;
 pub mod gone;
+pub mod growth;
 pub mod labels;
 pub mod loss;
 pub mod mailboxes;

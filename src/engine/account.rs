@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::hosts::Further;
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Place, Run, Tally, Work};
@@ -347,6 +348,7 @@ async fn attempt<L: Ledger>(
         plan,
         failed: Mutex::default(),
         known: (source.server().clone(), target.server().clone()),
+        is_near: source.round_trip().max(target.round_trip()) < work.run.config.near,
         helpers,
         count: AtomicUsize::new(1),
         over: watch::Sender::new(false),
@@ -496,6 +498,8 @@ struct Lanes<'a> {
     failed: Mutex<Vec<Job>>,
     /// What the first connections have learnt of both servers.
     known: (Server, Server),
+    /// Whether both servers answer at once.
+    is_near: bool,
     helpers: Arc<Helpers>,
     /// Lanes that there are.
     count: AtomicUsize,
@@ -567,16 +571,18 @@ async fn another_lane<L: Ledger>(
 ) -> Result<Pass, Fault> {
     let (count, mut over) = (&lanes.count, lanes.over.subscribe());
     let hosts = &work.run.hosts;
-    let permit = hosts.try_lane(account, count.load(Ordering::Relaxed));
+    let wanted = || Further { lanes: count.load(Ordering::Relaxed), is_near: lanes.is_near };
+    let permit = hosts.try_lane(account, wanted());
     let _permit = match permit {
         Some(permit) => permit,
         None => {
             let permit = tokio::select! {
                 biased;
                 _ = over.wait_for(|over| *over) => return Ok(Pass::Through),
-                permit = hosts.further_lane(account, || count.load(Ordering::Relaxed)) => permit,
+                permit = hosts.further_lane(account, wanted) => permit,
             };
-            if new_messages(lanes.plan.jobs().iter()) < LATE_LANE_MESSAGES {
+            let worth = if lanes.is_near { LANE_MESSAGES } else { LATE_LANE_MESSAGES };
+            if new_messages(lanes.plan.jobs().iter()) < worth {
                 return Ok(Pass::Through);
             }
             permit

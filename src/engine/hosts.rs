@@ -1,7 +1,8 @@
 //! What accounts on the same host share: its connections and its rates. How many connections a host
-//! grants is learnt: see [`Wall`].
+//! grants is learnt, see [`Wall`]; how many are worth their while, measured: see [`Growth`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +15,16 @@ use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::fault::Fault;
 use crate::imap::reply::is_overworked;
+use crate::plan::growth::Growth;
 use crate::plan::wall::Wall;
 use crate::throttle::HostRates;
 
 /// The hosts of a batch.
 pub(super) struct Hosts {
     by_name: BTreeMap<String, Arc<Host>>,
+    /// Further lanes to servers that are near: those that there are, and how many there may be.
+    further: Arc<AtomicUsize>,
+    growth: Mutex<Growth>,
     observer: Arc<dyn Observer>,
     begun: Instant,
 }
@@ -56,6 +61,17 @@ enum Whose {
 #[derive(Default)]
 pub(super) struct LanePermit {
     held: Vec<(Arc<Host>, usize)>,
+    /// Those of its kind, where these are counted.
+    counted: Option<Arc<AtomicUsize>>,
+}
+
+/// What an account wants a further lane for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Further {
+    /// The lanes that it has.
+    pub(super) lanes: usize,
+    /// Whether both servers are near: then only what is measured tells whether one more is worth it.
+    pub(super) is_near: bool,
 }
 
 impl Drop for LanePermit {
@@ -63,6 +79,9 @@ impl Drop for LanePermit {
         for (host, count) in &self.held {
             host.state().open -= count;
             host.freed.notify_waiters();
+        }
+        if let Some(counted) = &self.counted {
+            counted.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -105,7 +124,18 @@ impl Hosts {
             (name, Arc::new(host))
         };
         let names = batch.accounts.iter().flat_map(names);
-        Self { by_name: names.map(host).collect(), observer, begun: Instant::now() }
+        let by_name = names.map(host).collect();
+        let (further, growth) = (Arc::default(), Mutex::default());
+        Self { by_name, further, growth, observer, begun: Instant::now() }
+    }
+
+    /// Takes note of what was copied.
+    pub(super) fn copied(&self, messages: u64, bytes: u64) {
+        self.growth().copied(messages, bytes, self.begun.elapsed());
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rates of an account's hosts; one host counts once.
@@ -142,11 +172,11 @@ impl Hosts {
         permit
     }
 
-    /// Waits for one more connection to each end for an account that has `lanes`.
+    /// Waits for one more connection to each end of an account.
     pub(super) async fn further_lane(
         &self,
         account: &Account,
-        lanes: impl Fn() -> usize,
+        wanted: impl Fn() -> Further,
     ) -> LanePermit {
         loop {
             let needed = self.needed(account);
@@ -155,19 +185,22 @@ impl Hosts {
             freed.iter_mut().for_each(|freed| {
                 freed.as_mut().enable();
             });
-            if let Some(permit) = self.try_lane(account, lanes()) {
+            let wanted = wanted();
+            if let Some(permit) = self.try_lane(account, wanted) {
                 return permit;
             }
-            select_all(freed).await;
+            let grows_in = if wanted.is_near { Growth::STEP } else { Duration::MAX };
+            // Freed or grown: looked at again in either case.
+            let _ = tokio::time::timeout(grows_in, select_all(freed)).await;
         }
     }
 
-    /// One more connection to each end for an account that has `lanes`, if both are free now, no account
-    /// waits for its first, and both hosts are known to grant an account that many.
-    pub(super) fn try_lane(&self, account: &Account, lanes: usize) -> Option<LanePermit> {
+    /// One more connection to each end of an account, if both are free now, no account waits for its first,
+    /// both hosts are known to grant an account that many, and it is worth its while.
+    pub(super) fn try_lane(&self, account: &Account, wanted: Further) -> Option<LanePermit> {
         let now = self.begun.elapsed();
         let needed = self.needed(account);
-        let denies = |host: &Host| lanes >= host.state().each.limit(now);
+        let denies = |host: &Host| wanted.lanes >= host.state().each.limit(now);
         if let Some((host, _)) = needed.iter().find(|(host, _)| denies(host)) {
             self.tell(host, Whose::Each);
             return None;
@@ -181,10 +214,18 @@ impl Hosts {
         if !rooms.all(|(state, (_, count))| state.has_room(*count, now)) {
             return None;
         }
+        let counted = wanted.is_near.then(|| self.further.clone());
+        if let Some(further) = &counted {
+            let open = states.iter().map(|state| state.open).max().unwrap_or(0);
+            if further.load(Ordering::Relaxed) >= self.growth().granted(open, now) {
+                return None;
+            }
+            further.fetch_add(1, Ordering::Relaxed);
+        }
         states.iter_mut().zip(&needed).for_each(|(state, (_, count))| state.open += count);
         drop(states);
         let held = needed.into_iter().map(|(host, count)| (host.clone(), count)).collect();
-        Some(LanePermit { held })
+        Some(LanePermit { held, counted })
     }
 
     /// Learns from a connection that an account with `lanes` others could not have.

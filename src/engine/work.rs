@@ -115,6 +115,8 @@ impl<'a, L> Work<'a, L> {
         tally.messages += messages;
         tally.bytes += bytes;
         tally.steps += messages;
+        drop(tally);
+        self.run.hosts.copied(messages, bytes);
     }
 
     /// Notes a message that will not be copied in this pass.

@@ -1,10 +1,12 @@
 //! A logged-in connection, and commands with their honest outcome.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_imap::Session;
 use async_imap::imap_proto::Response;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::names::{self, Foreign, Hierarchy};
 use super::reply::{self, Refusal, Status, StatusKind, Untagged, Value};
@@ -110,6 +112,8 @@ pub struct Connection {
     /// What a LIST and LSUB brought that went out with the question for the names' form, as long as
     /// nothing else was asked.
     listed_ahead: Option<Together>,
+    /// The shortest time in which anything was answered.
+    round_trip: Duration,
 }
 
 /// What came of the question for compression.
@@ -176,7 +180,7 @@ pub enum Select {
 
 impl Connection {
     pub(super) fn new(session: Session<Wire>, server: Server, habits: Habits, side: Side) -> Self {
-        Self { session, server, habits, side, listed_ahead: None }
+        Self { session, server, habits, side, listed_ahead: None, round_trip: Duration::MAX }
     }
 
     /// What was learnt of the server.
@@ -209,6 +213,12 @@ impl Connection {
         &self.server.hierarchy
     }
 
+    /// The time to the server and back, at most: the shortest in which it answered anything.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// Which end this is.
     #[must_use]
     pub fn side(&self) -> Side {
@@ -227,7 +237,9 @@ impl Connection {
     ///
     /// A session fault where no tagged status comes; the server's BYE is its cause if there was one.
     pub async fn run(&mut self, command: &str, action: &str) -> Result<Done, Fault> {
+        let sent = Instant::now();
         let outcome = self.tagged_status(command).await;
+        self.round_trip = self.round_trip.min(sent.elapsed());
         let mut untagged = self.session.get_mut().take_heard();
         let broken = match outcome {
             Ok(()) => {
@@ -302,6 +314,7 @@ impl Connection {
         let lines = commands.iter().enumerate();
         let lines: String =
             lines.map(|(index, command)| format!("{} {command}\r\n", tag(index))).collect();
+        let sent = Instant::now();
         writer.write(lines.as_bytes()).await.map_err(broken)?;
         writer.flush().await.map_err(broken)?;
         let mut statuses: Vec<Option<Status>> = commands.iter().map(|_| None).collect();
@@ -333,6 +346,7 @@ impl Connection {
                 untagged.push(response);
             }
         }
+        self.round_trip = self.round_trip.min(sent.elapsed());
         Ok(Together { statuses: statuses.into_iter().flatten().collect(), untagged })
     }
 

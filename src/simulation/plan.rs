@@ -443,6 +443,8 @@ impl Setup {
             rules,
             settle: SETTLE,
             settle_max: Duration::from_secs(5),
+            // All connections at once.
+            near: Duration::ZERO,
             ..Config::default()
         }
     }

@@ -5,6 +5,7 @@ mod labels;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -53,6 +54,12 @@ impl ImapSource {
     #[must_use]
     pub fn server(&self) -> &Server {
         self.connection.server()
+    }
+
+    /// The time to the server and back, at most.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.connection.round_trip()
     }
 
     /// How this server takes names: where what is read here is a target to be looked at.

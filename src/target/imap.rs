@@ -91,6 +91,12 @@ impl ImapTarget {
         self.connection.server()
     }
 
+    /// The time to the server and back, at most.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.connection.round_trip()
+    }
+
     /// Runs one command for each name; gives its status, or none where a command cannot hold the name.
     async fn together(
         &mut self,

@@ -1,7 +1,9 @@
 //! Rates, memory and connections have their limits, and nobody waits for ever.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mailhaul::config::Rates;
 use mailhaul::event::Event;
@@ -313,6 +315,45 @@ async fn whoever_waits_for_a_connection_to_one_end_takes_none_from_the_other() {
     }
     world.config.host_connections_max = 2;
     world.run().await.assert_done(360);
+    world.assert_copied();
+    assert_eq!(world.target.counters().connections_peak, 2);
+}
+
+/// Eight mailboxes, and a target that takes its time for each window.
+fn much_mail_for_one_near() -> World {
+    let mut world = World::usual();
+    for mailbox in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        (0..300).for_each(|number| {
+            world.anna().deliver(&[mailbox], letter(number));
+        });
+    }
+    let slow = Deed::Delay("APPEND".to_owned(), Duration::from_millis(50));
+    world.target.faults().arm(Fault::always(slow));
+    world.config.near = Duration::from_millis(10);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_servers_get_more_connections_as_long_as_more_is_copied() {
+    let mut world = much_mail_for_one_near();
+    let (target, early) = (world.target.clone(), Arc::new(AtomicUsize::new(0)));
+    let first = early.clone();
+    world.on_event(move |event| {
+        if matches!(event, Event::Copied { .. }) && first.load(Ordering::Relaxed) == 0 {
+            first.store(target.counters().connections_peak, Ordering::Relaxed);
+        }
+    });
+    world.run().await.assert_done(2_400);
+    world.assert_copied();
+    assert_eq!(early.load(Ordering::Relaxed), 1);
+    assert!(world.target.counters().connections_peak >= 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_servers_get_no_more_connections_where_these_bring_nothing() {
+    let mut world = much_mail_for_one_near();
+    world.config.rates.account_messages = NonZeroU32::new(60);
+    world.run().await.assert_done(2_400);
     world.assert_copied();
     assert_eq!(world.target.counters().connections_peak, 2);
 }
