@@ -11,7 +11,7 @@ use super::logins::Logins;
 use super::staged::Staging;
 use crate::config::Config;
 use crate::event::{Event, Observer};
-use crate::fate::{Remark, RemarkKind};
+use crate::fate::{Fate, Remark, RemarkKind};
 use crate::history::Entry;
 use crate::identity::Identity;
 use crate::imap::connect::Connector;
@@ -162,7 +162,9 @@ impl<'a, L> Work<'a, L> {
         stored: Option<&Identity>,
     ) -> Vec<Remark> {
         let remarks = verdict::judge(entry, found, stored);
-        if !entry.risky && remarks.iter().any(|remark| remark.kind == RemarkKind::BytesAltered) {
+        // What was adopted, another tool may have sent so.
+        let is_told = !entry.risky && entry.fate != Fate::Adopted;
+        if is_told && remarks.iter().any(|remark| remark.kind == RemarkKind::BytesAltered) {
             self.note_alters();
         }
         remarks

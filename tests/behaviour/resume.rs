@@ -276,3 +276,29 @@ async fn what_could_be_a_copy_and_is_not_given_is_not_sent_again() {
         world.assert_copied();
     }
 }
+
+/// R4: that another tool has changed a message tells nothing of what the server does.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_another_tool_changed_makes_no_namesake_a_copy() {
+    let namesake =
+        |end: &[u8]| Message { body: [&letter(1).body[..], end].concat().into(), ..letter(1) };
+    let mut world = World::usual();
+    world.anna().deliver(&INBOX, letter(2));
+    let changed = [&letter(2).body[..], &[b'.'; 200], b"\r\n"].concat().into();
+    world.copy().deliver(&INBOX, Message { body: changed, ..letter(2) });
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.remarked(RemarkKind::BytesAltered)), (1, 1));
+
+    world.anna().deliver(&INBOX, namesake(b"ours\r\n"));
+    world.target.faults().arm(Fault::once(Deed::CutBefore("APPEND".to_owned())));
+    let (copy, others) = (world.copy(), namesake(b"others\r\n"));
+    world.on_event(move |event| {
+        if matches!(event, Event::AccountParked { .. }) {
+            copy.deliver(&INBOX, others.clone());
+        }
+    });
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Done);
+    let bodies: Vec<_> = world.copy().messages(&INBOX).into_iter().map(|one| one.body).collect();
+    assert!(bodies.contains(&namesake(b"ours\r\n").body), "{bodies:?}");
+}

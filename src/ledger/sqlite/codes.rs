@@ -131,6 +131,9 @@ pub(super) fn unpack_fate(packed: i64) -> Result<(Fate, bool, Troubles), StoreEr
 /// Copied, adopted or merged: what has a claim on its target UID. For any other it is a hint.
 pub(super) const CLAIMED: &str = "fate & 15 IN (1, 2, 3)";
 
+/// Anything but what others have put at the target.
+pub(super) const OURS: &str = "fate & 15 <> 2";
+
 /// Copied, adopted, merged, gone or held: no pass does anything about it any more.
 pub(super) const SETTLED: &str = "fate & 15 IN (1, 2, 3, 5, 9)";
 

@@ -232,15 +232,17 @@ pub(super) fn merged(
 }
 
 /// Whether copies of an account's messages were seen with other octets than were sent, though these
-/// held nothing that many servers change.
+/// held nothing that many servers change. What was adopted, another tool may have sent so.
 pub(super) fn alters(connection: &Connection, account: AccountId) -> Result<bool, StoreError> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT EXISTS (
              SELECT 1 FROM mailbox
              JOIN note ON note.mailbox = mailbox.id
              JOIN message ON message.mailbox = mailbox.id AND message.uid = note.uid
-             WHERE mailbox.account = ?1 AND note.kind = ?2 AND message.fate & ?3 = 0)",
-    )?;
+             WHERE mailbox.account = ?1 AND note.kind = ?2 AND message.fate & ?3 = 0
+                 AND message.{})",
+        codes::OURS
+    ))?;
     let kind = codes::kind_code(RemarkKind::BytesAltered);
     Ok(statement.query_row(params![account.0, kind, codes::RISKY], |row| row.get(0))?)
 }
