@@ -376,7 +376,7 @@ async fn attempt<L: Ledger>(
         }
         None if stopped => Ok(Pass::Stopped),
         None => {
-            sweep_again(work, account).await?;
+            sweep_again(work, account, &lanes.known.1).await?;
             Ok(Pass::Through)
         }
     }
@@ -419,12 +419,16 @@ async fn release<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(),
 }
 
 /// Looks once more for late copies, where anything was sent again in this run.
-async fn sweep_again<L: Ledger>(work: &Work<'_, L>, account: &Account) -> Result<(), Fault> {
+async fn sweep_again<L: Ledger>(
+    work: &Work<'_, L>,
+    account: &Account,
+    known: &Server,
+) -> Result<(), Fault> {
     if !work.tally().doubted {
         return Ok(());
     }
     tokio::time::sleep(work.settle_time()).await;
-    let mut target = connect_target(work, account, None).await?;
+    let mut target = connect_target(work, account, Some(known)).await?;
     for bound in work.run.ledger.mailboxes(work.claim.account).await? {
         match sweep::sweep(work, &mut target, &bound).await {
             Err(fault) if fault.scope > Scope::Mailbox => return Err(fault),

@@ -104,10 +104,14 @@ impl Connector {
         };
         let mut connection = Connection::new(session, server, habits, side);
         if known.is_none() {
-            connection.learn().await?;
+            connection.learn_capabilities().await?;
         }
         if self.compress.is_for(side) && connection.offers_compression() {
             self.begin_compression(&mut connection, endpoint.address()).await?;
+        }
+        // Last: the list that comes with it is for whoever asks next.
+        if known.is_none() {
+            connection.learn_hierarchy().await?;
         }
         Ok(connection)
     }

@@ -380,16 +380,11 @@ impl Connection {
         Ok(Compressed::Begun)
     }
 
-    /// Asks what is needed of a server of which nothing is known; of its capabilities only where it did
-    /// not announce them.
-    pub(super) async fn learn(&mut self) -> Result<(), Fault> {
-        if self.server.capabilities.is_empty() {
-            self.ask_capabilities().await?;
+    /// Asks a server what it can do that did not announce it.
+    pub(super) async fn learn_capabilities(&mut self) -> Result<(), Fault> {
+        if !self.server.capabilities.is_empty() {
+            return Ok(());
         }
-        self.ask_hierarchy().await
-    }
-
-    async fn ask_capabilities(&mut self) -> Result<(), Fault> {
         let done = self.run_ok("CAPABILITY", "ask what the server can do", Scope::Account).await?;
         self.server.capabilities = Capabilities::from_untagged(&done.untagged).unwrap_or_default();
         Ok(())
@@ -397,7 +392,7 @@ impl Connection {
 
     /// Learns prefix and delimiter: from NAMESPACE (RFC 2342), else from the root's LIST. Whoever asks that lists
     /// the mailboxes next, so they are asked for in the same round trip.
-    async fn ask_hierarchy(&mut self) -> Result<(), Fault> {
+    pub(super) async fn learn_hierarchy(&mut self) -> Result<(), Fault> {
         const ACTION: &str = "ask how mailboxes are named";
         if self.server.capabilities.has("NAMESPACE") {
             let [list, lsub] = self.listing();
