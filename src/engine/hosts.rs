@@ -1,7 +1,7 @@
 //! What accounts on the same host share: its connections and its rates. How many connections a host
 //! grants is learnt, see [`Wall`]; how many are worth their while, measured: see [`Growth`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -123,8 +123,9 @@ impl Hosts {
             };
             (name, Arc::new(host))
         };
-        let names = batch.accounts.iter().flat_map(names);
-        let by_name = names.map(host).collect();
+        // Thousands of accounts have a few hosts.
+        let names: BTreeSet<String> = batch.accounts.iter().flat_map(names).collect();
+        let by_name = names.into_iter().map(host).collect();
         let (further, growth) = (Arc::default(), Mutex::default());
         Self { by_name, further, growth, observer, begun: Instant::now() }
     }
