@@ -14,10 +14,10 @@ use crate::fault::{Fault, Scope};
 use crate::history::Entry;
 use crate::ledger::{BoundMailbox, Doubted, Ledger, Outcome, Settlement};
 use crate::mail::Uid;
-use crate::plan::settle::Sought;
+use crate::plan::settle::{self, Sought};
 use crate::plan::sweep::{Key, asked};
 use crate::plan::verdict::judge;
-use crate::target::Target;
+use crate::target::{Found, Target};
 
 /// Looks through a target mailbox for late copies. Its windows are closed; it is opened here.
 ///
@@ -57,7 +57,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let below: Vec<Uid> = below.into_iter().collect();
     present.extend(target.read_back(&below).await?.into_iter().map(|found| found.uid));
     let mut asked = asked(&noted, &present, work.alters());
-    read_adopted(target, &noted, &mut asked.having).await?;
+    read_copies(work, target, &noted, &mut asked.having).await?;
     let sought = asked.lacking.iter().chain(&asked.having);
     let headers = sought.filter_map(|sought| Some(sought.digests?.headers)).collect();
     let twins = ledger.twins(bound.id, headers).await?;
@@ -71,6 +71,7 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
     let without = others(&asked.lacking);
     let Look { settlement, there, stored } =
         resolve::look(target, lo, &claimed, &asked.lacking, &without).await?;
+    let unsure = unsure(&noted, &settlement, &there);
     let mut given = Settlement::default();
     for (key, uid) in settlement.found {
         let Some(noted) = noted.iter().find(|one| key_of(one) == key) else {
@@ -106,8 +107,18 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
         }
     }
     // Whose first copy is gone has no second one.
-    let keys = noted.iter().map(key_of);
-    forget(work, keys.filter(|key| !surplus.contains_key(key))).await?;
+    let is_told = |key: &Key| surplus.contains_key(key) || unsure.contains_key(key);
+    forget(work, noted.iter().map(key_of).filter(|key| !is_told(key))).await?;
+    for ((mailbox, uid), copies) in &unsure {
+        let text = format!(
+            "it was sent, and cannot be compared any more: what stands in {} as large and as old may have come \
+             late: UID {}",
+            bound.binding.target_path,
+            listed(copies)
+        );
+        tell(work, bound, *uid, &text);
+        ledger.set_remark(*mailbox, *uid, RemarkKind::PossibleDuplicate, Some(text)).await?;
+    }
     let removes = work.run.config.surplus == config::Surplus::Remove && target.can_stage();
     let others_came = removes && {
         let known = |uid| claimed.contains(&uid); // The surplus copies, too.
@@ -131,30 +142,60 @@ pub(super) async fn sweep<T: Target, L: Ledger>(
             (copies, why) = (left, format!(" (not removed: {reason})"));
         }
         let text = (!copies.is_empty()).then(|| {
-            let uids: Vec<String> = copies.iter().map(Uid::to_string).collect();
             let path = &bound.binding.target_path;
-            let uids = uids.join(", ");
+            let uids = listed(&copies);
             format!("it was sent again, and {path} seems to have it twice: UID {uids}{why}")
         });
         if let Some(text) = &text {
-            work.event(Event::Warning {
-                account: Some(work.label.clone()),
-                text: format!("UID {uid} of {}: {text}", bound.binding.source_path),
-            });
+            tell(work, bound, uid, text);
         }
         ledger.set_remark(mailbox, uid, RemarkKind::PossibleDuplicate, text).await?;
     }
     Ok(())
 }
 
+fn listed(uids: &[Uid]) -> String {
+    uids.iter().map(Uid::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn tell<L: Ledger>(work: &Work<'_, L>, bound: &BoundMailbox, uid: Uid, text: &str) {
+    let text = format!("UID {uid} of {}: {text}", bound.binding.source_path);
+    work.event(Event::Warning { account: Some(work.label.clone()), text });
+}
+
+/// Of messages that cannot be compared with what is there, as they were streamed and the source has them no
+/// more, or the target does not give what it has: where there is anything as large and as old.
+fn unsure(
+    noted: &[Doubted],
+    settlement: &settle::Settlement<Key>,
+    there: &BTreeMap<Uid, Found>,
+) -> BTreeMap<Key, Vec<Uid>> {
+    let is_found = |uid: Uid| settlement.found.iter().any(|(_, found)| *found == uid);
+    // What is held says so itself.
+    let is_undecided = |noted: &&Doubted| {
+        noted.entry.fate != Fate::Held && settlement.undecided.contains(&key_of(noted))
+    };
+    let undecided = noted.iter().filter(is_undecided);
+    let copies = undecided.map(|noted| {
+        let Entry { size, date, .. } = noted.entry;
+        let like = there.values().filter(|found| found.size == size && found.date == date);
+        let like = like.map(|found| found.uid).filter(|uid| !is_found(*uid));
+        (key_of(noted), like.collect::<Vec<_>>())
+    });
+    copies.filter(|(_, copies)| !copies.is_empty()).collect()
+}
+
 /// What was streamed and then taken for a copy was never read: what stands there tells what a second one
-/// is like.
-async fn read_adopted<T: Target>(
+/// is like. And what the target stored once as it was sent, it stores so each time: what has other octets is a
+/// namesake.
+async fn read_copies<T: Target, L: Ledger>(
+    work: &Work<'_, L>,
     target: &mut T,
     noted: &[Doubted],
     having: &mut [Sought<Key>],
 ) -> Result<(), Fault> {
-    let copies = noted.iter().filter(|noted| noted.entry.digest.is_none());
+    let is_read = |entry: &Entry| entry.digest.is_none() || (entry.risky && !work.alters());
+    let copies = noted.iter().filter(|noted| is_read(&noted.entry));
     let copies = copies.filter_map(|noted| Some((key_of(noted), noted.entry.target_uid?)));
     let mut copies: BTreeMap<Key, Uid> = copies.collect();
     copies.retain(|key, _| having.iter().any(|sought| sought.key == *key));
@@ -162,7 +203,8 @@ async fn read_adopted<T: Target>(
     let stored = target.identify(&uids.into_iter().collect::<Vec<_>>()).await?;
     for sought in having {
         if let Some(identity) = copies.get(&sought.key).and_then(|uid| stored.get(uid)) {
-            sought.digests = Some((*identity).into());
+            let digests = sought.digests.get_or_insert((*identity).into());
+            sought.may_be_altered &= digests.exact != identity.exact;
         }
     }
     Ok(())
