@@ -233,7 +233,7 @@ impl fmt::Display for Namespace {
 }
 
 /// A message's flags: the system flags of RFC 9051 section 2.3.2 without `\Recent`, and keywords.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flags {
     system: u8,
     keywords: Vec<String>,

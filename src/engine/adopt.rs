@@ -526,10 +526,12 @@ async fn found_of<T: Target>(
 
 fn sought(uid: Uid, entry: &Entry, read: Option<&Identity>, alters: bool) -> Sought<Uid> {
     let Entry { size, date, digest, risky, .. } = *entry;
+    let flags = entry.flags.clone();
     let digests = read.map(|read| (*read).into()).or(digest.map(<_>::from));
     let claim = Claim::InDoubt;
     let risky = risky || read.is_some_and(|read| read.risky);
-    Sought { key: uid, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
+    let may_be_altered = may_alter(claim, alters, risky);
+    Sought { key: uid, claim, size, date, flags, digests, may_be_altered }
 }
 
 /// Messages without Message-ID or Date, of which nothing but size and body tells what they are.
@@ -576,7 +578,8 @@ impl BodyMatch {
             let found = self.found.get(uid)?;
             let identity = stored.get(uid).copied();
             let headers = identity.map(|identity| identity.headers);
-            Some(Candidate { uid: *uid, size: found.size, date: found.date, headers, identity })
+            let Found { uid, size, date, ref flags } = *found;
+            Some(Candidate { uid, size, date, flags: flags.clone(), headers, identity })
         });
         let (candidates, mut not_given): (Vec<_>, Vec<_>) =
             candidates.partition(|one| one.identity.is_some());

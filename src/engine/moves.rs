@@ -577,6 +577,7 @@ async fn arrived<T: Target, L: Ledger>(
         claim: Claim::InDoubt,
         size: one.entry.size,
         date: one.entry.date,
+        flags: one.entry.flags.clone(),
         digests: one.entry.digest.map(<_>::from),
         may_be_altered: may_alter(Claim::InDoubt, work.alters(), one.entry.risky),
     });

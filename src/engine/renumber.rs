@@ -160,19 +160,19 @@ async fn by_body<S: Source>(
         .wanted
         .iter()
         .filter_map(|uid| {
-            let Entry { size, digest, .. } = *known.get(*uid)?;
-            let digests = digest.map(<_>::from);
-            let claim = Claim::InDoubt;
-            Some(Sought { key: *uid, claim, size, date: None, digests, may_be_altered: false })
+            let Entry { size, digest, ref flags, .. } = *known.get(*uid)?;
+            let (digests, flags) = (digest.map(<_>::from), flags.clone());
+            let (claim, may_be_altered) = (Claim::InDoubt, false);
+            Some(Sought { key: *uid, claim, size, date: None, flags, digests, may_be_altered })
         })
         .collect();
     let read = source.identify(&class.there).await?;
     let candidates: Vec<Candidate> = read
         .into_iter()
         .filter_map(|(uid, (_, identity))| {
-            let size = infos.get(&uid)?.size;
-            let headers = Some(identity.headers);
-            Some(Candidate { uid, size, date: None, headers, identity: Some(identity) })
+            let MessageInfo { size, ref flags, .. } = *infos.get(&uid)?;
+            let (headers, identity) = (Some(identity.headers), Some(identity));
+            Some(Candidate { uid, size, date: None, flags: flags.clone(), headers, identity })
         })
         .collect();
     Ok(settle::settle(&sought, &candidates).found)

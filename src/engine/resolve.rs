@@ -456,15 +456,17 @@ fn entry(message: &WindowMessage) -> Entry {
 
 fn sought(open: &Open, alters: bool) -> Sought<Key> {
     let WindowMessage { size, date, identity, .. } = open.message;
+    let flags = open.message.flags.clone();
     let (claim, digests) = (open.claim, identity.map(<_>::from));
     let may_be_altered = may_alter(claim, alters, entry(&open.message).risky);
-    Sought { key: open.key, claim, size, date, digests, may_be_altered }
+    Sought { key: open.key, claim, size, date, flags, digests, may_be_altered }
 }
 
 pub(super) fn lapsed_sought(key: Key, entry: &Entry, alters: bool) -> Sought<Key> {
     let Entry { size, date, digest, risky, .. } = *entry;
     let (claim, digests) = (Claim::Lapsed, digest.map(<_>::from));
-    Sought { key, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
+    let may_be_altered = may_alter(claim, alters, risky);
+    Sought { key, claim, size, date, flags: entry.flags.clone(), digests, may_be_altered }
 }
 
 /// Of these messages those with a claim whose copies are not where they were seen: their owner may
@@ -580,6 +582,7 @@ pub(super) async fn settle_among<T: Target, Key: Ord + Clone>(
             uid: found.uid,
             size: found.size,
             date: found.date,
+            flags: found.flags.clone(),
             headers: headers.get(&found.uid).map(|keys| keys.headers),
             identity: None,
         })

@@ -102,8 +102,14 @@ pub(super) async fn confirm<T: Target, L: Ledger>(
     sent: &[Sent],
 ) -> Result<(Copies, usize), Fault> {
     let messages = || sent.iter().flat_map(|window| &window.messages);
+    // A UID that was told for two messages is one's at most: whose, only what stands there can tell.
+    let told_again = messages().filter_map(|message| match message.said {
+        Said::Somewhere(told) => told,
+        _ => None,
+    });
+    let told_again: BTreeSet<Uid> = told_again.collect();
     let told = messages().filter_map(|message| match message.said {
-        Said::At(uid) => Some((uid, message)),
+        Said::At(uid) if !told_again.contains(&uid) => Some((uid, message)),
         _ => None,
     });
     let stored =
@@ -363,6 +369,7 @@ fn sought(message: &SentMessage) -> Sought<Uid> {
         },
         size: entry.size,
         date: entry.date,
+        flags: entry.flags.clone(),
         digests: identity.map(<_>::from),
         may_be_altered: true, // It was acknowledged.
     }

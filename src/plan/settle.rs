@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fate::Fate;
 use crate::history::Entry;
 use crate::identity::{Digest, Identity};
-use crate::mail::{InternalDate, Uid};
+use crate::mail::{Flags, InternalDate, Uid};
 
 /// A message whose copy is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Sought<Key> {
     pub size: u64,
     /// The date sent.
     pub date: Option<InternalDate>,
+    /// The flags sent: of equal messages each keeps its own, as far as that can be told.
+    pub flags: Flags,
     /// Its digests; none where nobody can tell any more.
     pub digests: Option<Digests>,
     /// Whether its copy may have other octets: then equal header lines show it, too. See [`may_alter`].
@@ -100,6 +102,8 @@ pub struct Candidate {
     pub size: u64,
     /// Its date.
     pub date: Option<InternalDate>,
+    /// Its flags.
+    pub flags: Flags,
     /// Its header key, where its header was read.
     pub headers: Option<u64>,
     /// Its digests, where its body was read.
@@ -247,8 +251,22 @@ pub fn settle<Key: Ord + Clone>(
             settling.take(key, uid);
         }
     }
-    // Of equal octets those of the same date first: each of several keeps its own.
+    // Of equal octets first what the target told, then those of the same date and flags, or of the same date: each of
+    // several keeps its own.
     let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
+    settling.claim(
+        |message| Some(message.digests?.exact),
+        |candidate| Some(candidate.identity?.exact),
+        |message, found| message.claim == Claim::At(found.uid),
+    );
+    settling.claim(
+        |message| Some((message.digests?.exact, seconds(message.date), message.flags.clone())),
+        |candidate| {
+            let exact = candidate.identity?.exact;
+            Some((exact, seconds(candidate.date), candidate.flags.clone()))
+        },
+        |_, _| true,
+    );
     settling.claim(
         |message| Some((message.digests?.exact, seconds(message.date))),
         |candidate| Some((candidate.identity?.exact, seconds(candidate.date))),
@@ -345,14 +363,16 @@ mod tests {
 
     fn sought(key: u32, body: &[u8]) -> Sought<u32> {
         let (size, digests) = (body.len() as u64, Some(Identity::of(body).into()));
-        Sought { key, claim: Claim::InDoubt, size, date: None, digests, may_be_altered: true }
+        let (claim, flags) = (Claim::InDoubt, Flags::default());
+        Sought { key, claim, size, date: None, flags, digests, may_be_altered: true }
     }
 
     fn candidate(uid: u32, body: &[u8]) -> Candidate {
         let identity = Identity::of(body);
         let headers = Some(identity.headers);
         let size = body.len() as u64;
-        Candidate { uid: Uid(uid), size, date: None, headers, identity: Some(identity) }
+        let (identity, flags) = (Some(identity), Flags::default());
+        Candidate { uid: Uid(uid), size, date: None, flags, headers, identity }
     }
 
     #[test]
@@ -368,6 +388,26 @@ mod tests {
         assert_eq!(found, [(1, Uid(8)), (2, Uid(7))]);
         // One that came with another date is a copy all the same.
         assert_eq!(settle(&sought[..1], &there[..1]).found, [(1, Uid(7))]);
+    }
+
+    #[test]
+    fn of_equal_octets_each_keeps_its_flags_unless_the_target_told_otherwise() {
+        let flags = |flags: &[&str]| Flags::parse(flags.iter().copied());
+        let body = b"Subject: a\r\n\r\nbody\r\n";
+        let sought = [(1, flags(&["\\Deleted"])), (2, flags(&[]))]
+            .map(|(key, flags)| Sought { flags, ..sought(key, body) });
+        let there = [(7, flags(&[])), (8, flags(&["\\Deleted"]))]
+            .map(|(uid, flags)| Candidate { flags, ..candidate(uid, body) });
+        let found = |sought: &[Sought<u32>]| {
+            let mut found = settle(sought, &there).found;
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(found(&sought), [(1, Uid(8)), (2, Uid(7))]);
+        // Their owner has changed the flags since.
+        let claims = [Claim::At(Uid(7)), Claim::InDoubt].into_iter();
+        let told = sought.into_iter().zip(claims).map(|(one, claim)| Sought { claim, ..one });
+        assert_eq!(found(&told.collect::<Vec<_>>()), [(1, Uid(7)), (2, Uid(8))]);
     }
 
     fn unread(uid: u32, body: &[u8]) -> Candidate {

@@ -49,9 +49,11 @@ fn has_copy(entry: &Entry, present: &BTreeSet<Uid>) -> bool {
 
 fn sought(noted: &Doubted, alters: bool) -> Sought<Key> {
     let Entry { size, date, digest, risky, .. } = noted.entry;
+    let flags = noted.entry.flags.clone();
     let (claim, digests) = (Claim::InDoubt, digest.map(<_>::from));
     let key = (noted.doubt.mailbox, noted.doubt.uid);
-    Sought { key, claim, size, date, digests, may_be_altered: may_alter(claim, alters, risky) }
+    let may_be_altered = may_alter(claim, alters, risky);
+    Sought { key, claim, size, date, flags, digests, may_be_altered }
 }
 
 #[cfg(test)]

@@ -467,7 +467,8 @@ impl Doing<'_> {
         let content = self.content(key);
         let date = crate::mail::date(content);
         let digests = Some(identity(content).into());
-        Sought { key, claim, size: size(content), date, digests, may_be_altered: true }
+        let (size, flags) = (size(content), mailhaul::mail::Flags::default());
+        Sought { key, claim, size, date, flags, digests, may_be_altered: true }
     }
 
     fn row(&self, key: u8) -> Option<Row> {

@@ -89,6 +89,7 @@ pub(crate) fn candidate(uid: u8, content: u8) -> Candidate {
         uid: wide(uid),
         size: size(content),
         date: date(content),
+        flags: Flags::default(),
         headers: Some(identity(content).headers),
         identity: None,
     }
