@@ -55,9 +55,10 @@ impl Outlines {
     #[must_use]
     pub fn evidence(&self, entry: &Entry, found: &Found) -> Evidence {
         let attributes = (entry.size, entry.date.map(InternalDate::seconds));
+        let is_like = found.date == entry.date && found.flags == entry.flags;
         if found.size != entry.size {
             Evidence::Body
-        } else if found.date == entry.date && self.by_attributes.get(&attributes) == Some(&1) {
+        } else if is_like && self.by_attributes.get(&attributes) == Some(&1) {
             Evidence::Attributes
         } else {
             Evidence::Headers
@@ -229,6 +230,8 @@ mod tests {
         let alone = Outlines::of([&one]);
         assert_eq!(alone.evidence(&one, &found(&one)), Evidence::Attributes);
         let later = Found { date: None, ..found(&one) };
+        let flagged = Found { flags: Flags::parse(["\\Flagged"]), ..found(&one) };
+        assert_eq!(alone.evidence(&one, &flagged), Evidence::Headers);
         assert_eq!(alone.evidence(&one, &later), Evidence::Headers);
         let larger = Found { size: 99, ..found(&one) };
         assert_eq!(alone.evidence(&one, &larger), Evidence::Body);
