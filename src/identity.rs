@@ -5,6 +5,7 @@
 //! by the finest that fits.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use twox_hash::XxHash3_128;
 
@@ -52,6 +53,14 @@ impl HeaderKeys {
         key.update(header);
         key.end();
         Self { headers: key.key(), letter: key.letter() }
+    }
+
+    /// Whether a key over header lines tells one message from another: all that have none of these
+    /// lines have one key.
+    #[must_use]
+    pub fn tells(headers: u64) -> bool {
+        static OF_NONE: OnceLock<u64> = OnceLock::new();
+        headers != *OF_NONE.get_or_init(|| Self::of(b"").headers)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::identity::{Digest, HeaderKeys, Identity};
+use crate::identity::{Digest, HeaderKeys};
 use crate::mail::{InternalDate, Uid};
 
 /// What makes two messages one.
@@ -33,8 +33,7 @@ impl Outline {
     /// in common.
     #[must_use]
     pub fn of(size: u64, date: Option<InternalDate>, headers: u64) -> Option<Self> {
-        let tells = headers != Identity::of(b"").headers;
-        tells.then(|| Self(size, date.map(InternalDate::seconds), headers))
+        HeaderKeys::tells(headers).then(|| Self(size, date.map(InternalDate::seconds), headers))
     }
 }
 
@@ -170,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_has_no_header_lines_has_no_outline() {
-        assert_eq!(Outline::of(16, None, Identity::of(b"no header\r\n").headers), None);
+        assert_eq!(Outline::of(16, None, HeaderKeys::of(b"no header\r\n").headers), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn kin(keys: HeaderKeys) -> Option<NonZeroU64> {
 
 /// None where there is none of the usual header lines: these are equal in all such messages.
 fn kin_of(headers: u64) -> Option<NonZeroU64> {
-    NonZeroU64::new(headers).filter(|headers| headers.get() != HeaderKeys::of(b"").headers)
+    NonZeroU64::new(headers).filter(|headers| HeaderKeys::tells(headers.get()))
 }
 
 /// Whether the body of a message is read, where `per_myriad` of ten thousand are: at both ends the same

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fate::Fate;
 use crate::history::Entry;
-use crate::identity::{Digest, Identity};
+use crate::identity::{Digest, HeaderKeys, Identity};
 use crate::mail::{Flags, InternalDate, Uid};
 
 /// A message whose copy is looked for.
@@ -211,11 +211,9 @@ fn shown<Key: Ord + Clone>(sought: &[Sought<Key>], candidates: &[Candidate]) -> 
             by_outline.entry(outline).or_default().1.push(candidate.uid);
         }
     }
-    let nothing = Identity::of(b"").headers;
     by_outline
         .into_iter()
-        // All messages without the usual headers have one key: it shows nothing.
-        .filter(|((_, _, headers), _)| *headers != nothing)
+        .filter(|((_, _, headers), _)| HeaderKeys::tells(*headers))
         .filter_map(|(_, (keys, uids))| match (keys.as_slice(), uids.as_slice()) {
             ([key], [uid]) => Some((*uid, (*key).clone())),
             _ => None,
@@ -284,7 +282,6 @@ pub fn settle<Key: Ord + Clone>(
     );
     // Coarse: the same header lines, and as large and as old; and not the octets of another. All
     // messages without the usual headers have one key: of them only what stands where the target told.
-    let nothing = Identity::of(b"").headers;
     let exact: BTreeSet<Digest> =
         sought.iter().filter_map(|message| Some(message.digests?.exact)).collect();
     settling.claim(
@@ -295,7 +292,7 @@ pub fn settle<Key: Ord + Clone>(
                 && is_close(message.size, found.size)
                 && message.date == found.date
                 && found.identity.is_none_or(|identity| !exact.contains(&identity.exact))
-                && (message.digests.is_some_and(|digests| digests.headers != nothing)
+                && (message.digests.is_some_and(|digests| HeaderKeys::tells(digests.headers))
                     || message.claim == Claim::At(found.uid))
         },
     );

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fate::{Remark, RemarkKind};
 use crate::history::{Changed, Dated, Entry};
-use crate::identity::{Digest, Identity};
+use crate::identity::{Digest, HeaderKeys, Identity};
 use crate::mail::{InternalDate, Uid};
 use crate::plan::settle::is_close;
 use crate::target::Found;
@@ -70,7 +70,7 @@ impl Outlines {
     pub fn headers_prove(&self, entry: &Entry, stored: u64) -> bool {
         entry.digest.is_some_and(|(_, headers)| {
             headers == stored
-                && headers != Identity::of(b"").headers
+                && HeaderKeys::tells(headers)
                 && self.by_headers.get(&(entry.size, headers)).copied().flatten().is_some()
         })
     }
@@ -94,7 +94,7 @@ impl Outlines {
         }
         // Where others have the same header lines (all have that have none of the usual ones), the size
         // must speak, too; and it is no copy of another's.
-        let has_namesakes = headers == Identity::of(b"").headers
+        let has_namesakes = !HeaderKeys::tells(headers)
             || self.namesakes.get(&headers).is_some_and(|count| *count > 1);
         let tells_apart =
             !self.exact.contains(&stored.exact) && (!has_namesakes || is_close(entry.size, size));
