@@ -243,12 +243,9 @@ pub fn settle<Key: Ord + Clone>(
     };
     settling.open.sort_by_key(|message| (message.claim, message.key.clone()));
     settling.free.sort_by_key(|candidate| candidate.uid);
-    for (uid, key) in shown {
-        let body_is_unknown = |candidate: &&Candidate| candidate.identity.is_none();
-        if candidates.iter().filter(body_is_unknown).any(|candidate| candidate.uid == uid) {
-            settling.take(key, uid);
-        }
-    }
+    let unread = candidates.iter().filter(|candidate| candidate.identity.is_none());
+    let unread: BTreeSet<Uid> = unread.map(|candidate| candidate.uid).collect();
+    settling.take(shown.into_iter().filter(|(uid, _)| unread.contains(uid)).collect());
     // Of equal octets first what the target told, then those of the same date and flags, or of the same date: each of
     // several keeps its own.
     let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
@@ -313,10 +310,11 @@ struct Settling<'a, Key> {
 }
 
 impl<Key: Ord + Clone> Settling<'_, Key> {
-    fn take(&mut self, key: Key, uid: Uid) {
-        self.open.retain(|message| message.key != key);
-        self.free.retain(|candidate| candidate.uid != uid);
-        self.found.push((key, uid));
+    fn take(&mut self, pairs: BTreeMap<Uid, Key>) {
+        let keys: BTreeSet<&Key> = pairs.values().collect();
+        self.open.retain(|message| !keys.contains(&message.key));
+        self.free.retain(|candidate| !pairs.contains_key(&candidate.uid));
+        self.found.extend(pairs.into_iter().map(|(uid, key)| (key, uid)));
     }
 
     /// Claims by one kind of class: first each message the copy at the UID told, then in order.
@@ -349,7 +347,8 @@ impl<Key: Ord + Clone> Settling<'_, Key> {
                 false
             });
         }
-        self.free.retain(|candidate| !claimed.iter().any(|(_, uid)| *uid == candidate.uid));
+        let taken: BTreeSet<Uid> = claimed.iter().map(|(_, uid)| *uid).collect();
+        self.free.retain(|candidate| !taken.contains(&candidate.uid));
         self.found.extend(claimed);
     }
 }
