@@ -76,12 +76,13 @@ pub(super) struct Further {
 
 impl Drop for LanePermit {
     fn drop(&mut self) {
+        // Before anybody who waits is told.
+        if let Some(counted) = &self.counted {
+            counted.fetch_sub(1, Ordering::Relaxed);
+        }
         for (host, count) in &self.held {
             host.state().open -= count;
             host.freed.notify_waiters();
-        }
-        if let Some(counted) = &self.counted {
-            counted.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -96,7 +96,6 @@ mod tests {
     fn large_messages_are_more_work() {
         let mut growth = Growth::default();
         let second = Duration::from_secs;
-        growth.copied(0, 0, second(0));
         growth.copied(10, 0, second(0));
         assert_eq!(growth.granted(4, second(1)), 2);
         growth.copied(1, 1024 * 1024, second(1));
