@@ -2,7 +2,7 @@
 
 use mailhaul::config::Adopt;
 use mailhaul::fate::Fate;
-use mailhaul::rehearsal::{Message, Profile};
+use mailhaul::rehearsal::{BodyFault, Deed, Fault, Message, Profile};
 use mailhaul::report::Verdict;
 use mailhaul::simulation::ledger::CrashLedger;
 use mailhaul::simulation::network::Kill;
@@ -194,4 +194,23 @@ async fn a_namesake_that_was_adopted_is_no_copy_of_what_was_sent_when_the_target
             assert!(bodies.contains(&namesake(octet).body), "{point}");
         }
     }
+}
+
+/// Of two letters with one Message-ID and Date another tool has copied one: only its body tells which.
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_waits_for_a_copy_that_the_target_lists_and_does_not_give() {
+    let of_the_kind = |end: &str| Message::new([&mail(1).body[..], end.as_bytes()].concat());
+    let mut world = World::usual();
+    world.anna().deliver(&INBOX, of_the_kind("one\r\n"));
+    world.anna().deliver(&INBOX, of_the_kind("two\r\n"));
+    let copy = world.copy().deliver(&INBOX, of_the_kind("two\r\n"));
+    world.target.faults().arm(Fault::always(Deed::Body(copy, BodyFault::No)));
+    let report = world.run().await;
+    assert_eq!(report.verdict, Verdict::Incomplete);
+    assert_eq!(world.copy().snapshot().messages(), 1, "sent beside it");
+
+    world.target.faults().clear();
+    let report = world.run().await;
+    assert_eq!((report.fate(Fate::Adopted), report.fate(Fate::Copied)), (1, 1));
+    world.assert_copied();
 }

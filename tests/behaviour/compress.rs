@@ -44,6 +44,7 @@ async fn mail_arrives_whole_over_compressed_connections() {
         for server in [&world.source, &world.target] {
             let counters = server.counters();
             assert_eq!(counters.command("COMPRESS"), counters.connections);
+            assert_eq!(counters.command("LSUB"), 2, "once a run");
         }
     }
 }

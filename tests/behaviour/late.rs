@@ -55,6 +55,35 @@ async fn late_copies_are_reported_of_which_one_was_adopted_unread() {
     }
 }
 
+/// R3: nobody can compare them any more.
+#[tokio::test(start_paused = true)]
+async fn late_copies_are_reported_of_a_streamed_message_that_is_gone_at_the_source() {
+    let mut world = World::usual();
+    world.deliver(1..2);
+    world.config.adopt = Adopt::None;
+    world.config.window_bytes_max = 100;
+    world.config.idle_timeout = Duration::from_secs(1);
+    let late = Deed::CommitLate(Matching::Any, Duration::from_secs(300));
+    world.target.faults().arm(Fault::always(late));
+    assert_eq!(world.run().await.fate(Fate::Copied), 0);
+    assert!(world.anna().expunge(&INBOX, 1));
+    world.target.settle().await;
+    let copies = world.copy().messages(&INBOX);
+    assert!(copies.len() > 1, "nothing came late");
+    for _ in 0..2 {
+        let report = world.run().await;
+        assert_eq!((report.verdict, report.fate(Fate::Gone)), (Verdict::InDoubt, 1));
+        let texts: Vec<_> = report.remarks.iter().map(|row| &row.remark.text).collect();
+        let uids: Vec<String> = copies.iter().map(|copy| copy.uid.to_string()).collect();
+        let told = format!("may have come late: UID {}", uids.join(", "));
+        assert!(texts.iter().any(|text| text.ends_with(&told)), "{texts:?}");
+    }
+    for copy in copies {
+        world.copy().expunge(&INBOX, copy.uid);
+    }
+    assert_eq!(world.run().await.verdict, Verdict::Done);
+}
+
 /// Both have one size, date and header lines, and both were in doubt; one is refused for its bare LF.
 #[tokio::test(start_paused = true)]
 async fn a_late_copy_is_no_rewritten_copy_of_a_namesake_that_is_refused() {
