@@ -250,9 +250,12 @@ pub fn settle<Key: Ord + Clone>(
     // several keeps its own.
     let seconds = |date: Option<InternalDate>| date.map(InternalDate::seconds);
     settling.claim(
-        |message| Some(message.digests?.exact),
-        |candidate| Some(candidate.identity?.exact),
-        |message, found| message.claim == Claim::At(found.uid),
+        |message| match message.claim {
+            Claim::At(uid) => Some((message.digests?.exact, uid)),
+            _ => None,
+        },
+        |candidate| Some((candidate.identity?.exact, candidate.uid)),
+        |_, _| true,
     );
     settling.claim(
         |message| Some((message.digests?.exact, seconds(message.date), message.flags.clone())),
@@ -317,7 +320,8 @@ impl<Key: Ord + Clone> Settling<'_, Key> {
         self.found.extend(pairs.into_iter().map(|(uid, key)| (key, uid)));
     }
 
-    /// Claims by one kind of class: first each message the copy at the UID told, then in order.
+    /// Claims by one kind of class: first each message the copy at the UID told, then in order, each the one
+    /// that is nearest to it in size.
     fn claim<Class: Ord>(
         &mut self,
         class_of: impl Fn(&Sought<Key>) -> Option<Class>,
@@ -333,14 +337,22 @@ impl<Key: Ord + Clone> Settling<'_, Key> {
         let mut claimed = Vec::new();
         for told in [true, false] {
             self.open.retain(|message| {
+                if told && !matches!(message.claim, Claim::At(_)) {
+                    return true;
+                }
                 let class = class_of(message).and_then(|class| by_class.get_mut(&class));
                 let Some(class) = class else {
                     return true;
                 };
-                let is_there = |candidate: &&Candidate| {
+                let is_there = |(_, candidate): &(usize, &&Candidate)| {
                     (!told || message.claim == Claim::At(candidate.uid)) && fits(message, candidate)
                 };
-                let Some(at) = class.iter().position(is_there) else {
+                let fitting = || class.iter().enumerate().filter(is_there);
+                // Most are as large as they were sent: then the others need not be looked at.
+                let nearest = fitting()
+                    .find(|(_, candidate)| candidate.size == message.size)
+                    .or_else(|| fitting().min_by_key(|(_, it)| it.size.abs_diff(message.size)));
+                let Some((at, _)) = nearest else {
                     return true;
                 };
                 claimed.push((message.key.clone(), class.remove(at).uid));
@@ -384,6 +396,16 @@ mod tests {
         assert_eq!(found, [(1, Uid(8)), (2, Uid(7))]);
         // One that came with another date is a copy all the same.
         assert_eq!(settle(&sought[..1], &there[..1]).found, [(1, Uid(7))]);
+    }
+
+    #[test]
+    fn of_rewritten_copies_the_nearest_in_size_is_taken() {
+        // The first is somebody else's letter with the same header lines.
+        let there = [
+            candidate(7, b"Subject: a\r\n\r\n1\r\n"),
+            candidate(8, b"Subject: a\r\n\r\n?12345\r\n"),
+        ];
+        assert_eq!(pairs(&settle(&[sought(1, b"Subject: a\r\n\r\n\x8012345")], &there)), [(1, 8)]);
     }
 
     #[test]
