@@ -28,6 +28,8 @@ struct Original {
     uid: u32,
     body: Bytes,
     is_there: bool,
+    /// The numbers of the mailboxes it was moved from.
+    was_in: BTreeSet<usize>,
 }
 
 /// A message that somebody took from the target.
@@ -189,16 +191,16 @@ impl Model {
 
     fn deliver(&mut self, side: Side, letter: &Letter) {
         match side {
-            Side::Source => self.send(letter.mailbox, letter.message()),
+            Side::Source => self.send(letter.mailbox, letter.message(), BTreeSet::new()),
             Side::Target => self.bring(&self.target_path(letter.mailbox), letter.message()),
         }
     }
 
-    /// A message comes to the source.
-    fn send(&mut self, mailbox: usize, message: Message) {
+    /// A message comes to the source, or to another mailbox of it.
+    fn send(&mut self, mailbox: usize, message: Message, was_in: BTreeSet<usize>) {
         let body = message.body.clone();
         let uid = self.source.deliver(&self.source_path(mailbox), message);
-        self.originals.push(Original { mailbox, uid, body, is_there: true });
+        self.originals.push(Original { mailbox, uid, body, is_there: true, was_in });
     }
 
     fn source_path(&self, mailbox: usize) -> Path {
@@ -237,22 +239,29 @@ impl Model {
         (count > 0).then(|| messages.swap_remove(index % count))
     }
 
-    fn take_from_source(&mut self, mailbox: usize, index: usize) -> Option<StoredMessage> {
+    /// Takes a message away from the source. Gives it, with the mailboxes that it was in.
+    fn take_from_source(
+        &mut self,
+        mailbox: usize,
+        index: usize,
+    ) -> Option<(StoredMessage, BTreeSet<usize>)> {
         let path = self.source_path(mailbox);
         let message = Self::nth(&self.source, &path, index)?;
         self.source.expunge(&path, message.uid);
+        let mut was_in = BTreeSet::from([mailbox]);
         for original in &mut self.originals {
             if original.is_there && original.mailbox == mailbox && original.uid == message.uid {
                 original.is_there = false;
+                was_in.extend(&original.was_in);
             }
         }
-        Some(message)
+        Some((message, was_in))
     }
 
     fn r#move(&mut self, from: usize, index: usize, to: usize) -> bool {
         let taken = self.take_from_source(from, index);
-        taken.is_some_and(|StoredMessage { flags, internal_date, body, .. }| {
-            self.send(to, Message { flags, internal_date, body });
+        taken.is_some_and(|(StoredMessage { flags, internal_date, body, .. }, was_in)| {
+            self.send(to, Message { flags, internal_date, body }, was_in);
             true
         })
     }
@@ -671,9 +680,11 @@ impl Model {
                 continue;
             }
             let remarked = |kind| remarked(&report.remarks, claim, kind);
-            // Equal messages are exchangeable: one may be taken for the other's copy.
+            // Equal messages are exchangeable: one may be taken for the other's copy, which goes along
+            // when its message is moved.
+            let mut places = original.was_in.iter().chain([&original.mailbox]);
             let has_twin = self.others.contains(&copy.guid)
-                || self.equal(original.mailbox, &original.body).count() > 1;
+                || places.any(|place| self.equal(*place, &original.body).count() > 1);
             let may_differ = has_twin || !self.follows || remarked(RemarkKind::FlagsReduced);
             if source.flags != copy.flags && !may_differ {
                 wrong.push(format!(
