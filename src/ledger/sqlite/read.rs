@@ -385,7 +385,7 @@ fn mailbox_snapshots(
     let mut in_doubt = in_doubt(connection)?;
     let mut statement = connection.prepare_cached(
         "SELECT id, account, source_path, target_path, fault, scan_messages, scan_bytes,
-             scan_vanished
+             scan_vanished, scan_uid_next
          FROM mailbox ORDER BY id",
     )?;
     let mut accounts: HashMap<AccountId, Vec<MailboxSnapshot>> = HashMap::new();
@@ -396,15 +396,16 @@ fn mailbox_snapshots(
             messages: codes::unsigned(row.get(5)?),
             bytes: codes::unsigned(row.get(6)?),
             vanished: codes::unsigned(row.get(7)?),
-            uid_next: 0,
+            uid_next: row.get(8)?,
         };
         let mut fates = counts.remove(&id).unwrap_or_default();
+        let messages = seen(&fates, scan);
         add_untouched(&mut fates, scan);
         let mailbox = MailboxSnapshot {
             source: codes::path(row.get_ref(2)?.as_str().map_err(no_text)?)?,
             target: codes::path(row.get_ref(3)?.as_str().map_err(no_text)?)?,
             fault: row.get(4)?,
-            messages: scan.messages,
+            messages,
             fates,
             remarks: remarks.remove(&id).unwrap_or_default(),
             in_doubt: in_doubt.remove(&id).unwrap_or_default(),
@@ -434,6 +435,16 @@ fn add(known: &mut MailboxSnapshot, more: MailboxSnapshot) {
         *known.remarks.entry(kind).or_default() += count;
     }
     known.in_doubt += more.in_doubt;
+}
+
+/// How many messages were seen. While no scan has been whole, what has a fate may be more than was counted:
+/// copies that went along with their messages have one before a scan comes to where they are now.
+fn seen(fates: &BTreeMap<Fate, Count>, scan: ScanTotals) -> u64 {
+    if scan.uid_next > 0 {
+        return scan.messages;
+    }
+    let settled: u64 = fates.values().map(|count| count.messages).sum();
+    scan.messages.max(settled + scan.vanished)
 }
 
 /// Adds the messages that were seen and have no entry: what vanished is gone, the rest is pending.
