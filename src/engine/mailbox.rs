@@ -433,7 +433,7 @@ impl<L: Ledger> Copying<'_, '_, L> {
             filter: left_out.then(|| filter.digest()),
         };
         if self.bound.watermark != Some(watermark) && opened.uid_validity.is_some() {
-            ledger.set_watermark(self.bound.id, watermark).await?;
+            ledger.set_watermark(self.bound.id, Some(watermark)).await?;
         }
         let (account, mailbox) = (work.label.clone(), self.job.pair.source.path.to_string());
         work.event(Event::MailboxDone { account, mailbox });

@@ -169,13 +169,17 @@ async fn note<L: Ledger>(
 }
 
 /// Notes that a mailbox is not at the source any more: what was seen in it and never touched has
-/// vanished with it, and nothing hinders it.
+/// vanished with it, and nothing hinders it. Should it come back (one that is renamed away and back has
+/// the same UIDs, and as many messages), all of it is looked at again.
 async fn end<L: Ledger>(work: &Work<'_, L>, mailbox: &BoundMailbox) -> Result<(), Fault> {
     let ledger = &work.run.ledger;
     let touched = touched(work, mailbox).await?;
     let vanished = mailbox.scan.messages.saturating_sub(touched);
     if vanished != mailbox.scan.vanished {
         ledger.scanned(mailbox.id, ScanTotals { vanished, ..mailbox.scan }).await?;
+    }
+    if mailbox.watermark.is_some() {
+        ledger.set_watermark(mailbox.id, None).await?;
     }
     ledger.set_mailbox_fault(mailbox.id, None).await
 }

@@ -370,7 +370,11 @@ impl Ledger for SqliteLedger {
         writer.queue(1, move |store| store.scanned(mailbox, scan)).await
     }
 
-    async fn set_watermark(&self, mailbox: MailboxId, watermark: Watermark) -> Result<(), Fault> {
+    async fn set_watermark(
+        &self,
+        mailbox: MailboxId,
+        watermark: Option<Watermark>,
+    ) -> Result<(), Fault> {
         let writer = self.writer()?;
         writer.queue(1, move |store| store.set_watermark(mailbox, watermark)).await
     }

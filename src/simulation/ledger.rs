@@ -49,7 +49,7 @@ enum Queued {
     Record(MailboxId, Vec<Outcome>),
     Close(WindowId, MailboxId, Vec<Outcome>),
     Scanned(MailboxId, ScanTotals),
-    Watermark(MailboxId, Watermark),
+    Watermark(MailboxId, Option<Watermark>),
     MailboxFault(MailboxId, Option<String>),
     TargetUidNext(MailboxId, Uid),
     Remark(MailboxId, Uid, RemarkKind, Option<String>),
@@ -285,7 +285,11 @@ impl Ledger for CrashLedger {
         self.queue(Queued::Scanned(mailbox, scan)).await
     }
 
-    async fn set_watermark(&self, mailbox: MailboxId, watermark: Watermark) -> Result<(), Fault> {
+    async fn set_watermark(
+        &self,
+        mailbox: MailboxId,
+        watermark: Option<Watermark>,
+    ) -> Result<(), Fault> {
         self.queue(Queued::Watermark(mailbox, watermark)).await
     }
 

@@ -221,3 +221,25 @@ async fn a_mailbox_that_was_renamed_before_it_could_be_opened_hinders_nothing_la
     assert_eq!(world.run().await.mailbox_faults().len(), 1);
     world.run().await.assert_done(1);
 }
+
+/// Its UIDs are what they were, and so is their number: a watermark could not tell.
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_that_comes_back_under_an_old_name_is_looked_at_again() {
+    let mut world = World::usual();
+    world.anna().deliver(&["Work"], letter(1));
+    world.run().await.assert_done(1);
+    // With nothing in common, its new name is taken for another mailbox.
+    assert!(world.anna().expunge(&["Work"], 1));
+    world.anna().deliver(&["Work"], letter(2));
+    world.anna().rename_mailbox(&["Work"], &["Projects"]).unwrap();
+    assert_eq!(world.run().await.verdict, Verdict::Done);
+    assert_eq!(there(&world), ["INBOX: 0", "Projects: 1", "Work: 1"]);
+    world.anna().rename_mailbox(&["Projects"], &["Work"]).unwrap();
+    assert_eq!(world.run().await.verdict, Verdict::Done);
+    assert_eq!(there(&world), ["INBOX: 0", "Projects: 0", "Work: 2"], "its copy was moved along");
+    world.anna().rename_mailbox(&["Work"], &["Projects"]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.run().await.verdict, Verdict::Done);
+        assert_eq!(there(&world), ["INBOX: 0", "Projects: 1", "Work: 2"]);
+    }
+}

@@ -429,21 +429,25 @@ pub(crate) async fn a_watermark_stands_only_where_nothing_is_owed(place: impl Pl
     assert_eq!(known().await, None);
     ledger.record(mailbox, vec![copied(1)]).await.unwrap();
     // One has vanished, and of another nothing is known.
-    ledger.set_watermark(mailbox, mark(3, None)).await.unwrap();
+    ledger.set_watermark(mailbox, Some(mark(3, None))).await.unwrap();
     assert_eq!(known().await, None);
-    ledger.set_watermark(mailbox, mark(2, None)).await.unwrap();
+    ledger.set_watermark(mailbox, Some(mark(2, None))).await.unwrap();
     assert_eq!(known().await, Some(mark(2, None)));
     ledger.record(mailbox, vec![refused(2)]).await.unwrap();
-    ledger.set_watermark(mailbox, mark(3, Some(7))).await.unwrap();
+    ledger.set_watermark(mailbox, Some(mark(3, Some(7)))).await.unwrap();
     assert_eq!(known().await, Some(mark(2, None)), "it does not move past what is owed");
     ledger.record(mailbox, vec![copied(2)]).await.unwrap();
-    ledger.set_watermark(mailbox, mark(3, Some(u64::MAX >> 1))).await.unwrap();
+    ledger.set_watermark(mailbox, Some(mark(3, Some(u64::MAX >> 1)))).await.unwrap();
     assert_eq!(known().await, Some(mark(3, Some(u64::MAX >> 1))));
     ledger.set_mailbox_fault(mailbox, None).await.unwrap();
     assert!(known().await.is_some());
     ledger.set_mailbox_fault(mailbox, Some("broken".to_owned())).await.unwrap();
     assert_eq!(known().await, None);
-    ledger.set_watermark(mailbox, mark(3, None)).await.unwrap();
+    ledger.set_watermark(mailbox, Some(mark(3, None))).await.unwrap();
+    assert!(known().await.is_some());
+    ledger.set_watermark(mailbox, None).await.unwrap();
+    assert_eq!(known().await, None);
+    ledger.set_watermark(mailbox, Some(mark(3, None))).await.unwrap();
     ledger.reset_target(mailbox, UidValidity(99)).await.unwrap();
     assert_eq!(known().await, None);
 }
@@ -462,12 +466,12 @@ pub(crate) async fn a_watermark_over_what_was_filtered_says_by_what_and_ends_whe
     let mut filtered = copied(2);
     filtered.entry = Entry { fate: Fate::Filtered, target_uid: None, ..filtered.entry };
     ledger.record(mailbox, vec![copied(1), filtered]).await.unwrap();
-    ledger.set_watermark(mailbox, without).await.unwrap();
+    ledger.set_watermark(mailbox, Some(without)).await.unwrap();
     assert_eq!(known().await, None);
-    ledger.set_watermark(mailbox, with).await.unwrap();
+    ledger.set_watermark(mailbox, Some(with)).await.unwrap();
     assert_eq!(known().await, Some(with));
     ledger.record(mailbox, vec![copied(2)]).await.unwrap();
-    ledger.set_watermark(mailbox, without).await.unwrap();
+    ledger.set_watermark(mailbox, Some(without)).await.unwrap();
     assert_eq!(known().await, Some(without));
     let pending = |uid| {
         let mut outcome = copied(uid);
@@ -668,6 +672,10 @@ pub(crate) async fn a_snapshot_never_counts_below_zero(place: impl Place) {
     let three = Count { messages: 3, bytes: 30 };
     assert_eq!(inbox.fates, [(Fate::Copied, three)].into());
     assert_eq!(inbox.messages, 2, "so that whoever adds up sees it");
+    // While no scan was whole, it is a count of what there is at least.
+    ledger.scanned(mailbox, ScanTotals { uid_next: 0, vanished: 1, ..scan }).await.unwrap();
+    let snapshot = ledger.snapshot().await.unwrap();
+    assert_eq!(snapshot.accounts[0].mailboxes[0].messages, 4);
 }
 
 pub(crate) async fn windows_in_doubt_count_as_pending(place: impl Place) {

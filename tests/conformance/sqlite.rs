@@ -302,7 +302,7 @@ async fn a_ledger_of_an_older_format_is_looked_at_and_brought_up_to_date() {
         ledger.record(mailbox, vec![copied(7)]).await.unwrap();
         let counted = ScanTotals { messages: 1, bytes: 7, vanished: 0, uid_next: 8 };
         let mark = Watermark { uid_next: Uid(8), modseq: None, listed: 1, counted, filter: None };
-        ledger.set_watermark(mailbox, mark).await.unwrap();
+        ledger.set_watermark(mailbox, Some(mark)).await.unwrap();
         ledger.finish().await.unwrap();
         let file = Connection::open(place.path()).unwrap();
         file.execute_batch("ALTER TABLE watermark DROP COLUMN filter").unwrap();

@@ -653,8 +653,12 @@ impl Store {
     pub(super) fn set_watermark(
         &mut self,
         mailbox: MailboxId,
-        watermark: Watermark,
+        watermark: Option<Watermark>,
     ) -> Result<(), StoreError> {
+        let Some(watermark) = watermark else {
+            self.connection.prepare_cached(NO_WATERMARK)?.execute([mailbox.0])?;
+            return Ok(());
+        };
         let Watermark { uid_next, modseq, listed, counted, filter } = watermark;
         let done = match filter {
             Some(_) => codes::SETTLED_OR_FILTERED,
