@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::hosts::Further;
+use super::hosts::{Further, LanePermit};
 use super::mailbox::{self, Job};
 use super::prepare::{self, Prepared};
 use super::work::{End, Pass, Place, Run, Tally, Work};
@@ -354,7 +354,7 @@ async fn attempt<L: Ledger>(
         over: watch::Sender::new(false),
     };
     let first = async {
-        let first = lane(work, &lanes, source, target).await;
+        let first = lane(work, &lanes, source, target, None).await;
         lanes.over.send_replace(true);
         first
     };
@@ -511,16 +511,21 @@ struct Lanes<'a> {
     over: watch::Sender<bool>,
 }
 
-/// Works on mailboxes until there are none left, or the connections break.
+/// Works on mailboxes until there are none left, or the connections break; a further lane, until it is found
+/// useless.
 async fn lane<S: Source, T: Target, L: Ledger>(
     work: &Work<'_, L>,
     lanes: &Lanes<'_>,
     mut source: S,
     mut target: T,
+    mut further: Option<&mut LanePermit>,
 ) -> Result<Pass, Fault> {
     let (plan, failed) = (lanes.plan, &lanes.failed);
     loop {
         if work.run.stop.is_requested() {
+            break;
+        }
+        if further.as_deref_mut().is_some_and(|permit| work.run.hosts.finds_useless(permit)) {
             break;
         }
         let Some((mut job, place)) = plan.take() else {
@@ -567,45 +572,57 @@ async fn is_removed<T: Target>(target: &mut T, job: &mut Job, fault: &Fault) -> 
 }
 
 /// One more lane, as soon as both servers let us have it, if enough is left to do then: an account can do
-/// with one.
+/// with one. Where it turns out to be useless, it ends, until there may be one more again.
 async fn another_lane<L: Ledger>(
     work: &Work<'_, L>,
     account: &Account,
     lanes: &Lanes<'_>,
 ) -> Result<Pass, Fault> {
-    let (count, mut over) = (&lanes.count, lanes.over.subscribe());
-    let hosts = &work.run.hosts;
-    let wanted = || Further { lanes: count.load(Ordering::Relaxed), is_near: lanes.is_near };
-    let permit = hosts.try_lane(account, wanted());
-    let _permit = match permit {
-        Some(permit) => permit,
-        None => {
-            let permit = tokio::select! {
-                biased;
-                _ = over.wait_for(|over| *over) => return Ok(Pass::Through),
-                permit = hosts.further_lane(account, wanted) => permit,
-            };
-            let worth = if lanes.is_near { LANE_MESSAGES } else { LATE_LANE_MESSAGES };
-            if new_messages(lanes.plan.jobs().iter()) < worth {
+    loop {
+        let Some(mut permit) = further_lane(work, account, lanes).await else {
+            return Ok(Pass::Through);
+        };
+        lanes.count.fetch_add(1, Ordering::Relaxed);
+        let (source, mut target) = match connect_both(work, account, Some(&lanes.known)).await {
+            Ok(both) => both,
+            Err(fault) => {
+                let others = lanes.count.fetch_sub(1, Ordering::Relaxed) - 1;
+                refused(work, account, others, &fault);
+                let text = format!("goes on with fewer connections: {}", fault.chain());
+                work.event(Event::Warning { account: Some(work.label.clone()), text });
                 return Ok(Pass::Through);
             }
-            permit
+        };
+        if may_share(&work.run.config) {
+            target.share(&lanes.helpers);
         }
-    };
-    count.fetch_add(1, Ordering::Relaxed);
-    match connect_both(work, account, Some(&lanes.known)).await {
-        Ok((source, mut target)) => {
-            if may_share(&work.run.config) {
-                target.share(&lanes.helpers);
-            }
-            Box::pin(lane(work, lanes, source, target)).await
+        let pass = Box::pin(lane(work, lanes, source, target, Some(&mut permit))).await;
+        if !permit.is_useless {
+            return pass;
         }
-        Err(fault) => {
-            let others = count.fetch_sub(1, Ordering::Relaxed) - 1;
-            refused(work, account, others, &fault);
-            let text = format!("goes on with fewer connections: {}", fault.chain());
-            work.event(Event::Warning { account: Some(work.label.clone()), text });
-            Ok(Pass::Through)
+        lanes.count.fetch_sub(1, Ordering::Relaxed);
+        if pass? == Pass::Stopped {
+            return Ok(Pass::Stopped);
         }
     }
+}
+
+/// Waits for the right to one more lane; none where it would have too little to do.
+async fn further_lane<L: Ledger>(
+    work: &Work<'_, L>,
+    account: &Account,
+    lanes: &Lanes<'_>,
+) -> Option<LanePermit> {
+    let (hosts, mut over) = (&work.run.hosts, lanes.over.subscribe());
+    let wanted = || Further { lanes: lanes.count.load(Ordering::Relaxed), is_near: lanes.is_near };
+    if let Some(permit) = hosts.try_lane(account, wanted()) {
+        return Some(permit);
+    }
+    let permit = tokio::select! {
+        biased;
+        _ = over.wait_for(|over| *over) => return None,
+        permit = hosts.further_lane(account, wanted) => permit,
+    };
+    let worth = if lanes.is_near { LANE_MESSAGES } else { LATE_LANE_MESSAGES };
+    (new_messages(lanes.plan.jobs().iter()) >= worth).then_some(permit)
 }

@@ -63,6 +63,8 @@ pub(super) struct LanePermit {
     held: Vec<(Arc<Host>, usize)>,
     /// Those of its kind, where these are counted.
     counted: Option<Arc<AtomicUsize>>,
+    /// Whether its lane brought nothing.
+    pub(super) is_useless: bool,
 }
 
 /// What an account wants a further lane for.
@@ -227,7 +229,21 @@ impl Hosts {
         states.iter_mut().zip(&needed).for_each(|(state, (_, count))| state.open += count);
         drop(states);
         let held = needed.into_iter().map(|(host, count)| (host.clone(), count)).collect();
-        Some(LanePermit { held, counted })
+        Some(LanePermit { held, counted, is_useless: false })
+    }
+
+    /// Whether there are more further lanes than are worth their while, so that this one is to end. It counts
+    /// no more then; its connections do, until they are closed.
+    pub(super) fn finds_useless(&self, permit: &mut LanePermit) -> bool {
+        let open = permit.held.iter().map(|(host, _)| host.state().open).max().unwrap_or(0);
+        let mut growth = self.growth();
+        let granted = growth.granted(open, self.begun.elapsed());
+        let counted = permit.counted.take_if(|counted| counted.load(Ordering::Relaxed) > granted);
+        if let Some(counted) = counted {
+            counted.fetch_sub(1, Ordering::Relaxed);
+            permit.is_useless = true;
+        }
+        permit.is_useless
     }
 
     /// Learns from a connection that an account with `lanes` others could not have.

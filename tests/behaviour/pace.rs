@@ -353,7 +353,20 @@ async fn near_servers_get_more_connections_as_long_as_more_is_copied() {
 async fn near_servers_get_no_more_connections_where_these_bring_nothing() {
     let mut world = much_mail_for_one_near();
     world.config.rates.account_messages = NonZeroU32::new(60);
+    // How many mailboxes were worked on at once, whenever one began.
+    let (at_once, known) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let told = known.clone();
+    world.on_event(move |event| match event {
+        Event::MailboxStarted { .. } => {
+            told.lock().unwrap().push(at_once.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        Event::MailboxDone { .. } => {
+            at_once.fetch_sub(1, Ordering::Relaxed);
+        }
+        _ => {}
+    });
     world.run().await.assert_done(2_400);
     world.assert_copied();
     assert_eq!(world.target.counters().connections_peak, 2);
+    assert_eq!(*known.lock().unwrap(), [1, 1, 2, 2, 1, 1, 1, 1, 1], "the second lane ends");
 }
