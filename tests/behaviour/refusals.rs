@@ -1,6 +1,7 @@
 //! Targets that will not have something.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use mailhaul::event::Event;
 use mailhaul::fate::{Fate, RemarkKind};
@@ -148,6 +149,28 @@ async fn a_full_account_stops_at_once_and_goes_on_when_there_is_room() {
         world.run().await.assert_done(220);
         world.assert_copied();
     }
+}
+
+/// The server says so while a later message is on its way: that one must not end in other octets.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_full_in_the_middle_of_a_message_keeps_what_was_said_of_all() {
+    let target = Profile { multiappend: false, ..Profile::dovecot() };
+    let mut world = World::new(Profile::dovecot(), target);
+    for (number, lines) in [(0, 6_000), (1, 2_000), (2, 7_000), (3, 3_000), (4, 9_000)] {
+        let mut message = letter(number);
+        message.body = [&*message.body, &*b"A line of it.\r\n".repeat(lines)].concat().into();
+        world.anna().deliver(&INBOX, message);
+    }
+    world.copy().set_quota(Some(50_000));
+    let begun = tokio::time::Instant::now();
+    let report = world.run().await;
+    assert_eq!(report.state(ANNA), AccountState::Failed);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(report.fate(Fate::Copied), 1);
+    assert_eq!(world.copy().messages(&INBOX).len(), 1);
+    world.copy().set_quota(None);
+    world.run().await.assert_done(5);
+    world.assert_copied();
 }
 
 /// D12

@@ -27,7 +27,7 @@ use crate::fault::Fault;
 use crate::imap::exec::Capabilities;
 use crate::imap::reply::Refusal;
 use crate::imap::wire::{BulkReader, BulkWriter};
-use crate::target::Outgoing;
+use crate::target::{Answer, Outgoing};
 
 /// Larger messages go with a synchronising literal, unless the server announced a higher limit.
 const SURE_BYTES_MAX: u64 = 1024 * 1024;
@@ -167,6 +167,8 @@ enum Feedback {
     Again(Vec<Single>),
     /// One more window is through.
     Finished,
+    /// Nothing more is to be sent: what is under way is ended, so that the connection can go on.
+    Stop,
 }
 
 /// From the writer to the reader.
@@ -175,8 +177,8 @@ enum Sent {
     Unselect,
     /// A window begins; its commands follow.
     Window(Arc<Outgoing>),
-    /// This message will not be sent at all.
-    Withheld(Arc<Outgoing>, usize, String),
+    /// This message will not be sent (again), and what is to be said of it.
+    Withheld(Arc<Outgoing>, usize, Answer),
     /// A command was begun.
     Command(Command),
 }

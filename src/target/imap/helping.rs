@@ -55,7 +55,7 @@ impl Windows {
     }
 
     /// Lets nobody take any more windows: whoever makes them learns that.
-    async fn end(&self) {
+    pub(super) async fn end(&self) {
         self.ended.send_replace(true);
         self.queue.lock().await.close();
     }

@@ -25,6 +25,8 @@ pub(super) struct Reader<'a> {
     /// The windows in flight.
     states: VecDeque<Answered>,
     slowest: Duration,
+    /// Why nothing more is to be sent.
+    stopped: Option<Fault>,
 }
 
 impl<'a> Reader<'a> {
@@ -33,7 +35,8 @@ impl<'a> Reader<'a> {
         appending: &'a Appending,
         feedback: mpsc::UnboundedSender<Feedback>,
     ) -> Self {
-        Self { reader, appending, feedback, states: VecDeque::new(), slowest: Duration::ZERO }
+        let (states, slowest) = (VecDeque::new(), Duration::ZERO);
+        Self { reader, appending, feedback, states, slowest, stopped: None }
     }
 
     /// The longest wait for an answer.
@@ -54,19 +57,29 @@ impl<'a> Reader<'a> {
                     let answers = vec![None; window.messages.len()];
                     self.states.push_back(Answered { window, answers });
                 }
-                Sent::Withheld(window, index, text) => {
-                    self.answer(&window, index, Answer::Refused(text)).await?;
+                Sent::Withheld(window, index, answer) => {
+                    self.answer(&window, index, answer).await?;
                 }
                 Sent::Command(command) => {
                     let synchronising =
                         matches!(command.kind, Kind::Single { synchronising: true, .. });
                     let status = self.status_of(command.tag, synchronising).await?;
                     self.slowest = self.slowest.max(command.sent.elapsed());
-                    self.completed(command, status).await?;
+                    match self.completed(command, status).await {
+                        Err(fault) if fault.scope == Scope::Account => self.stop(fault),
+                        completed => completed?,
+                    }
                 }
             }
         }
-        Ok(())
+        self.stopped.take().map_or(Ok(()), Err)
+    }
+
+    /// Has nothing more sent. The connection is sound, and stays so: it must not be left in the middle of a
+    /// literal, of which the next command would become a part.
+    fn stop(&mut self, fault: Fault) {
+        self.stopped.get_or_insert(fault);
+        let _ = self.feedback.send(Feedback::Stop);
     }
 
     /// Reads to the tagged status of the oldest command.
@@ -122,7 +135,7 @@ impl<'a> Reader<'a> {
                 self.declined(&window, kind, &status).await
             }
             meaning => {
-                self.not_now(&window, &kind);
+                self.not_now(&window, &kind).await?;
                 Err(stopped(meaning, status))
             }
         }
@@ -200,16 +213,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn not_now(&mut self, window: &Arc<Outgoing>, kind: &Kind) {
+    async fn not_now(&mut self, window: &Arc<Outgoing>, kind: &Kind) -> Result<(), Fault> {
         let indexes = match kind {
             Kind::Multi { indexes, .. } => indexes.clone(),
             Kind::Single { index, .. } => vec![*index],
         };
-        if let Some(state) = self.state(window) {
-            for index in indexes {
-                state.answers[index] = Some(Answer::NotNow);
-            }
+        for index in indexes {
+            self.answer(window, index, Answer::NotNow).await?;
         }
+        Ok(())
     }
 
     async fn answer(

@@ -212,6 +212,24 @@ async fn a_full_account_takes_nothing_more() {
     assert!(!afterwards.contains("mail"), "{heard}");
 }
 
+/// The next command would become a part of it.
+#[tokio::test(start_paused = true)]
+async fn a_full_account_is_not_left_in_the_middle_of_a_message() {
+    let large: &str = "x".repeat(3 << 20).leak();
+    let limits = Limits { non_synchronising_bytes_max: 4 << 20, ..PLUS };
+    let messages = vec![message(1, "mail"), message(2, large), message(3, "more")];
+    let script = [
+        ("mail\r\n", "M1 NO [OVERQUOTA] full\r\n"),
+        ("x\r\n", "M2 OK [APPENDUID 1 9] there was room\r\n"),
+        ("more\r\n", "M3 NO [OVERQUOTA] full\r\n"),
+    ];
+    let (heard, answers, fault) = append_all(limits, messages, &script).await;
+    assert!(heard.ends_with("{4+}\r\nmore\r\n"));
+    assert_eq!(heard.matches('x').count(), large.len());
+    assert_eq!(answers, ["not now", "stored 9", "not now"]);
+    assert!(fault.expect("the account is full").contains("OVERQUOTA"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_odd_goes_alone_and_waits() {
     let mut odd = message(1, "mail");

@@ -16,7 +16,7 @@ use crate::imap::outbox::Outbox;
 use crate::imap::wire::BulkWriter;
 use crate::octets::Octets;
 use crate::source::{Chunk, Streamed};
-use crate::target::{Body, Outgoing, OutgoingMessage};
+use crate::target::{Answer, Body, Outgoing, OutgoingMessage};
 
 /// Octets gathered before they are written.
 const WRITE_BYTES: usize = 128 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct Writer<'a> {
     heard: mpsc::UnboundedReceiver<Feedback>,
     again: VecDeque<Single>,
     windows_in_flight: usize,
+    /// Whether nothing more is to be sent.
+    is_stopped: bool,
     tag: u64,
     out: Outbox,
 }
@@ -46,6 +48,7 @@ impl<'a> Writer<'a> {
             heard,
             again: VecDeque::new(),
             windows_in_flight: 0,
+            is_stopped: false,
             tag: 0,
             out: Outbox::default(),
         }
@@ -60,8 +63,10 @@ impl<'a> Writer<'a> {
     pub(super) async fn run(mut self) -> Result<(), Fault> {
         let mut more = true;
         loop {
-            while let Ok(feedback) = self.heard.try_recv() {
-                self.hear(feedback);
+            self.listen();
+            if self.is_stopped && more {
+                self.appending.windows.end().await;
+                more = false;
             }
             if let Some(single) = self.again.pop_front() {
                 let Single { window, index, attempt, form } = single;
@@ -93,12 +98,25 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Hears what was said meanwhile.
+    fn listen(&mut self) {
+        while let Ok(feedback) = self.heard.try_recv() {
+            self.hear(feedback);
+        }
+    }
+
     fn hear(&mut self, feedback: Feedback) {
         match feedback {
             Feedback::Again(singles) => self.again.extend(singles),
             Feedback::Finished => self.windows_in_flight -= 1,
+            Feedback::Stop => self.is_stopped = true,
             // Nothing waits for these any more.
             Feedback::Continue | Feedback::Declined => {}
+        }
+        if self.is_stopped {
+            for Single { window, index, .. } in std::mem::take(&mut self.again) {
+                self.tell(Sent::Withheld(window, index, Answer::NotNow));
+            }
         }
     }
 
@@ -115,7 +133,7 @@ impl<'a> Writer<'a> {
                     let text = format!(
                         "it has {size} octets, and the server takes at most {max} (APPENDLIMIT)"
                     );
-                    self.tell(Sent::Withheld(window.clone(), index, text));
+                    self.tell(Sent::Withheld(window.clone(), index, Answer::Refused(text)));
                 }
                 _ if self.arguments(message, Attempt::Whole).ordinary && self.is_sure(message) => {
                     together.push(index);
@@ -132,6 +150,11 @@ impl<'a> Writer<'a> {
             alone.sort_unstable();
         }
         for index in alone {
+            self.listen();
+            if self.is_stopped {
+                self.tell(Sent::Withheld(window.clone(), index, Answer::NotNow));
+                continue;
+            }
             self.single(&window, index, Attempt::Whole, Form::Plain, window.careful).await?;
         }
         Ok(())
