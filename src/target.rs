@@ -330,6 +330,8 @@ pub struct OutgoingMessage {
     pub record: WindowMessage,
     /// Its octets.
     pub body: Body,
+    /// Whether every octet of its copy is to be compared with it.
+    pub is_compared: bool,
 }
 
 impl OutgoingMessage {
@@ -377,6 +379,9 @@ pub struct Ahead {
     pub messages: usize,
     /// The keywords of all, so that the server can be asked for them at once.
     pub keywords: BTreeSet<String>,
+    /// A UIDNEXT of the mailbox before them, if a [`Target::glance`] at their copies follows: it may be
+    /// taken behind the last of them already.
+    pub lo: Option<Uid>,
 }
 
 /// What became of the messages of a window.

@@ -482,7 +482,8 @@ async fn connect_target<L: Ledger>(
     if connection.habits().rewrites {
         work.note_alters();
     }
-    Ok(ImapTarget::new(connection, work.run.config.windows_in_flight_max))
+    let config = &work.run.config;
+    Ok(ImapTarget::new(connection, config.windows_in_flight_max).with_near(config.near))
 }
 
 async fn connect<L: Ledger>(

@@ -563,7 +563,11 @@ async fn write(
             let admission = throttle.admit(admitted, bytes, false).await;
             let messages = window.messages.iter().filter_map(|owed| {
                 let body = bodies.get(owed.info.uid.0 as usize)?.clone();
-                Some(OutgoingMessage { record: record(&owed.info), body: Body::Whole(body.into()) })
+                Some(OutgoingMessage {
+                    record: record(&owed.info),
+                    body: Body::Whole(body.into()),
+                    is_compared: false,
+                })
             });
             let messages = messages.collect();
             let outgoing = Outgoing { id: WindowId(id), messages, careful: false, admission };

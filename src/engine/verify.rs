@@ -201,7 +201,7 @@ async fn told_copies<T: Target, L: Ledger>(
     let mut uids: Vec<Uid> = told.iter().map(|(uid, _)| *uid).collect();
     uids.sort_unstable();
     // Chosen now, so that their bodies come in the same round trip.
-    let compared = told.iter().filter(|(_, message)| is_compared(work, &message.entry));
+    let compared = told.iter().filter(|(_, message)| message.is_compared);
     let mut compared: Vec<Uid> = compared.map(|(uid, _)| *uid).collect();
     compared.sort_unstable();
     let (found, mut stored) = target.glance(&uids, &compared).await?;
@@ -295,17 +295,17 @@ async fn search<T: Target, L: Ledger>(
     let others = others.await?;
     let Look { settlement, there, mut stored } =
         resolve::look(target, lo, &claimed, &sought, &others).await?;
-    let entries: BTreeMap<Uid, &Entry> = astray.iter().map(|one| (one.uid, &one.entry)).collect();
+    let sent: BTreeMap<Uid, &SentMessage> = astray.iter().map(|one| (one.uid, *one)).collect();
     let unread: Vec<Uid> = settlement
         .found
         .iter()
-        .filter(|(uid, found)| !stored.contains_key(found) && is_compared(work, entries[uid]))
+        .filter(|(uid, found)| !stored.contains_key(found) && sent[uid].is_compared)
         .map(|(_, found)| *found)
         .collect();
     stored.extend(target.identify(&unread).await?);
     let copies = settlement.found.into_iter().filter_map(|(uid, target_uid)| {
         let found = there.get(&target_uid)?;
-        Some((uid, copy(work, entries[&uid], found, stored.get(&target_uid))))
+        Some((uid, copy(work, &sent[&uid].entry, found, stored.get(&target_uid))))
     });
     Ok(copies.collect())
 }

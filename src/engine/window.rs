@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, mpsc};
 
+use super::verify::is_compared;
 use super::work::Work;
 use crate::config::Config;
 use crate::event::Event;
@@ -52,6 +53,8 @@ pub(super) struct SentMessage {
     pub(super) uid: Uid,
     pub(super) entry: Entry,
     pub(super) identity: Option<Identity>,
+    /// Whether every octet of its copy is to be compared with it.
+    pub(super) is_compared: bool,
     /// Its subject, where it is wanted in the report.
     pub(super) subject: Option<String>,
     pub(super) said: Said,
@@ -128,7 +131,7 @@ pub(super) async fn transfer<S: Source, T: Target, L: Ledger>(
         refused: Vec::new(),
         to_repair: Vec::new(),
     };
-    let ahead = ahead(&windows);
+    let ahead = ahead(&windows, place);
     let (fetch, open, append, record) = {
         let ((), fetch, open, append, record) = tokio::join!(
             admit(work, windows, admit_to, &halt),
@@ -158,10 +161,10 @@ fn in_flight_max(config: &Config, target: &impl Target) -> usize {
 }
 
 /// What the windows hold, as far as the scan knew.
-fn ahead(windows: &[Window]) -> Ahead {
+fn ahead(windows: &[Window], place: &Place) -> Ahead {
     let messages = || windows.iter().flat_map(|window| &window.messages);
     let keywords = messages().flat_map(|owed| owed.info.flags.keywords()).cloned().collect();
-    Ahead { messages: messages().count(), keywords }
+    Ahead { messages: messages().count(), keywords, lo: Some(place.lo) }
 }
 
 /// Tells that a message will not be copied in this pass.
@@ -297,8 +300,12 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     let owed = window.messages.iter().find(|owed| owed.info.uid == missing.uid);
                     self.missing.extend(owed.cloned().map(|owed| (owed, missing.cause)));
                 }
-                let messages: Vec<_> =
+                let mut messages: Vec<_> =
                     messages.into_iter().map(|message| outgoing(message, &window)).collect();
+                for message in &mut messages {
+                    message.is_compared =
+                        is_compared(self.work, &entry(message, Fate::Pending, None));
+                }
                 if messages.is_empty() {
                     return None;
                 }
@@ -328,7 +335,8 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     identity: Default::default(),
                     size,
                 };
-                let messages = vec![OutgoingMessage { record, body }];
+                // Known when it is sent, too.
+                let messages = vec![OutgoingMessage { record, body, is_compared: false }];
                 Some((Outgoing { id, messages, careful: true, admission }, None))
             }
         }
@@ -402,7 +410,7 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
         troubles: troubles(window, info.uid),
         changed: changed.map(Box::new),
     };
-    OutgoingMessage { record, body: Body::Whole(body) }
+    OutgoingMessage { record, body: Body::Whole(body), is_compared: false }
 }
 
 /// Gives a message the date that its header tells, and what that changes; none where it tells none.
@@ -520,8 +528,12 @@ impl<L: Ledger> Recording<'_, '_, L> {
                 Said::Refused | Said::NotNow => {}
             }
             let (uid, identity) = (message.record.uid, message.identity());
+            let is_compared = match message.body {
+                Body::Whole(_) => message.is_compared,
+                Body::Streamed { .. } => is_compared(self.work, &entry),
+            };
             let subject = self.subject(message);
-            sent.messages.push(SentMessage { uid, entry, identity, subject, said });
+            sent.messages.push(SentMessage { uid, entry, identity, is_compared, subject, said });
         }
         if !outcomes.is_empty() {
             self.work.run.ledger.record(self.place.mailbox, outcomes).await?;

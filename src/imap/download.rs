@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::exec::Connection;
+use super::exec::{Connection, Selected};
 use super::reply::{self, Fetched, Refusal, Status, StatusKind, Untagged};
 use super::wire::{BulkReader, Incoming};
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity, IdentityHasher};
-use crate::mail::Uid;
+use crate::mail::{Uid, UidValidity};
 
 /// So many UIDs are named in a command: a line of a few KiB is what every server takes.
 const UIDS_MAX: usize = 400;
+/// Answers that are kept beside those to a FETCH: a SELECT has fewer.
+const UNTAGGED_MAX: usize = 50;
 /// Bodies up to this size are read in one piece.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
 
@@ -53,7 +55,8 @@ pub async fn identities(
         }
         // A mailbox that is gone, or another one by now, refuses everything.
         if let Some(uid) = refused {
-            let (_, statuses) = run(connection, &[format!("UID FETCH {uid} (UID FLAGS)")]).await?;
+            let asked = Asked::of('D', &[format!("UID FETCH {uid} (UID FLAGS)")]);
+            let (_, statuses) = run(connection, asked).await?;
             if let Some(status) = statuses.into_iter().find(|status| status.kind != StatusKind::Ok)
             {
                 return Err(reply::fault(READ, status, Scope::Mailbox).at(side));
@@ -73,7 +76,7 @@ async fn read(
     uids: &[Uid],
 ) -> Result<(BTreeMap<Uid, (u64, Identity)>, Status), Fault> {
     let side = connection.side();
-    let (mut seen, mut statuses) = run(connection, &[bodies_of(uids)]).await?;
+    let (mut seen, mut statuses) = run(connection, Asked::of('D', &[bodies_of(uids)])).await?;
     match statuses.pop() {
         Some(status) => Ok((std::mem::take(&mut seen.identities), status)),
         None => Err(Fault::session(READ, "the server did not answer").at(side)),
@@ -92,6 +95,16 @@ pub struct Seen {
     pub attributes: Vec<Fetched>,
     /// Octets and digests of bodies.
     pub identities: BTreeMap<Uid, (u64, Identity)>,
+    /// What else was told, as far as it is of a usual size.
+    untagged: Vec<Bytes>,
+}
+
+impl Seen {
+    /// The UIDVALIDITY of the mailbox, where it was selected for this look.
+    #[must_use]
+    pub fn uid_validity(&self) -> Option<UidValidity> {
+        Selected::of(&self.untagged).uid_validity
+    }
 }
 
 /// Looks at attributes of messages of the open mailbox, and at some of their bodies, in one round trip
@@ -106,39 +119,81 @@ pub async fn glance(
     uids: &[Uid],
     bodies: &[Uid],
 ) -> Result<Seen, Fault> {
-    let attributes = uids.chunks(UIDS_MAX).map(|part| {
-        format!("UID FETCH {} (UID RFC822.SIZE INTERNALDATE FLAGS)", reply::uid_set(part))
-    });
-    let commands: Vec<String> = ["NOOP".to_owned()]
-        .into_iter()
-        .chain(attributes)
-        .chain(bodies.chunks(UIDS_MAX).map(bodies_of))
-        .collect();
-    let (seen, statuses) = run(connection, &commands).await?;
-    // What came with a refusal is not believed.
+    let attributes: Vec<String> = uids.chunks(UIDS_MAX).map(reply::uid_set).collect();
+    let asked = Asked::of('D', &looks_at("NOOP".to_owned(), &attributes, bodies));
+    let (seen, statuses) = run(connection, asked).await?;
+    Ok(believed(seen, &statuses))
+}
+
+/// The same look at what stands at and above a UID, and at some bodies, to be sent behind other commands.
+/// The mailbox is selected first: a server may answer what came with them before it has looked for new
+/// messages (Dovecot does).
+#[must_use]
+pub fn look_behind(quoted: &str, from: Uid, bodies: &[Uid]) -> Asked {
+    let select = format!("SELECT {quoted}");
+    Asked::of('L', &looks_at(select, &[format!("{from}:*")], bodies))
+}
+
+/// Reads what a [`look_behind`] shows.
+///
+/// # Errors
+///
+/// A session fault where the connection breaks.
+pub async fn behind(reader: &mut BulkReader<'_>, asked: Asked) -> Result<Seen, Fault> {
+    let (seen, statuses) = answers(reader, asked).await?;
+    Ok(believed(seen, &statuses))
+}
+
+fn looks_at(first: String, sets: &[String], bodies: &[Uid]) -> Vec<String> {
+    let attributes =
+        sets.iter().map(|set| format!("UID FETCH {set} (UID RFC822.SIZE INTERNALDATE FLAGS)"));
+    let bodies = bodies.chunks(UIDS_MAX).map(bodies_of);
+    [first].into_iter().chain(attributes).chain(bodies).collect()
+}
+
+/// What came with a refusal is not believed.
+fn believed(seen: Seen, statuses: &[Status]) -> Seen {
     let is_refused = statuses.iter().any(|status| status.kind != StatusKind::Ok);
-    Ok(if is_refused { Seen::default() } else { seen })
+    if is_refused { Seen::default() } else { seen }
+}
+
+/// Commands that are sent together.
+#[derive(Debug)]
+pub struct Asked {
+    /// All of them, as they are sent.
+    pub lines: String,
+    /// Their tags.
+    open: BTreeSet<String>,
+}
+
+impl Asked {
+    fn of(tag: char, commands: &[String]) -> Self {
+        let lines = commands.iter().enumerate();
+        let lines = lines.map(|(index, line)| format!("{tag}{index} {line}\r\n")).collect();
+        let open = (0..commands.len()).map(|index| format!("{tag}{index}")).collect();
+        Self { lines, open }
+    }
 }
 
 /// Sends FETCHes, and reads to the end of all.
-async fn run(
-    connection: &mut Connection,
-    commands: &[String],
-) -> Result<(Seen, Vec<Status>), Fault> {
+async fn run(connection: &mut Connection, asked: Asked) -> Result<(Seen, Vec<Status>), Fault> {
     let side = connection.side();
     let broken = |error: std::io::Error| Fault::session(READ, error).at(side);
     let (mut reader, mut writer) = connection.lend();
-    let lines = commands.iter().enumerate();
-    let lines: String = lines.map(|(index, line)| format!("D{index} {line}\r\n")).collect();
-    writer.write(lines.as_bytes()).await.map_err(broken)?;
+    writer.write(asked.lines.as_bytes()).await.map_err(broken)?;
     writer.flush().await.map_err(broken)?;
-    let (mut seen, mut statuses) = (Seen::default(), Vec::with_capacity(commands.len()));
-    let mut open: BTreeSet<String> = (0..commands.len()).map(|index| format!("D{index}")).collect();
+    answers(&mut reader, asked).await.map_err(|fault| fault.at(side))
+}
+
+async fn answers(reader: &mut BulkReader<'_>, asked: Asked) -> Result<(Seen, Vec<Status>), Fault> {
+    let broken = |error: std::io::Error| Fault::session(READ, error);
+    let Asked { mut open, .. } = asked;
+    let (mut seen, mut statuses) = (Seen::default(), Vec::with_capacity(open.len()));
     while !open.is_empty() {
         let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
             Incoming::Response(response) => response,
             Incoming::Large { head, literal_bytes } => {
-                let (hasher, tail) = large(&mut reader, literal_bytes).await.map_err(broken)?;
+                let (hasher, tail) = large(reader, literal_bytes).await.map_err(broken)?;
                 if let Some(uid) = uid_around(&head, &tail) {
                     seen.identities.insert(uid, (literal_bytes, hasher.finish()));
                 }
@@ -155,11 +210,13 @@ async fn run(
         } else if let Some((tag, status)) = reply::tagged(&response) {
             if !str::from_utf8(tag).is_ok_and(|tag| open.remove(tag)) {
                 let cause = "the server answered an unknown tag";
-                return Err(Fault::session(READ, cause).at(side));
+                return Err(Fault::session(READ, cause));
             }
             statuses.push(status);
         } else if let Untagged::Bye(status) = Untagged::parse(&response) {
-            return Err(Fault::session(READ, Refusal(status)).at(side));
+            return Err(Fault::session(READ, Refusal(status)));
+        } else if seen.untagged.len() < UNTAGGED_MAX {
+            seen.untagged.push(response);
         }
     }
     Ok((seen, statuses))

@@ -602,7 +602,7 @@ fn unique(lines: impl Iterator<Item = ListLine>) -> Vec<ListLine> {
 }
 
 impl Selected {
-    fn of(untagged: &[Bytes]) -> Self {
+    pub(super) fn of(untagged: &[Bytes]) -> Self {
         let mut selected = Self::default();
         let mut sticky = true;
         for response in untagged {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::append::{Appended, Around};
 pub use self::helping::Helpers;
 use self::helping::{Appending, Windows, Working};
 use self::storable::Storable;
@@ -23,9 +24,10 @@ use super::{
 };
 use crate::fault::{Fault, Scope};
 use crate::identity::{HeaderKeys, Identity};
+use crate::imap::download::{self, Seen};
 use crate::imap::exec::{Connection, Select, Server};
 use crate::imap::reply::{self, Fetched, Status, StatusKind, uid_set};
-use crate::imap::{download, listing, sharing};
+use crate::imap::{listing, sharing};
 use crate::ledger::OpenMove;
 use crate::mail::{
     Flags, Mailbox, MailboxPath, MailboxStatus, Namespaces, SpecialUse, Uid, UidValidity, WireName,
@@ -37,6 +39,9 @@ use crate::sharing::{Acl, Metadata, Quota, Rights};
 /// For so many messages the mailbox is left while they are appended one by one.
 const LEAVE_MESSAGES_MIN: usize = 50;
 
+/// For more messages than this a look at them takes longer than a round trip.
+const LOOK_MESSAGES_MAX: usize = 2_000;
+
 /// A logged-in IMAP connection that writes.
 pub struct ImapTarget {
     connection: Connection,
@@ -44,6 +49,10 @@ pub struct ImapTarget {
     open: Option<OpenMailbox>,
     /// Whether the open mailbox was left by UNSELECT.
     is_left: bool,
+    /// A server that takes as long to answer, or longer, is far.
+    near: Duration,
+    /// What a look at the open mailbox showed just now, behind what was appended.
+    shown: Seen,
     slowest_append: Duration,
     /// Whether it tells X-GUIDs; none before it was asked.
     tells_guids: Option<bool>,
@@ -70,11 +79,20 @@ impl ImapTarget {
             windows_in_flight_max,
             open: None,
             is_left: false,
+            near: Duration::MAX,
+            shown: Seen::default(),
             slowest_append: Duration::ZERO,
             tells_guids: None,
             tries_keywords: true,
             helpers: None,
         }
+    }
+
+    /// The same, where a server that answers within this time is near: one that is not selects a mailbox
+    /// again faster than it answers, and what was appended is looked at behind its last message.
+    #[must_use]
+    pub fn with_near(self, near: Duration) -> Self {
+        Self { near, ..self }
     }
 
     /// Has others send along, where the server wants to be asked before each message (it has no
@@ -138,6 +156,7 @@ impl ImapTarget {
 
     /// The connection with its mailbox selected, though it was left for an APPEND.
     async fn selected(&mut self) -> Result<&mut Connection, Fault> {
+        self.shown = Seen::default();
         if let Some(open) = self.open.as_ref().filter(|_| self.is_left) {
             let selected = self.connection.select(Select::Select, &open.name).await?;
             if selected.uid_validity != open.uid_validity {
@@ -159,6 +178,20 @@ impl ImapTarget {
             && capabilities.has("UNSELECT")
             && capabilities.has("LITERAL+")
             && !capabilities.has("MULTIAPPEND")
+    }
+
+    /// What is done with the open mailbox while messages are appended. A look behind them saves a round trip,
+    /// where messages are not asked for one by one.
+    fn around(&self, ahead: &Ahead) -> Around {
+        let open = self.open.as_ref();
+        let looks = self.connection.round_trip() >= self.near
+            && self.connection.capabilities().has("LITERAL+")
+            && open.is_some_and(|open| open.uid_validity.is_some())
+            && (1..=LOOK_MESSAGES_MAX).contains(&ahead.messages);
+        Around {
+            leaves: self.leaves(ahead.messages) && !self.is_left,
+            looks: ahead.lo.filter(|_| looks).map(|lo| (ahead.messages, lo)),
+        }
     }
 
     async fn found(&mut self, set: &str) -> Result<Vec<Found>, Fault> {
@@ -259,7 +292,7 @@ impl Target for ImapTarget {
     }
 
     async fn open(&mut self, name: &WireName) -> Result<Destination, Fault> {
-        self.is_left = false;
+        (self.is_left, self.shown) = (false, Seen::default());
         let selected = self.connection.select(Select::Select, name).await?;
         let uid_next = listing::uid_next(&mut self.connection, name, &selected).await?;
         let permanent = selected.permanent_flags;
@@ -308,9 +341,20 @@ impl Target for ImapTarget {
         uids: &[Uid],
         bodies: &[Uid],
     ) -> Result<(Vec<Found>, BTreeMap<Uid, Identity>), Fault> {
-        let seen = download::glance(self.selected().await?, uids, bodies).await?;
-        let mut found = all_found(seen.attributes);
+        let mut seen = std::mem::take(&mut self.shown);
+        let mut found = all_found(std::mem::take(&mut seen.attributes));
+        let is_shown = |uid: &&Uid| found.binary_search_by_key(*uid, |found| found.uid).is_ok();
+        let unseen: Vec<Uid> = uids.iter().filter(|uid| !is_shown(uid)).copied().collect();
+        let unread = bodies.iter().filter(|uid| !seen.identities.contains_key(uid));
+        let unread: Vec<Uid> = unread.copied().collect();
+        if !unseen.is_empty() || !unread.is_empty() {
+            let more = download::glance(self.selected().await?, &unseen, &unread).await?;
+            found.extend(all_found(more.attributes));
+            seen.identities.extend(more.identities);
+        }
         found.retain(|found| uids.binary_search(&found.uid).is_ok());
+        found.sort_by_key(|found| found.uid);
+        found.dedup_by_key(|found| found.uid);
         let identities = seen.identities.into_iter();
         let identities = identities.filter(|(uid, _)| bodies.binary_search(uid).is_ok());
         Ok((found, identities.map(|(uid, (_, identity))| (uid, identity)).collect()))
@@ -332,8 +376,9 @@ impl Target for ImapTarget {
         answers: mpsc::Sender<Answered>,
     ) -> Result<(), Fault> {
         self.try_keywords(&ahead.keywords).await?;
-        let unselect = self.leaves(ahead.messages) && !self.is_left;
-        self.is_left |= unselect;
+        let around = self.around(ahead);
+        self.is_left |= around.leaves;
+        self.shown = Seen::default();
         let side = self.connection.side();
         let limits = append::Limits::of(self.connection.capabilities(), self.windows_in_flight_max);
         let Some(open) = &mut self.open else {
@@ -350,12 +395,18 @@ impl Target for ImapTarget {
             answers,
         });
         let (reader, writer) = self.connection.lend();
-        let append = append::append(reader, writer, &appending, unselect);
-        let (outcome, slowest) = match &self.helpers {
+        let append = append::append(reader, writer, &appending, around);
+        let Appended { outcome, slowest, shown } = match &self.helpers {
             Some(Working(helpers)) => helpers.append(appending.clone(), append).await,
             None => append.await,
         };
         self.slowest_append = self.slowest_append.max(slowest);
+        if let Some(shown) = shown {
+            let is_it = shown.uid_validity().is_some_and(|now| Some(now) == open.uid_validity);
+            // Whatever it is, it is selected again before anything else is asked.
+            self.is_left = !is_it;
+            self.shown = if is_it { shown } else { Seen::default() };
+        }
         outcome.map_err(|fault| fault.at(side))
     }
 

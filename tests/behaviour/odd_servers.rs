@@ -238,6 +238,7 @@ async fn a_uidvalidity_lost_between_append_and_read_back_is_seen() {
     world.deliver(100..159);
     world.deliver(1..2);
     world.config.window_messages_max = 60;
+    world.config.near = Duration::from_secs(1); // What is far is read back before it is told.
     let (copy, copies) = (world.copy(), AtomicUsize::new(0));
     let namesake = Message { body: vec![b'\n'; letter(1).body.len()].into(), ..letter(1) };
     world.on_event(move |event| {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mailhaul::config::Rates;
+use mailhaul::config::{Rates, Verify};
 use mailhaul::event::Event;
 use mailhaul::rehearsal::{Deed, Fault, Message, Profile};
 use tokio::time::Instant;
@@ -369,4 +369,25 @@ async fn near_servers_get_no_more_connections_where_these_bring_nothing() {
     world.assert_copied();
     assert_eq!(world.target.counters().connections_peak, 2);
     assert_eq!(*known.lock().unwrap(), [1, 1, 2, 2, 1, 1, 1, 1, 1], "the second lane ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_appended_far_away_is_read_back_in_the_same_round_trip() {
+    for (profile, verify) in [
+        (Profile::dovecot(), Verify::Sample),
+        (Profile::dovecot(), Verify::Full),
+        (Profile { multiappend: false, ..Profile::dovecot() }, Verify::Full),
+    ] {
+        for near in [Duration::ZERO, Duration::from_secs(1)] {
+            let mut world = World::new(Profile::dovecot(), profile.clone());
+            world.deliver(0..60);
+            world.config.verify = verify;
+            world.config.near = near;
+            world.run().await.assert_done(60);
+            world.assert_copied();
+            // A look of its own begins with one.
+            let looks = world.target.counters().command("NOOP");
+            assert_eq!(looks, u64::from(!near.is_zero()), "{verify:?} {near:?}");
+        }
+    }
 }

@@ -155,7 +155,7 @@ async fn a_target_that_changes_its_uidvalidity_in_a_crash_gets_no_second_copy() 
 async fn a_copy_removed_before_it_was_read_back_is_not_sent_again() {
     let mut world = World::usual();
     world.deliver(0..4);
-    // The run dies between the OK and the read-back.
+    world.config.near = Duration::from_secs(1); // What is far is read back before it is told.
     let copy = world.copy();
     world.on_event(move |event| {
         if matches!(event, Event::Copied { .. }) {

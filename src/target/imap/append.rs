@@ -24,9 +24,11 @@ use self::writer::Writer;
 use super::helping::Appending;
 use super::storable::Attempt;
 use crate::fault::Fault;
+use crate::imap::download::{Asked, Seen};
 use crate::imap::exec::Capabilities;
 use crate::imap::reply::Refusal;
 use crate::imap::wire::{BulkReader, BulkWriter};
+use crate::mail::Uid;
 use crate::target::{Answer, Outgoing};
 
 /// Larger messages go with a synchronising literal, unless the server announced a higher limit.
@@ -75,20 +77,41 @@ impl Limits {
     }
 }
 
-/// Appends windows until there are no more. Gives the longest wait for an answer, too. With `unselect`
-/// the open mailbox is left first.
+/// What is done with the open mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Around {
+    /// Whether it is left first.
+    pub(super) leaves: bool,
+    /// It is selected again and looked at behind the last of so many messages, from the lowest UID on that one
+    /// of them can get.
+    pub(super) looks: Option<(usize, Uid)>,
+}
+
+/// What came of appending.
+pub(super) struct Appended {
+    pub(super) outcome: Result<(), Fault>,
+    /// The longest wait for an answer.
+    pub(super) slowest: Duration,
+    /// What a look behind the last message showed, if there was one.
+    pub(super) shown: Option<Seen>,
+}
+
+/// Appends windows until there are no more.
 pub(super) async fn append(
     reader: BulkReader<'_>,
     writer: BulkWriter<'_>,
     appending: &Appending,
-    unselect: bool,
-) -> (Result<(), Fault>, Duration) {
+    around: Around,
+) -> Appended {
     let (sent, commands) = mpsc::unbounded_channel(); // Bounded by the windows in flight.
     let (feedback, heard) = mpsc::unbounded_channel(); // Likewise.
     let mut writer = Writer::new(writer, appending, sent, heard);
     let mut reader = Reader::new(reader, appending, feedback);
-    if unselect {
+    if around.leaves {
         writer.unselect();
+    }
+    if let Some((messages, lo)) = around.looks {
+        writer.look_behind(messages, lo);
     }
     let outcome = {
         let write = std::pin::pin!(writer.run());
@@ -110,7 +133,7 @@ pub(super) async fn append(
         }
     };
     reader.tell_unfinished().await;
-    (outcome, reader.slowest())
+    reader.appended(outcome)
 }
 
 fn broken(error: io::Error) -> Fault {
@@ -175,6 +198,8 @@ enum Feedback {
 enum Sent {
     /// The open mailbox is left (RFC 3691).
     Unselect,
+    /// The open mailbox is looked at.
+    Look(Asked),
     /// A window begins; its commands follow.
     Window(Arc<Outgoing>),
     /// This message will not be sent (again), and what is to be said of it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::append::{self, Limits};
+use super::append::{self, Appended, Around, Limits};
 use super::storable::Storable;
 use crate::fault::Fault;
 use crate::imap::exec::Connection;
@@ -90,12 +90,12 @@ impl Helpers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends with `first`, and with everybody who helps. Gives the longest wait for an answer, too.
+    /// Appends with `first`, and with everybody who helps.
     pub(super) async fn append(
         &self,
         appending: Arc<Appending>,
-        first: impl Future<Output = (Result<(), Fault>, Duration)>,
-    ) -> (Result<(), Fault>, Duration) {
+        first: impl Future<Output = Appended>,
+    ) -> Appended {
         self.state().open.push(Open {
             appending: appending.clone(),
             helpers: 0,
@@ -104,7 +104,7 @@ impl Helpers {
             slowest: Duration::ZERO,
         });
         self.changed.notify_waiters();
-        let (outcome, slowest) = first.await;
+        let Appended { outcome, slowest, shown } = first.await;
         if outcome.is_err() {
             appending.windows.end().await;
         }
@@ -119,7 +119,8 @@ impl Helpers {
                 at.map(|at| state.open.remove(at))
             };
             if let Some(Open { fault, slowest: helped, .. }) = through {
-                return (outcome.and(fault.map_or(Ok(()), Err)), slowest.max(helped));
+                let outcome = outcome.and(fault.map_or(Ok(()), Err));
+                return Appended { outcome, slowest: slowest.max(helped), shown };
             }
             changed.await;
         }
@@ -150,7 +151,8 @@ impl Helpers {
     pub(super) async fn help(&self, connection: &mut Connection) {
         while let Some(appending) = self.next().await {
             let (reader, writer) = connection.lend();
-            let (outcome, slowest) = append::append(reader, writer, &appending, false).await;
+            let Appended { outcome, slowest, .. } =
+                append::append(reader, writer, &appending, Around::default()).await;
             let is_broken = outcome.is_err();
             if is_broken {
                 appending.windows.end().await;

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use super::super::helping::Appending;
 use super::super::storable::Attempt;
-use super::{ACTION, Command, Feedback, Form, Kind, Sent, Single, broken};
+use super::{ACTION, Appended, Command, Feedback, Form, Kind, Sent, Single, broken};
 use crate::fault::{About, Fault, Remedy, Scope};
+use crate::imap::download::{self, Seen};
 use crate::imap::reply::{self, Refusal, Refused, Status, StatusKind, Untagged};
 use crate::imap::wire::{BulkReader, Incoming};
 use crate::mail::UidValidity;
@@ -27,6 +28,7 @@ pub(super) struct Reader<'a> {
     slowest: Duration,
     /// Why nothing more is to be sent.
     stopped: Option<Fault>,
+    shown: Option<Seen>,
 }
 
 impl<'a> Reader<'a> {
@@ -36,12 +38,14 @@ impl<'a> Reader<'a> {
         feedback: mpsc::UnboundedSender<Feedback>,
     ) -> Self {
         let (states, slowest) = (VecDeque::new(), Duration::ZERO);
-        Self { reader, appending, feedback, states, slowest, stopped: None }
+        let (stopped, shown) = (None, None);
+        Self { reader, appending, feedback, states, slowest, stopped, shown }
     }
 
-    /// The longest wait for an answer.
-    pub(super) fn slowest(&self) -> Duration {
-        self.slowest
+    /// All that came of it.
+    pub(super) fn appended(self, outcome: Result<(), Fault>) -> Appended {
+        let Self { slowest, shown, .. } = self;
+        Appended { outcome, slowest, shown }
     }
 
     pub(super) async fn run(
@@ -53,6 +57,9 @@ impl<'a> Reader<'a> {
             match sent {
                 // One that is not left is only slower.
                 Sent::Unselect => drop(self.status_of(0, false).await?),
+                Sent::Look(asked) => {
+                    self.shown = Some(download::behind(&mut self.reader, asked).await?);
+                }
                 Sent::Window(window) => {
                     let answers = vec![None; window.messages.len()];
                     self.states.push_back(Answered { window, answers });

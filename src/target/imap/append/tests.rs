@@ -34,7 +34,7 @@ fn message(uid: u32, body: &'static str) -> OutgoingMessage {
         changed: None,
     };
     let body = Body::Whole(body.into());
-    OutgoingMessage { record, body }
+    OutgoingMessage { record, body, is_compared: false }
 }
 
 /// Waits for the first words, then says the second, and so on; gives all it heard.
@@ -85,7 +85,7 @@ async fn append_all(
                 windows: Windows::new(windows),
                 answers: tell,
             };
-            append(reader, writer, &appending, false).await.0
+            append(reader, writer, &appending, Around::default()).await.outcome
         };
         drop(wire);
         outcome

@@ -12,8 +12,10 @@ use super::super::storable::{Arguments, Attempt};
 use super::{ACTION, Command, Feedback, Form, Kind, Sent, Single, broken};
 use crate::fault::Fault;
 use crate::identity::Identity;
+use crate::imap::download;
 use crate::imap::outbox::Outbox;
 use crate::imap::wire::BulkWriter;
+use crate::mail::Uid;
 use crate::octets::Octets;
 use crate::source::{Chunk, Streamed};
 use crate::target::{Answer, Body, Outgoing, OutgoingMessage};
@@ -30,8 +32,29 @@ pub(super) struct Writer<'a> {
     windows_in_flight: usize,
     /// Whether nothing more is to be sent.
     is_stopped: bool,
+    look: Option<Look>,
     tag: u64,
     out: Outbox,
+}
+
+/// A look at the mailbox behind its last message.
+struct Look {
+    /// Messages that are still to come.
+    messages: usize,
+    lo: Uid,
+    /// The UID that the next message gets, most likely.
+    next: Uid,
+    /// Those of the messages that are to be compared.
+    compared: Vec<Uid>,
+}
+
+impl Look {
+    fn sends(&mut self, message: &OutgoingMessage) {
+        if message.is_compared {
+            self.compared.push(self.next);
+        }
+        self.next = self.next.next();
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -49,6 +72,7 @@ impl<'a> Writer<'a> {
             again: VecDeque::new(),
             windows_in_flight: 0,
             is_stopped: false,
+            look: None,
             tag: 0,
             out: Outbox::default(),
         }
@@ -57,6 +81,23 @@ impl<'a> Writer<'a> {
     pub(super) fn unselect(&mut self) {
         self.out.put(b"M0 UNSELECT\r\n");
         self.tell(Sent::Unselect);
+    }
+
+    pub(super) fn look_behind(&mut self, messages: usize, lo: Uid) {
+        self.look = Some(Look { messages, next: lo, lo, compared: Vec::new() });
+    }
+
+    /// Looks at the mailbox, once nothing more is to come; what is sent later all the same is looked for by
+    /// whoever wants to know.
+    fn look(&mut self) {
+        if let Some(Look { lo, next, compared, .. }) = self.look.take()
+            && next > lo
+            && !self.is_stopped
+        {
+            let asked = download::look_behind(&self.appending.name, lo, &compared);
+            self.out.put(asked.lines.as_bytes());
+            self.tell(Sent::Look(asked));
+        }
     }
 
     /// Consumes itself: that no more commands come is how the reader knows the end.
@@ -79,10 +120,10 @@ impl<'a> Writer<'a> {
                 self.window(window).await?;
                 continue;
             }
+            self.flush().await?;
             if !more && self.windows_in_flight == 0 {
                 return Ok(());
             }
-            self.flush().await?;
             tokio::select! {
                 biased;
                 feedback = self.heard.recv() => match feedback {
@@ -92,7 +133,10 @@ impl<'a> Writer<'a> {
                 },
                 window = self.appending.windows.next(), if may_begin => match window {
                     Some(window) => self.window(window).await?,
-                    None => more = false,
+                    None => {
+                        more = false;
+                        self.look();
+                    }
                 },
             }
         }
@@ -155,7 +199,16 @@ impl<'a> Writer<'a> {
                 self.tell(Sent::Withheld(window.clone(), index, Answer::NotNow));
                 continue;
             }
+            if let Some(look) = &mut self.look {
+                look.sends(&window.messages[index]);
+            }
             self.single(&window, index, Attempt::Whole, Form::Plain, window.careful).await?;
+        }
+        if let Some(look) = &mut self.look {
+            look.messages = look.messages.saturating_sub(window.messages.len());
+            if look.messages == 0 {
+                self.look();
+            }
         }
         Ok(())
     }
@@ -173,6 +226,9 @@ impl<'a> Writer<'a> {
     }
 
     async fn multi(&mut self, window: &Arc<Outgoing>, indexes: Vec<usize>) -> Result<(), Fault> {
+        if let Some(look) = &mut self.look {
+            indexes.iter().for_each(|index| look.sends(&window.messages[*index]));
+        }
         let tag = self.next_tag();
         let arguments = indexes.iter().map(|index| &window.messages[*index]);
         let arguments = arguments.map(|message| self.arguments(message, Attempt::Whole));
