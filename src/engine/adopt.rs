@@ -49,11 +49,6 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     if there.unclaimed.is_empty() {
         return Ok(false);
     }
-    if is_unsettled(work, bound).await? {
-        let action = format!("compare with what is in {}", bound.binding.target_path);
-        let cause = "what was sent there from another mailbox is not settled yet: run the same command again";
-        return Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target));
-    }
     let mut census = Census::after(bound.scan, None);
     let mut wanted = wanted(work, source, bound, opened, &mut census).await?;
     if wanted.is_empty() {
@@ -93,20 +88,6 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         });
     }
     Ok(true)
-}
-
-/// Whether something that was sent to the target mailbox, from whichever source mailbox, is still to be looked
-/// for there: nobody has claimed it, and it must not be taken for what others have put there.
-async fn is_unsettled<L: Ledger>(work: &Work<'_, L>, bound: &BoundMailbox) -> Result<bool, Fault> {
-    let (ledger, account) = (&work.run.ledger, work.claim.account);
-    let known = ledger.mailboxes(account).await?.into_iter();
-    let here = known.filter(|known| known.binding.target_name == bound.binding.target_name);
-    let here: BTreeSet<MailboxId> = here.map(|known| known.id).collect();
-    let windows = ledger.open_windows(account).await?;
-    let mut stages = ledger.stages(account).await?.into_iter();
-    let is_staged =
-        stages.any(|stage| !stage.windows.is_empty() && here.contains(&stage.stage.mailbox));
-    Ok(is_staged || windows.iter().any(|open| here.contains(&open.window.mailbox)))
 }
 
 /// What stands in the target mailbox at and above the UID from which on it is compared.
