@@ -17,7 +17,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Remedy, Scope, Side};
 use crate::history::{Entry, History, Troubles};
 use crate::identity::{Digest, Identity};
-use crate::ledger::{BoundMailbox, Ledger, MailboxId, Outcome, Settlement};
+use crate::ledger::{BoundMailbox, Ledger, MailboxId, NewWindow, Outcome, Settlement};
 use crate::mail::{InternalDate, MessageInfo, Uid};
 use crate::plan::adopt::{Letter, Matched, Unclear, give_back, looks_foreign, match_by_class};
 use crate::plan::settle::{self, Attributes, Candidate, Claim, Sought, may_alter};
@@ -48,6 +48,11 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
     let there = There::look(work, target, bound, destination).await?;
     if there.unclaimed.is_empty() {
         return Ok(false);
+    }
+    if is_unsettled(work, bound).await? {
+        let action = format!("compare with what is in {}", bound.binding.target_path);
+        let cause = "what was sent there before is not settled yet; run the same command again";
+        return Err(Fault::new(Scope::Mailbox, Remedy::Nothing, action, cause).at(Side::Target));
     }
     let mut census = Census::after(bound.scan, None);
     let mut wanted = wanted(work, source, bound, opened, &mut census).await?;
@@ -88,6 +93,35 @@ pub(super) async fn adopt<S: Source, T: Target, L: Ledger>(
         });
     }
     Ok(true)
+}
+
+/// Whether something that was sent to the target mailbox, from whichever source mailbox, is still to be looked
+/// for there: nobody has claimed it, and it must not be taken for what others have put there. Where something
+/// of a window is held, it was looked for.
+async fn is_unsettled<L: Ledger>(work: &Work<'_, L>, bound: &BoundMailbox) -> Result<bool, Fault> {
+    let (ledger, account) = (&work.run.ledger, work.claim.account);
+    let known = ledger.mailboxes(account).await?.into_iter();
+    let here = known.filter(|known| known.binding.target_name == bound.binding.target_name);
+    let here: BTreeSet<MailboxId> = here.map(|known| known.id).collect();
+    let mut stages = ledger.stages(account).await?.into_iter();
+    if stages.any(|stage| !stage.windows.is_empty() && here.contains(&stage.stage.mailbox)) {
+        return Ok(true);
+    }
+    let mut windows = ledger.open_windows(account).await?;
+    windows.retain(|open| here.contains(&open.window.mailbox));
+    for NewWindow { mailbox, messages, .. } in windows.iter().map(|open| &open.window) {
+        let uids = || messages.iter().map(|message| message.uid);
+        let Some((low, high)) = uids().min().zip(uids().max()) else {
+            continue;
+        };
+        let history = ledger.history(*mailbox, low..=high).await?;
+        let fates = || uids().map(|uid| history.get(uid).map_or(Fate::Pending, |entry| entry.fate));
+        let is_held = fates().any(|fate| fate == Fate::Held);
+        if !is_held && fates().any(|fate| fate == Fate::Pending) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What stands in the target mailbox at and above the UID from which on it is compared.
