@@ -153,3 +153,32 @@ async fn without_being_asked_two_mailboxes_stay_two() {
     world.run().await.assert_done(7);
     assert_eq!((at(&world, &WORK).len(), at(&world, &["Work (2)"]).len()), (3, 4));
 }
+
+/// What was sent for the one and could not be looked at afterwards is no earlier mail of the other's.
+#[tokio::test(start_paused = true)]
+async fn what_one_of_them_has_in_doubt_is_not_the_others() {
+    for delivery in [Delivery::Direct, Delivery::Staged] {
+        for first in 0..10 {
+            let mut world = World::usual();
+            let mut larger = letter(1);
+            larger.body = [&*larger.body, &[b'x'; 500], &*b"\r\n"].concat().into();
+            world.anna().deliver(&OLD, larger);
+            world.anna().deliver(&WORK, letter(1));
+            world.config.rules.map = vec![MapRule::parse("Old=Work").expect("a rule")];
+            world.config.rules.merge = true;
+            world.config.delivery = delivery;
+            world.config.connections_max = 1;
+            let no = Deed::Answer("UID FETCH".to_owned(), "NO not now".to_owned());
+            world.target.faults().arm(Fault::once(no).times(3).after(first));
+            loop {
+                let report = world.run().await;
+                assert_eq!(report.fate(Fate::Adopted), 0, "{delivery:?} {first}");
+                if report.verdict == Verdict::Done {
+                    break;
+                }
+                assert!(world.target.counters().connections < 20, "{delivery:?} {first}");
+            }
+            assert_eq!(at(&world, &WORK).len(), 2, "{delivery:?} {first}");
+        }
+    }
+}
