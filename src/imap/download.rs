@@ -13,7 +13,7 @@ use crate::mail::{Uid, UidValidity};
 
 /// So many UIDs are named in a command: a line of a few KiB is what every server takes.
 const UIDS_MAX: usize = 400;
-/// Answers that are kept beside those to a FETCH: a SELECT has fewer.
+/// Responses that are looked at beside FETCHes: a SELECT has fewer.
 const UNTAGGED_MAX: usize = 50;
 /// Bodies up to this size are read in one piece.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
@@ -95,16 +95,8 @@ pub struct Seen {
     pub attributes: Vec<Fetched>,
     /// Octets and digests of bodies.
     pub identities: BTreeMap<Uid, (u64, Identity)>,
-    /// What else was told, as far as it is of a usual size.
-    untagged: Vec<Bytes>,
-}
-
-impl Seen {
     /// The UIDVALIDITY of the mailbox, where it was selected for this look.
-    #[must_use]
-    pub fn uid_validity(&self) -> Option<UidValidity> {
-        Selected::of(&self.untagged).uid_validity
-    }
+    pub uid_validity: Option<UidValidity>,
 }
 
 /// Looks at attributes of messages of the open mailbox, and at some of their bodies, in one round trip
@@ -189,6 +181,7 @@ async fn answers(reader: &mut BulkReader<'_>, asked: Asked) -> Result<(Seen, Vec
     let broken = |error: std::io::Error| Fault::session(READ, error);
     let Asked { mut open, .. } = asked;
     let (mut seen, mut statuses) = (Seen::default(), Vec::with_capacity(open.len()));
+    let mut untagged = Vec::new();
     while !open.is_empty() {
         let response = match reader.response(HELD_BYTES_MAX).await.map_err(broken)? {
             Incoming::Response(response) => response,
@@ -215,10 +208,11 @@ async fn answers(reader: &mut BulkReader<'_>, asked: Asked) -> Result<(Seen, Vec
             statuses.push(status);
         } else if let Untagged::Bye(status) = Untagged::parse(&response) {
             return Err(Fault::session(READ, Refusal(status)));
-        } else if seen.untagged.len() < UNTAGGED_MAX {
-            seen.untagged.push(response);
+        } else if untagged.len() < UNTAGGED_MAX {
+            untagged.push(response);
         }
     }
+    seen.uid_validity = Selected::of(&untagged).uid_validity;
     Ok((seen, statuses))
 }
 

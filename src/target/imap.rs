@@ -402,7 +402,7 @@ impl Target for ImapTarget {
         };
         self.slowest_append = self.slowest_append.max(slowest);
         if let Some(shown) = shown {
-            let is_it = shown.uid_validity().is_some_and(|now| Some(now) == open.uid_validity);
+            let is_it = shown.uid_validity.is_some_and(|now| Some(now) == open.uid_validity);
             // Whatever it is, it is selected again before anything else is asked.
             self.is_left = !is_it;
             self.shown = if is_it { shown } else { Seen::default() };
