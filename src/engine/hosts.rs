@@ -235,6 +235,9 @@ impl Hosts {
     /// Whether there are more further lanes than are worth their while, so that this one is to end. It counts
     /// no more then; its connections do, until they are closed.
     pub(super) fn finds_useless(&self, permit: &mut LanePermit) -> bool {
+        if permit.counted.is_none() {
+            return false;
+        }
         let open = permit.held.iter().map(|(host, _)| host.state().open).max().unwrap_or(0);
         let mut growth = self.growth();
         let granted = growth.granted(open, self.begun.elapsed());
