@@ -161,7 +161,7 @@ async fn what_one_of_them_has_in_doubt_is_not_the_others() {
         for first in 0..10 {
             let mut world = World::usual();
             let mut larger = letter(1);
-            larger.body = [&*larger.body, &[b'x'; 500], &*b"\r\n"].concat().into();
+            larger.body = [&*larger.body, &[b'x'; 500], b"\r\n"].concat().into();
             world.anna().deliver(&OLD, larger);
             world.anna().deliver(&WORK, letter(1));
             world.config.rules.map = vec![MapRule::parse("Old=Work").expect("a rule")];
