@@ -232,10 +232,9 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// Notes how a source mailbox stood when a pass over it began that is through now. Does nothing
     /// where something is still owed of it, or was filtered and the watermark does not say by what:
-    /// then the next pass looks at the same again. Returns when
-    /// queued. With none, nothing is taken as looked at any more. A watermark is gone, too, when its mailbox
-    /// has a fault, new UIDs or another target, or a message
-    /// below it is pending again.
+    /// then the next pass looks at the same again. With none, nothing is taken as looked at any more.
+    /// Returns when queued. A watermark is gone, too, when its mailbox has a fault, new UIDs or another
+    /// target, or a message below it is pending again.
     fn set_watermark(
         &self,
         mailbox: MailboxId,
