@@ -323,7 +323,8 @@ impl<L: Ledger> Resolving<'_, '_, L> {
             .iter()
             .filter_map(|one| Some((one, *found.get(&one.key)?)))
             .filter(|(one, uid)| {
-                !stored.contains_key(uid) && is_compared(self.work, &entry(&one.message))
+                !stored.contains_key(uid)
+                    && is_compared(self.work, &one.message, one.message.identity.as_ref())
             })
             .map(|(_, uid)| uid)
             .collect();

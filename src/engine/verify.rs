@@ -16,7 +16,7 @@ use crate::fate::{Fate, Remark, RemarkKind};
 use crate::fault::{Fault, Side};
 use crate::history::Entry;
 use crate::identity::Identity;
-use crate::ledger::{Ledger, MailboxId, Outcome};
+use crate::ledger::{Ledger, MailboxId, Outcome, WindowMessage};
 use crate::mail::{Flags, Uid};
 use crate::mutant::{self, Mutant};
 use crate::plan::settle::{Claim, Sought};
@@ -265,11 +265,19 @@ fn ascending<'a, A: 'a, B: 'a>(looked: impl Iterator<Item = &'a (A, B, &'a Found
     uids
 }
 
-/// Whether every octet of a copy is to be compared with what was sent.
-pub(super) fn is_compared<L: Ledger>(work: &Work<'_, L>, entry: &Entry) -> bool {
+/// Whether every octet of a copy is to be compared with what was sent; of what was streamed, the digests are
+/// known only then.
+pub(super) fn is_compared<L: Ledger>(
+    work: &Work<'_, L>,
+    sent: &WindowMessage,
+    identity: Option<&Identity>,
+) -> bool {
+    let is_sampled = |identity: &Identity| is_sampled(sent.size, identity.exact);
     work.run.config.verify == Verify::Full
-        || entry.risky
-        || (is_sampled(entry) && work.samples(entry.size))
+        || sent.risky
+        || identity.is_some_and(|identity| {
+            identity.risky || (is_sampled(identity) && work.samples(sent.size))
+        })
 }
 
 /// Looks for copies that are not where the target said, or of which it did not say where they are.

@@ -300,12 +300,9 @@ impl<L: Ledger> Opening<'_, '_, L> {
                     let owed = window.messages.iter().find(|owed| owed.info.uid == missing.uid);
                     self.missing.extend(owed.cloned().map(|owed| (owed, missing.cause)));
                 }
-                let mut messages: Vec<_> =
-                    messages.into_iter().map(|message| outgoing(message, &window)).collect();
-                for message in &mut messages {
-                    message.is_compared =
-                        is_compared(self.work, &entry(message, Fate::Pending, None));
-                }
+                let messages = messages.into_iter();
+                let messages: Vec<_> =
+                    messages.map(|message| outgoing(self.work, message, &window)).collect();
                 if messages.is_empty() {
                     return None;
                 }
@@ -387,7 +384,7 @@ impl<L: Ledger> Opening<'_, '_, L> {
     }
 }
 
-fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
+fn outgoing<L: Ledger>(work: &Work<'_, L>, message: Message, window: &Window) -> OutgoingMessage {
     let Message { mut info, body } = message;
     let dated = match dating::is_broken(info.date) {
         true => dated(&mut info, body.len() as u64, &body.beginning(HEADER_BYTES)),
@@ -410,7 +407,8 @@ fn outgoing(message: Message, window: &Window) -> OutgoingMessage {
         troubles: troubles(window, info.uid),
         changed: changed.map(Box::new),
     };
-    OutgoingMessage { record, body: Body::Whole(body), is_compared: false }
+    let is_compared = is_compared(work, &record, Some(&identity));
+    OutgoingMessage { record, body: Body::Whole(body), is_compared }
 }
 
 /// Gives a message the date that its header tells, and what that changes; none where it tells none.
@@ -530,7 +528,7 @@ impl<L: Ledger> Recording<'_, '_, L> {
             let (uid, identity) = (message.record.uid, message.identity());
             let is_compared = match message.body {
                 Body::Whole(_) => message.is_compared,
-                Body::Streamed { .. } => is_compared(self.work, &entry),
+                Body::Streamed { .. } => is_compared(self.work, &message.record, identity.as_ref()),
             };
             let subject = self.subject(message);
             sent.messages.push(SentMessage { uid, entry, identity, is_compared, subject, said });

@@ -144,13 +144,12 @@ pub fn judge(entry: &Entry, found: &Found, stored: Option<&Identity>) -> Vec<Rem
     remarks
 }
 
-/// Whether a copy is one of the sample of which every octet is compared: one in a hundred, the same
+/// Whether a copy of so many octets is one of the sample of which every octet is compared: one in a hundred, the same
 /// ones in every run, and none that is large.
 #[must_use]
-pub fn is_sampled(entry: &Entry) -> bool {
+pub fn is_sampled(size: u64, exact: Digest) -> bool {
     const SAMPLED_BYTES_MAX: u64 = 1024 * 1024;
-    entry.size <= SAMPLED_BYTES_MAX
-        && entry.digest.is_some_and(|(exact, _)| exact.0[0] % 100 == 0 && exact.0[1] < 0xd5)
+    size <= SAMPLED_BYTES_MAX && exact.0[0].is_multiple_of(100) && exact.0[1] < 0xd5
 }
 
 /// The lowest UID that no copy of what comes next can have, when all of these were seen.
@@ -265,7 +264,8 @@ mod tests {
 
     #[test]
     fn about_one_in_a_hundred_is_sampled() {
-        let sampled = (0..20_000_u32).filter(|n| is_sampled(&sent(&n.to_be_bytes()))).count();
+        let exact = |n: u32| Identity::of(&n.to_be_bytes()).exact;
+        let sampled = (0..20_000).filter(|n| is_sampled(4, exact(*n))).count();
         assert!((120..300).contains(&sampled), "{sampled} of 20000");
     }
 }
