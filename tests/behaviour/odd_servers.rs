@@ -244,16 +244,16 @@ async fn a_uidvalidity_lost_between_append_and_read_back_is_seen() {
         world.target.faults().arm(Fault::once(slow).after(59));
         let copy = world.copy();
         let namesake = Message { body: vec![b'\n'; letter(1).body.len()].into(), ..letter(1) };
-        let lost = tokio::spawn(async move {
+        let lost = async move {
             while copy.messages(&INBOX).len() < 60 {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             copy.deliver(&INBOX, namesake);
             assert!(copy.expunge(&INBOX, 60));
             copy.bump_uid_validity(&INBOX);
-        });
-        world.run().await.assert_done(60);
-        lost.await.unwrap();
+        };
+        let (report, ()) = tokio::join!(world.run(), lost);
+        report.assert_done(60);
         assert!(world.target.counters().command("UNSELECT") > 0);
         let there = world.copy().messages(&INBOX);
         assert!(there.iter().any(|one| one.body == letter(1).body), "{near:?}");
